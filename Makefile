@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup build lint test test-unit demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing (haproxy, Temporal's CLI, npm packages) and build
+	@script/setup
+
+build: ## compile src/ to dist/ and bundle the workflows
+	@npm run --silent build
+
+lint: ## biome and the type checker
+	@npx --no-install biome check .
+	@npx --no-install tsc --noEmit
+
+test: ## set-up, lint, build and every test; the last line says how many passed and failed
+	@script/test
+
+test-unit: ## the unit tests alone, in seconds
+	@npx --no-install vitest run --project unit
+
+demo: ## deploys, a worker killed, a bad release and a rollback, under load (KEEP=1 leaves it up)
+	@script/demo
+
+bench: ## bascule switch beside a shell script that does the same (needs socat)
+	@script/setup
+	@command -v socat >/dev/null || { echo 'bench: the shell script needs socat: apt-get install socat'; exit 1; }
+	@npx --no-install tsx bench/main.ts
+
+clean: ## remove what was built; .tools and node_modules stay
+	@rm -rf dist dist.partial coverage

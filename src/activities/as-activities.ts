@@ -1,0 +1,45 @@
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { isBasculeError } from '../errors.js';
+
+/** Told apart by how often Temporal hears of a running activity: a killed worker is noticed within heartbeatTimeout. */
+const heartbeatEveryMs = 1_000;
+
+// biome-ignore lint/suspicious/noExplicitAny: activities differ in what they take; each keeps its own types through T.
+type Functions = Record<string, (input: any) => Promise<unknown>>;
+
+/**
+ * Makes activities of plain functions: each heartbeats while it runs, stops when it is cancelled, and every error
+ * becomes an ApplicationFailure that says its code, whether another try can help, and what to do.
+ */
+export function asActivities<T extends Functions>(functions: T): T {
+  const wrapped = Object.entries(functions).map(([name, run]) => [name, (input: unknown) => runAsActivity(run, input)]);
+  return Object.fromEntries(wrapped) as T;
+}
+
+async function runAsActivity(run: (input: unknown) => Promise<unknown>, input: unknown): Promise<unknown> {
+  const context = Context.current();
+  const heartbeat = setInterval(() => context.heartbeat(), heartbeatEveryMs);
+  try {
+    return await run(input);
+  } catch (error) {
+    if (context.cancellationSignal.aborted) throw new CancelledFailure('stopped as asked');
+    throw asFailure(error);
+  } finally {
+    clearInterval(heartbeat);
+  }
+}
+
+function asFailure(error: unknown): Error {
+  if (error instanceof ApplicationFailure) return error;
+  if (isBasculeError(error)) {
+    return ApplicationFailure.create({
+      type: error.code,
+      message: error.message,
+      nonRetryable: !error.isRetryable,
+      details: [{ remedy: error.remedy }],
+    });
+  }
+  // Not foreseen: perhaps of the moment, so it is tried again; the workflow's retry policy bounds that.
+  const cause = error instanceof Error ? error : new Error(String(error));
+  return ApplicationFailure.create({ type: 'unforeseen', message: cause.message, cause, nonRetryable: false });
+}

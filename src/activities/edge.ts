@@ -1,0 +1,97 @@
+import { wantedConfiguration } from '../config/address-book.js';
+import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
+import { installConfiguration, restoreConfiguration } from '../haproxy/install.js';
+import { clearNeedsOperator, markNeedsOperator } from '../haproxy/operator-mark.js';
+import { readEdge } from '../haproxy/read-edge.js';
+import { refuseUnlessReady } from '../haproxy/readiness.js';
+import { recordColors, restoreColors } from '../haproxy/record.js';
+import { reloadEdge, reloadRestored } from '../haproxy/reload.js';
+import { renderPlan } from '../haproxy/render-plan.js';
+import { stageConfiguration, unstageConfiguration } from '../haproxy/stage.js';
+import { verifyTraffic } from '../haproxy/verify.js';
+import { keepAddresses } from './addresses.js';
+import { asActivities } from './as-activities.js';
+import { loadProject, type WorkerContext } from './project.js';
+
+/** A reload takes a tenth of a second; a machine under load several. */
+const reloadMs = 15_000;
+/** How long visitors may still be answered by what is not wanted before the change is taken back. */
+const verifyMs = 10_000;
+
+interface Step {
+  readonly change: EdgeChange;
+  readonly record: EdgeRecord;
+  readonly plan: RenderPlan;
+}
+
+/** The steps of switchEdge and their take-backs: Temporal's side of src/haproxy. */
+export function edgeActivities(context: WorkerContext) {
+  const { version } = context;
+
+  async function open(change: EdgeChange) {
+    const { configuration, edge } = await loadProject(context);
+    return { edge, wanted: change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {} };
+  }
+
+  return asActivities({
+    async readEdge({ change }: { change: EdgeChange }): Promise<EdgeRecord> {
+      const { edge, wanted } = await open(change);
+      const record = await readEdge(edge, { ...wanted, probe: true, version });
+      await refuseUnlessReady(edge, change, record);
+      return record;
+    },
+
+    async renderConfig(step: { change: EdgeChange; record: EdgeRecord; at: string }): Promise<RenderPlan> {
+      const { edge, wanted } = await open(step.change);
+      return renderPlan(edge, { ...step, ...wanted, version });
+    },
+
+    async stageConfig(step: Step & { owner: string }): Promise<Claim> {
+      const { edge, wanted } = await open(step.change);
+      if (wanted.wantedApplied) await keepAddresses(wanted.wantedApplied);
+      return stageConfiguration(edge, { ...step, ...wanted, version });
+    },
+
+    async unstageConfig(takeBack: TakeBack): Promise<void> {
+      await unstageConfiguration((await open(takeBack.change)).edge, takeBack);
+    },
+
+    async installConfig(step: Step & { claim: Claim }): Promise<void> {
+      await installConfiguration((await open(step.change)).edge, step);
+    },
+
+    async restoreConfig(takeBack: TakeBack): Promise<void> {
+      await restoreConfiguration((await open(takeBack.change)).edge, takeBack);
+    },
+
+    async reloadEdge(step: { claim: Claim; digest: string }): Promise<{ reloadedAt: string }> {
+      const { edge } = await loadProject(context);
+      const target = { generation: step.claim.number, digest: step.digest };
+      await reloadEdge(edge, { claim: step.claim, target, timeoutMs: reloadMs });
+      return { reloadedAt: new Date().toISOString() };
+    },
+
+    async reloadRestored(takeBack: TakeBack): Promise<void> {
+      await reloadRestored((await open(takeBack.change)).edge, takeBack, reloadMs);
+    },
+
+    async verifyTraffic(step: Step): Promise<void> {
+      await verifyTraffic((await open(step.change)).edge, { ...step, timeoutMs: verifyMs });
+    },
+
+    async recordColor(step: Step & { claim: Claim }): Promise<void> {
+      const { edge } = await open(step.change);
+      await recordColors(edge, step);
+      if (step.change.repair) await clearNeedsOperator(edge, step.claim);
+    },
+
+    async restoreColors(takeBack: TakeBack & { plan: RenderPlan }): Promise<void> {
+      await restoreColors((await open(takeBack.change)).edge, takeBack);
+    },
+
+    async markNeedsOperator(mark: { message: string; remedy: string }): Promise<void> {
+      const { edge } = await loadProject(context);
+      await markNeedsOperator(edge, `${mark.message}\n${mark.remedy}`);
+    },
+  });
+}

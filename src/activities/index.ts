@@ -1,0 +1,23 @@
+import { edgeActivities } from './edge.js';
+import { edgeRequestActivities } from './edge-requests.js';
+import { inspectionActivities } from './inspection.js';
+import { instanceActivities } from './instances.js';
+import { localActivities } from './local.js';
+import { planActivities } from './plans.js';
+import type { WorkerContext } from './project.js';
+import { watchActivities } from './watches.js';
+
+/** All activities, grouped by how long they may take: src/workflows/proxies.ts gives each group its timeouts. */
+export function createActivities(context: WorkerContext) {
+  return {
+    edge: edgeActivities(context),
+    edgeRequests: edgeRequestActivities(context),
+    inspection: inspectionActivities(context),
+    instances: instanceActivities(context),
+    local: localActivities(context),
+    plans: planActivities(context),
+    watches: watchActivities(context),
+  };
+}
+
+export type Activities = ReturnType<typeof createActivities>;

@@ -1,0 +1,213 @@
+import { Context } from '@temporalio/activity';
+import { readEnvironment, readProgress } from '../client/operations.js';
+import { wantedConfiguration } from '../config/address-book.js';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  EnvironmentConfiguration,
+} from '../domain/configuration.js';
+import type { EdgeRecord } from '../domain/edge-change.js';
+import { type Color, colors, type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
+import type {
+  ColorState,
+  ColorView,
+  ComponentView,
+  EnvironmentView,
+  InspectAnswers,
+  InspectRequest,
+  Logs,
+  LogsRequest,
+  Status,
+} from '../domain/inspect.js';
+import { backendName } from '../domain/names.js';
+import { planRollback } from '../domain/plans.js';
+import { BasculeError } from '../errors.js';
+import { formatApplied, readApplied, sha256 } from '../haproxy/installed.js';
+import { readWorkers } from '../haproxy/old-workers.js';
+import { readEdge } from '../haproxy/read-edge.js';
+import { readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { readLog } from '../instances/log.js';
+import { readInstance } from '../instances/record.js';
+import { asActivities } from './as-activities.js';
+import { allInstances } from './instance-places.js';
+import { loadProject, type Project, type WorkerContext } from './project.js';
+
+/** How long `logs --follow` waits for new lines in one go, and how often it looks. */
+const followMs = 10_000;
+const followEveryMs = 250;
+
+/** What status, history and logs show: reads the hosts, changes nothing. */
+export function inspectionActivities(context: WorkerContext) {
+  return asActivities({
+    async inspect(request: InspectRequest): Promise<InspectAnswers[InspectRequest['what']]> {
+      switch (request.what) {
+        case 'ping':
+          return { version: context.version };
+        case 'status':
+          return readStatus(context);
+        case 'logs':
+          return readLogs(context, request.logs);
+      }
+    },
+  });
+}
+
+async function readStatus(context: WorkerContext): Promise<Status> {
+  const project = await loadProject(context);
+  const { configuration, edge } = project;
+  const wanted = await wantedConfiguration(configuration);
+  const inForce = await readApplied(edge);
+  const applied = inForce?.applied ?? wanted;
+  const record = await readEdge(edge, { probe: false, version: context.version });
+  const servers = record.running ? (await readServers(edge.configuration.files.socket)).servers : [];
+  const workers = await readWorkers(edge.configuration.files.masterSocket);
+  return {
+    schemaVersion: 1,
+    project: configuration.project,
+    version: context.version,
+    isConfigurationApplied: inForce?.digest === sha256(formatApplied(wanted)),
+    edge: {
+      name: configuration.edge.name,
+      host: edge.host.name,
+      generation: record.installed?.generation ?? null,
+      digest: record.installed?.digest ?? null,
+      running: record.running !== null,
+      drift: record.drift,
+      needsOperator: record.needsOperator,
+      oldWorkers: workers?.old.length ?? 0,
+    },
+    environments: await Promise.all(
+      applied.configuration.environments.map((environment) =>
+        viewEnvironment(context, project, { applied, environment, record, servers }),
+      ),
+    ),
+  };
+}
+
+interface Seen {
+  readonly applied: AppliedConfiguration;
+  readonly environment: EnvironmentConfiguration;
+  readonly record: EdgeRecord;
+  readonly servers: readonly ServerStatus[];
+}
+
+async function viewEnvironment(context: WorkerContext, project: Project, seen: Seen): Promise<EnvironmentView> {
+  const { environment, record } = seen;
+  const { name } = environment;
+  const state = record.states.find((one) => one.name === name) ?? neverDeployed(name);
+  const history = record.histories[name] ?? [];
+  const asked = await readEnvironment(context.client, { project: context.project, environment: name });
+  const progress = asked?.operation ? await readProgress(context.client, asked.operation.id) : null;
+  const [blue, green] = await Promise.all(colors.map((color) => viewColor(project, seen, state, color)));
+  if (!blue || !green) throw new RangeError('there are two colors');
+  const views = { blue, green };
+  return {
+    name,
+    hosts: environment.hosts,
+    active: state.color,
+    sha: state.sha,
+    since: history[0]?.at ?? null,
+    blocked: blockedBy(record),
+    waiting: progress?.waiting ?? null,
+    until: progress?.until ?? null,
+    rollback: asked?.rollbackRefused ? null : rollbackOf(state, history, views),
+    colors: views,
+    operation: asked?.operation
+      ? { ...asked.operation, step: progress?.step ?? null, since: progress?.since ?? null }
+      : null,
+    queue: asked?.queue ?? [],
+    history,
+  };
+}
+
+async function viewColor(project: Project, seen: Seen, state: EnvironmentState, color: Color): Promise<ColorView> {
+  const { applied, environment, servers } = seen;
+  const mine = allInstances(project, applied).filter(
+    ({ instance }) => instance.environment === environment.name && instance.color === color,
+  );
+  const components: (ComponentView & { sha: string | null })[] = await Promise.all(
+    mine.map(async ({ instance, component }) => {
+      const found = await readInstance(instance);
+      return {
+        name: component.name,
+        instance: instance.name,
+        address: `${instance.address}:${instance.port}`,
+        state: found.state,
+        health: healthOf(servers, environment.name, component, instance.name),
+        restarts: found.restarts,
+        sha: found.sha,
+      };
+    }),
+  );
+  const shas = new Set(components.map((component) => component.sha));
+  const isStandby = color !== state.color && state.standby !== null;
+  return {
+    sha: shas.size === 1 ? ([...shas][0] ?? null) : null,
+    state: isStandby ? 'standby' : colorState(components),
+    components: components.map(({ sha: _, ...component }) => component),
+  };
+}
+
+/** The least of its components' states: a color runs when all of it runs. */
+function colorState(components: readonly ComponentView[]): ColorState {
+  const order: readonly ColorState[] = ['failed', 'starting', 'stopped', 'empty', 'running'];
+  return order.find((state) => components.some((component) => component.state === state)) ?? 'empty';
+}
+
+function healthOf(
+  servers: readonly ServerStatus[],
+  environment: string,
+  { pool }: ComponentConfiguration,
+  instance: string,
+): string | null {
+  const server = servers.find((one) => one.backend === backendName(environment, pool) && one.name === instance);
+  return server ? `${server.status} ${server.checkStatus}` : null;
+}
+
+function blockedBy(record: EdgeRecord): EnvironmentView['blocked'] {
+  if (record.needsOperator !== null) return { code: 'needs-operator', remedy: 'bascule apply --repair' };
+  if (record.drift.length > 0) return { code: 'drift', remedy: 'bascule apply --repair' };
+  return null;
+}
+
+function rollbackOf(
+  state: EnvironmentState,
+  history: EdgeRecord['histories'][string],
+  views: Record<Color, ColorView>,
+): EnvironmentView['rollback'] {
+  const plan = planRollback(state, history, null);
+  if (!plan) return null;
+  const { to } = plan;
+  const view = views[to.color];
+  const isUp = view.components.every((component) => component.health?.startsWith('UP L'));
+  return { to: to.sha, fast: to.color !== state.color && view.sha === to.sha && isUp, until: null };
+}
+
+async function readLogs(context: WorkerContext, request: LogsRequest): Promise<Logs> {
+  const project = await loadProject(context);
+  const applied = (await readApplied(project.edge))?.applied ?? (await wantedConfiguration(project.configuration));
+  const record = await readEdge(project.edge, { probe: false, version: context.version });
+  const state = record.states.find((one) => one.name === request.environment) ?? neverDeployed(request.environment);
+  const color = request.color ?? state.color;
+  const all = allInstances(project, applied).map(({ instance }) => instance);
+  const instance = all.find(
+    (one) => one.environment === request.environment && one.component === request.component && one.color === color,
+  );
+  if (!instance) {
+    const known = [...new Set(all.map((one) => `${one.environment} ${one.component}`))];
+    throw new BasculeError('unknown-component', {
+      environment: request.environment,
+      component: request.component,
+      known,
+    });
+  }
+  const { after, tail, sinceMs } = request;
+  const part = { ...(tail === undefined ? {} : { tail }), ...(sinceMs === undefined ? {} : { sinceMs }) };
+  const deadline = Date.now() + followMs;
+  let log = await readLog(instance, after === undefined ? part : { after });
+  while (after !== undefined && log.lines.length === 0 && Date.now() < deadline) {
+    await Context.current().sleep(followEveryMs);
+    log = await readLog(instance, { after });
+  }
+  return { instance: instance.name, ...log };
+}

@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import { readSecret } from '../config/secrets.js';
+import type { AppliedConfiguration, ComponentConfiguration, Configuration } from '../domain/configuration.js';
+import { type Color, colors } from '../domain/edge-state.js';
+import { instanceName } from '../domain/names.js';
+import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
+import type { LocalHost } from '../hosts/local.js';
+import type { Instance } from '../instances/record.js';
+import type { Project } from './project.js';
+
+/** Where a component of a release runs. */
+export function instanceOf(
+  { configuration, edge }: Project,
+  environment: string,
+  plan: Pick<ReleasePlan, 'target'>,
+  component: PlannedComponent,
+): Instance {
+  return {
+    host: edge.host,
+    name: component.instance,
+    environment,
+    component: component.name,
+    color: plan.target,
+    ...component.address,
+    directory: configuration.instances.directory,
+    edgeConfig: edge.configuration.files.config,
+  };
+}
+
+/** Every instance that the configuration in force has, with its component. */
+export function allInstances(
+  { edge }: Project,
+  { configuration, addresses }: AppliedConfiguration,
+): { instance: Instance; component: ComponentConfiguration }[] {
+  return configuration.environments.flatMap((environment) =>
+    configuration.components.flatMap((component) =>
+      colors.flatMap((color) => {
+        const place = placeOf(configuration, edge.host, {
+          environment,
+          component,
+          color,
+          addresses,
+          config: edge.configuration.files.config,
+        });
+        return place ? [{ instance: place, component }] : [];
+      }),
+    ),
+  );
+}
+
+/** The instance of a component in an environment and color, null where it has no address yet. */
+function placeOf(
+  configuration: Configuration,
+  host: LocalHost,
+  at: {
+    environment: { name: string; prefix: string };
+    component: ComponentConfiguration;
+    color: Color;
+    addresses: AppliedConfiguration['addresses'];
+    config: string;
+  },
+): Instance | null {
+  const name = instanceName(at.environment, at.component.name, at.color);
+  const address = at.addresses[name];
+  if (!address) return null;
+  return {
+    host,
+    name,
+    environment: at.environment.name,
+    component: at.component.name,
+    color: at.color,
+    ...address,
+    directory: configuration.instances.directory,
+    edgeConfig: at.config,
+  };
+}
+
+/** The component's own `env`, its secrets read now. Throws what `readSecret` throws. */
+export async function readEnv(component: ComponentConfiguration): Promise<Record<string, string>> {
+  const entries = Object.entries(component.env).map(async ([name, value]) => [
+    name,
+    typeof value === 'string' ? value : await readSecret(value, `${component.name}: env.${name}`),
+  ]);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+/** Where an artifact lies until it is unpacked; two components with the same content share it. */
+export function artifactFile(configuration: Configuration, sha256: string): string {
+  return join(configuration.instances.directory, 'artifacts', sha256);
+}

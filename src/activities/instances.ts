@@ -1,0 +1,90 @@
+import { Context } from '@temporalio/activity';
+import { readSecret } from '../config/secrets.js';
+import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
+import { markServersDown, readServers } from '../haproxy/runtime.js';
+import { fetchArtifact } from '../instances/artifact.js';
+import { waitHealthy } from '../instances/health.js';
+import * as process from '../instances/process.js';
+import { asActivities } from './as-activities.js';
+import { artifactFile, instanceOf, readEnv } from './instance-places.js';
+import { poolServer } from './pools.js';
+import { loadProject, type WorkerContext } from './project.js';
+import type { MarkedDown } from './watches.js';
+
+interface Step {
+  /** Who has the instances while the operation runs. */
+  readonly owner: string;
+  readonly environment: string;
+  readonly plan: ReleasePlan;
+  readonly component: PlannedComponent;
+}
+
+/** Acts on instances: Temporal's side of src/instances. Each names the operation, and is refused where another one has the instance. */
+export function instanceActivities(context: WorkerContext) {
+  async function open({ environment, plan, component, owner }: Step) {
+    const project = await loadProject(context);
+    const instance = instanceOf(project, environment, plan, component);
+    const release = { owner, sha: plan.sha, sha256: component.sha256 };
+    return { project, instance, release, signal: Context.current().cancellationSignal };
+  }
+
+  return asActivities({
+    async fetchArtifact({ component }: { component: PlannedComponent }): Promise<void> {
+      const { configuration } = await loadProject(context);
+      const file = artifactFile(configuration, component.sha256);
+      const signal = Context.current().cancellationSignal;
+      await fetchArtifact(component, file, configuration.artifacts, readSecret, { signal });
+    },
+
+    async recreateInstance(step: Step): Promise<MarkedDown> {
+      const { project, instance, release, signal } = await open(step);
+      const { component, environment } = step;
+      const { stopGraceMs } = component.configuration;
+      await process.recreateInstance(instance, { expected: component.owner, owner: step.owner, stopGraceMs, signal });
+      // Down on the edge from here on, until checks of the new release bring it up.
+      const { socket } = project.edge.configuration.files;
+      const { backend, server } = poolServer(environment, component);
+      const { pid } = await readServers(socket);
+      await markServersDown(socket, backend, server);
+      const artifact = artifactFile(project.configuration, component.sha256);
+      await process.prepareRelease(instance, {
+        ...release,
+        artifact,
+        signal,
+      });
+      await process.pruneReleases(instance, project.configuration.instances.releasesKept);
+      return { pid };
+    },
+
+    async migrate(step: Step): Promise<void> {
+      const { instance, release, signal } = await open(step);
+      const { migrate } = step.component.configuration;
+      if (!migrate) return;
+      const env = await readEnv(step.component.configuration);
+      await process.migrateRelease(instance, {
+        ...release,
+        run: migrate.command,
+        env,
+        timeoutMs: migrate.timeoutMs,
+        signal,
+      });
+    },
+
+    async startInstance(step: Step): Promise<void> {
+      const { instance, release, signal } = await open(step);
+      const { configuration } = step.component;
+      const { health, startDeadlineMs: deadlineMs } = configuration;
+      const env = await readEnv(configuration);
+      const started = await process.startInstance(instance, { ...release, run: configuration.run, env });
+      await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, signal });
+    },
+
+    async markFailed({ owner, environment, plan }: Omit<Step, 'component'>): Promise<void> {
+      const project = await loadProject(context);
+      for (const component of plan.components) {
+        const instance = instanceOf(project, environment, plan, component);
+        await process.markFailed(instance, { expected: component.owner, owner });
+      }
+    },
+  });
+}

@@ -1,0 +1,181 @@
+import { Context } from '@temporalio/activity';
+import { readSecret } from '../config/secrets.js';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  EnvironmentConfiguration,
+} from '../domain/configuration.js';
+import { type Color, neverDeployed, otherColor } from '../domain/edge-state.js';
+import type {
+  DeployRequest,
+  PlannedComponent,
+  ReleasePlan,
+  RollbackRequest,
+  SwitchRequest,
+} from '../domain/operation.js';
+import { planRollback, planSwitch, type RollbackPlan, type SwitchPlan } from '../domain/plans.js';
+import { BasculeError } from '../errors.js';
+import { readApplied } from '../haproxy/installed.js';
+import { readEdge } from '../haproxy/read-edge.js';
+import { serversNotUp } from '../haproxy/readiness.js';
+import { pinArtifact } from '../instances/artifact.js';
+import { environmentDigest } from '../instances/environment.js';
+import { type Instance, readInstance } from '../instances/record.js';
+import { asActivities } from './as-activities.js';
+import { allInstances, readEnv } from './instance-places.js';
+import { loadProject, type Project, type WorkerContext } from './project.js';
+
+/** Reads and decides what an operation does; changes nothing. */
+export function planActivities(context: WorkerContext) {
+  /** What is in force for an environment. Throws `unknown-environment`, `edge-not-applied`, `environment-not-applied`. */
+  async function open(environment: string) {
+    const project = await loadProject(context);
+    const { configuration, edge } = project;
+    const wanted = configuration.environments.find((one) => one.name === environment);
+    if (!wanted) {
+      const known = configuration.environments.map((one) => one.name);
+      throw new BasculeError('unknown-environment', { environment, known });
+    }
+    const inForce = await readApplied(edge);
+    if (!inForce)
+      throw new BasculeError('edge-not-applied', { host: edge.host.name, file: edge.configuration.files.config });
+    const applied = inForce.applied.configuration.environments.map((one) => one.name);
+    if (!applied.includes(environment)) throw new BasculeError('environment-not-applied', { environment, applied });
+    const record = await readEdge(edge, { probe: false, version: context.version });
+    const state = record.states.find((one) => one.name === environment) ?? neverDeployed(environment);
+    return {
+      project,
+      applied: inForce.applied,
+      environment: wanted,
+      state,
+      history: record.histories[environment] ?? [],
+    };
+  }
+
+  return asActivities({
+    async pinRelease(pin: { environment: string; request: DeployRequest; isRollback: boolean }): Promise<ReleasePlan> {
+      const { project, applied, environment, state, history } = await open(pin.environment);
+      const { configuration } = project;
+      const { request } = pin;
+      const target = otherColor(state.color);
+      const components = await Promise.all(
+        configuration.components.map((component) =>
+          pinComponent(project, applied, environment, component, target, request.sha),
+        ),
+      );
+      const warnings =
+        configuration.artifacts.checksum || configuration.artifacts.url.startsWith('file:')
+          ? []
+          : ['artifacts.checksum is not set: what the URL answers first is what is deployed'];
+      const isActive = state.sha === request.sha;
+      return {
+        sha: request.sha,
+        active: { color: state.color, sha: state.sha },
+        target,
+        standby: state.standby,
+        isActiveAlready: isActive && (await isServedAsPinned(project, applied, environment, state.color, components)),
+        components,
+        needsApproval: environment.approval,
+        soak: { ...environment.soak, ...(request.soakMs === undefined ? {} : { forMs: request.soakMs }) },
+        drainMs: pin.isRollback ? configuration.edge.httpKeepAliveMs : (request.drainMs ?? environment.drainMs),
+        httpKeepAliveMs: configuration.edge.httpKeepAliveMs,
+        switchedAwayAt: history[0]?.at ?? null,
+        warnings,
+      };
+    },
+
+    async planRollback(plan: {
+      environment: string;
+      request: RollbackRequest;
+    }): Promise<RollbackPlan & { isFast: boolean }> {
+      const { project, applied, environment, state, history } = await open(plan.environment);
+      const { request } = plan;
+      const found = planRollback(state, history, request.to?.toLowerCase() ?? null);
+      if (!found) throw new BasculeError('nothing-to-roll-back-to', { environment: state.name, active: state.sha });
+      const isFast = !request.full && (await holdsAndIsUp(project, applied, environment, found.to));
+      return { ...found, isFast };
+    },
+
+    async planSwitch(plan: { environment: string; request: SwitchRequest }): Promise<SwitchPlan> {
+      const { project, applied, environment, state, history } = await open(plan.environment);
+      const held = await shasOf(project, applied, environment, plan.request.color);
+      const { color } = plan.request;
+      const found = planSwitch(state, history, color, held);
+      if ('refused' in found)
+        throw new BasculeError('switch-refused', { environment: state.name, color, why: found.refused });
+      return found;
+    },
+  });
+}
+
+async function pinComponent(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  component: ComponentConfiguration,
+  target: Color,
+  sha: string,
+): Promise<PlannedComponent> {
+  const { artifacts } = project.configuration;
+  const instance = instancesOf(project, applied, environment, target).find((one) => one.component === component.name);
+  if (!instance) {
+    throw new BasculeError('component-not-applied', { component: component.name, environment: environment.name });
+  }
+  const names = { component: component.name, environment: environment.name, sha };
+  const { url, sha256 } = await pinArtifact(artifacts, names, readSecret, Context.current().cancellationSignal);
+  const { owner } = await readInstance(instance);
+  const address = { address: instance.address, port: instance.port };
+  return { name: component.name, url, sha256, instance: instance.name, configuration: component, address, owner };
+}
+
+/** Whether the active color runs exactly what is pinned, with the environment it would get now, and is UP. */
+async function isServedAsPinned(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  color: Color,
+  components: readonly PlannedComponent[],
+): Promise<boolean> {
+  const instances = instancesOf(project, applied, environment, color);
+  for (const component of components) {
+    const instance = instances.find((one) => one.component === component.name);
+    if (!instance) return false;
+    const running = await readInstance(instance);
+    const digest = environmentDigest(await readEnv(component.configuration));
+    if (running.sha256 !== component.sha256 || running.environmentDigest !== digest) return false;
+  }
+  return (await serversNotUp(project.edge, applied, environment.name, color)).length === 0;
+}
+
+/** Whether a rollback is a mere switch: checked, not assumed. */
+async function holdsAndIsUp(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  to: { color: Color; sha: string },
+): Promise<boolean> {
+  const held = await shasOf(project, applied, environment, to.color);
+  if (held.some((sha) => sha !== to.sha)) return false;
+  return (await serversNotUp(project.edge, applied, environment.name, to.color)).length === 0;
+}
+
+async function shasOf(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  color: Color,
+): Promise<(string | null)[]> {
+  const instances = instancesOf(project, applied, environment, color);
+  return Promise.all(instances.map(async (instance) => (await readInstance(instance)).sha));
+}
+
+function instancesOf(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  color: Color,
+): Instance[] {
+  return allInstances(project, applied)
+    .map(({ instance }) => instance)
+    .filter((instance) => instance.environment === environment.name && instance.color === color);
+}

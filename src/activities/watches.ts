@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Context } from '@temporalio/activity';
+import type { Color } from '../domain/edge-state.js';
+import type { ReleasePlan } from '../domain/operation.js';
+import { BasculeError } from '../errors.js';
+import { drainOldWorkers } from '../haproxy/drain.js';
+import { markServersDown, readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { asActivities } from './as-activities.js';
+import { type PoolServer, poolServers } from './pools.js';
+import { loadProject, type WorkerContext } from './project.js';
+
+const pollMs = 200;
+const soakPollMs = 1_000;
+
+/** The HAProxy worker in which servers were marked down: another one has started them UP, unchecked. */
+export interface MarkedDown {
+  readonly pid: number | null;
+}
+
+/** Waits: each ends by itself, and goes on where it was when the worker is started again. */
+export function watchActivities(context: WorkerContext) {
+  return asActivities({
+    /** Waits until no old HAProxy worker can send a visitor to this color; at `until` it shuts what is left. */
+    async drainColor(drain: {
+      environment: string;
+      color: Color;
+      until: string;
+    }): Promise<{ ofThisColor: number; others: number }> {
+      const { edge } = await loadProject(context);
+      const { cancellationSignal } = Context.current();
+      return drainOldWorkers(edge, { ...drain, signal: cancellationSignal });
+    },
+
+    /** Waits until every server of the new color is UP on the edge by checks of the new instance, all in one worker. */
+    async waitUntilUpOnEdge(wait: {
+      environment: string;
+      plan: ReleasePlan;
+      markedDownIn: readonly MarkedDown[];
+    }): Promise<void> {
+      const { edge } = await loadProject(context);
+      const { socket } = edge.configuration.files;
+      const { cancellationSignal: signal } = Context.current();
+      const servers = poolServers(wait.environment, wait.plan);
+      const deadlineMs = Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs));
+      const deadline = Date.now() + deadlineMs;
+      const pids = new Set(wait.markedDownIn.map((one) => one.pid));
+      let pid = pids.size === 1 ? ([...pids][0] ?? null) : null;
+      for (;;) {
+        const seen = await readServers(socket);
+        if (seen.pid !== pid) {
+          // After a reload servers are UP without a check: the release before must not pass for the new one.
+          for (const { backend, server } of servers) await markServersDown(socket, backend, server);
+          pid = seen.pid;
+        } else {
+          const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
+          if (notUp.length === 0) return;
+          if (Date.now() > deadline) {
+            throw new BasculeError('not-up-on-edge', {
+              environment: wait.environment,
+              seconds: deadlineMs / 1000,
+              servers: notUp.map((one) => `${one.backend}/${one.name}: ${one.status} ${one.lastCheck}`),
+            });
+          }
+        }
+        await sleep(pollMs, undefined, { signal });
+      }
+    },
+
+    /** Watches the new color's health and its share of 5xx answers until `until`. */
+    async watchSoak(soak: { environment: string; plan: ReleasePlan; until: string }): Promise<void> {
+      const { edge } = await loadProject(context);
+      const { cancellationSignal: signal } = Context.current();
+      const servers = poolServers(soak.environment, soak.plan);
+      // Counters begin at zero in each HAProxy worker: the last ones of each are added up.
+      const counters = new Map<number, { requests: number; errors: number }>();
+      for (;;) {
+        const seen = await readServers(edge.configuration.files.socket);
+        const mine = servers.map((one) => stateOf(seen.servers, one));
+        for (const server of mine) {
+          if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak.environment, server);
+        }
+        counters.set(seen.pid, {
+          requests: mine.reduce((sum, one) => sum + one.requests + one.responseErrors, 0),
+          // What the edge answers itself, where the server broke off, is an error to the visitor as well.
+          errors: mine.reduce((sum, one) => sum + one.responses5xx + one.responseErrors, 0),
+        });
+        refuseErrors(soak.environment, soak.plan, [...counters.values()]);
+        if (Date.now() >= Date.parse(soak.until)) return;
+        await sleep(Math.min(soakPollMs, Math.max(Date.parse(soak.until) - Date.now(), 1)), undefined, { signal });
+      }
+    },
+  });
+}
+
+function stateOf(servers: readonly ServerStatus[], { backend, server }: PoolServer): ServerStatus {
+  const found = servers.find((one) => one.backend === backend && one.name === server);
+  if (!found) throw new BasculeError('server-not-on-edge', { backend, server });
+  return found;
+}
+
+function refuseErrors(
+  environment: string,
+  { soak }: ReleasePlan,
+  counters: readonly { requests: number; errors: number }[],
+): void {
+  const requests = counters.reduce((sum, one) => sum + one.requests, 0);
+  const errors = counters.reduce((sum, one) => sum + one.errors, 0);
+  if (requests < soak.minRequests || errors / Math.max(requests, 1) <= soak.errorShare) return;
+  throw new BasculeError('errors-in-soak', { environment, requests, errors, allowedShare: soak.errorShare });
+}
+
+function unhealthyInSoak(environment: string, server: ServerStatus): BasculeError {
+  return new BasculeError('unhealthy-in-soak', {
+    environment,
+    server: server.name,
+    status: `${server.status} ${server.lastCheck}`,
+  });
+}

@@ -1,0 +1,82 @@
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { BasculeError } from '../errors.js';
+import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
+import { type BackgroundProcess, startInBackground } from './background.js';
+
+const readyWithinMs = 30_000;
+
+export interface DevTemporal {
+  readonly address: string;
+  /** Null where the server is not ours: nobody knows where its UI is. */
+  readonly uiUrl: string | null;
+  /** Null where a server answered already: then it is not ours to stop. */
+  readonly server: BackgroundProcess | null;
+}
+
+/**
+ * Temporal where TEMPORAL_ADDRESS says; started there where nobody answers, with its database in `folder`.
+ * Throws `temporal-not-installed`, `temporal-start-failed`, and `temporal-unreachable` for an address that is not this
+ * machine's.
+ */
+export async function ensureTemporal(folder: string): Promise<DevTemporal> {
+  const { connectionSettings } = await import('../client/connection.js');
+  const { address } = connectionSettings().connectionOptions;
+  const { isListening, isLoopback, parseAddress } = await import('../client/listening.js');
+  const place = parseAddress(address);
+  if (await isListening(place)) return { address, uiUrl: null, server: null };
+  if (!isLoopback(place)) throw new BasculeError('temporal-unreachable', { address });
+  const { port } = place;
+  const uiPort = port + 1_000;
+  const args = temporalServerArguments({ port, uiPort, dbFile: join(folder, 'temporal.db') });
+  const server = await startInBackground(await findTemporal(), args, join(folder, 'temporal.log'));
+  try {
+    await untilServing(server);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return { address, uiUrl: `http://127.0.0.1:${uiPort}/`, server };
+}
+
+async function findTemporal(): Promise<string> {
+  const installed = fileURLToPath(new URL('../../.tools/bin/temporal', import.meta.url));
+  const inPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'temporal'));
+  for (const file of [installed, ...inPath]) if (await exists(file)) return file;
+  throw new BasculeError('temporal-not-installed', { file: installed });
+}
+
+const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
+
+/** Waits until it serves and knows the search attributes, which it learns a moment later. */
+async function untilServing(server: BackgroundProcess): Promise<void> {
+  const deadline = Date.now() + readyWithinMs;
+  while (Date.now() < deadline && server.how === null) {
+    if (await knowsSearchAttributes()) return;
+    await sleep(50);
+  }
+  throw new BasculeError('temporal-start-failed', { log: server.log, lines: await server.lastLines() });
+}
+
+async function knowsSearchAttributes(): Promise<boolean> {
+  const { connectClient, connectionSettings } = await import('../client/connection.js');
+  try {
+    const client = await connectClient();
+    try {
+      const { namespace } = connectionSettings();
+      const { customAttributes } = await client.connection.operatorService.listSearchAttributes({ namespace });
+      return searchAttributeNames.every((name) => name in (customAttributes ?? {}));
+    } finally {
+      await client.connection.close();
+    }
+  } catch {
+    // Not ready yet; where it never is, its log says why.
+    return false;
+  }
+}

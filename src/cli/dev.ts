@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Client } from '@temporalio/client';
+import type { Command } from 'commander';
+import type { Configuration } from '../domain/configuration.js';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { applyConfiguration } from './apply.js';
+import { type BackgroundProcess, startInBackground } from './background.js';
+import { type DevTemporal, ensureTemporal } from './dev-temporal.js';
+import type { Invocation } from './invocation.js';
+import { look } from './look.js';
+
+const workerReadyWithinMs = 30_000;
+
+export function addDev(program: Command, invocation: Invocation): void {
+  program
+    .command('dev')
+    .summary('Temporal, worker and edge, until Ctrl-C')
+    .description(
+      "Runs Temporal's dev server (its database lies in .bascule/), a worker and the managed edge until Ctrl-C. " +
+        'The edge and the instances go on serving after it.',
+    )
+    .usage('')
+    .addHelpText('after', '\nExample:\n  $ bascule dev')
+    .action(async () => {
+      const { loadConfiguration } = await import('../config/load.js');
+      const configuration = await loadConfiguration(invocation.configurationFile);
+      const interrupted = Promise.race(
+        (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)),
+      );
+      await runDev(invocation, configuration, interrupted);
+    });
+}
+
+async function runDev(
+  invocation: Invocation,
+  configuration: Configuration,
+  interrupted: Promise<unknown>,
+): Promise<void> {
+  const { output } = invocation;
+  const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
+  const temporal = await ensureTemporal(folder);
+  output.note(
+    temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
+  );
+  const worker = await startWorker(invocation, folder);
+  try {
+    const isUp = await Promise.race([
+      prepare(invocation, configuration, worker).then(() => true),
+      interrupted.then(() => false),
+    ]);
+    if (isUp) {
+      output.answer(documentOf(configuration, temporal), describe(invocation, configuration, temporal, worker));
+      await Promise.race([
+        interrupted,
+        unlessItEnds(worker),
+        temporal.server ? unlessItEnds(temporal.server) : interrupted,
+      ]);
+    }
+  } finally {
+    output.note('\nending the worker and Temporal …');
+    await worker.stop();
+    await temporal.server?.stop();
+    output.note('The edge and the instances go on serving. `bascule dev` brings the worker back.');
+  }
+}
+
+function startWorker({ configurationFile }: Invocation, folder: string): Promise<BackgroundProcess> {
+  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  return startInBackground(
+    process.execPath,
+    [main, 'worker', '--config', configurationFile],
+    join(folder, 'worker.log'),
+  );
+}
+
+/** Waits for the worker; gives the edge its first configuration where it has none. Throws `worker-ended`. */
+async function prepare(invocation: Invocation, configuration: Configuration, worker: BackgroundProcess): Promise<void> {
+  const { connectClient } = await import('../client/connection.js');
+  const { project } = configuration;
+  const client = await connectClient();
+  try {
+    await untilWorkerAnswers(client, project, worker);
+    const { edge } = await look(client, project, { what: 'status' });
+    if (edge.generation !== null) return;
+    invocation.output.note('the edge has no configuration yet: applying bascule.yaml');
+    const id = `${project}/apply/${randomUUID()}`;
+    const change = { kind: 'apply', id, operation: id } as const;
+    const result = await applyConfiguration(client, { project, edge: edge.name }, change, invocation);
+    if (result.outcome === 'succeeded') return;
+    const { code, message, remedy } = result;
+    throw new BasculeError('refused', { code: code ?? result.outcome, message, remedy: remedy ?? '' });
+  } finally {
+    await client.connection.close();
+  }
+}
+
+async function untilWorkerAnswers(client: Client, project: string, worker: BackgroundProcess): Promise<void> {
+  const { ping } = await import('../client/inspect.js');
+  const { answeredByWorker } = await import('../client/answering.js');
+  const deadline = Date.now() + workerReadyWithinMs;
+  const ended = new AbortController();
+  void worker.ended.then(() => ended.abort());
+  for (;;) {
+    try {
+      const ask = () => answeredByWorker(client, project, () => ping(client, project));
+      return await client.withAbortSignal(ended.signal, ask);
+    } catch (error) {
+      if (worker.how !== null) throw await whyItEnded(worker, worker.how);
+      const isAbsent = isBasculeError(error) && error.code === 'no-worker';
+      if (!isAbsent || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+/** Never resolves. Throws `worker-ended` when the process ends. */
+async function unlessItEnds(process: BackgroundProcess): Promise<never> {
+  throw await whyItEnded(process, await process.ended);
+}
+
+const whyItEnded = async (process: BackgroundProcess, how: string): Promise<BasculeError> =>
+  new BasculeError('worker-ended', { log: process.log, how, lines: await process.lastLines() });
+
+function urlsOf({ edge, environments }: Configuration): { environment: string; url: string }[] {
+  const port = edge.http.port === 80 ? '' : `:${edge.http.port}`;
+  return environments.flatMap(({ name, hosts }) =>
+    hosts.map((host) => ({ environment: name, url: `http://${host}${port}/` })),
+  );
+}
+
+function documentOf(configuration: Configuration, temporal: DevTemporal): object {
+  return {
+    schemaVersion: 1,
+    project: configuration.project,
+    urls: urlsOf(configuration),
+    temporal: temporal.address,
+    temporalUi: temporal.uiUrl,
+  };
+}
+
+function describe(
+  { output }: Invocation,
+  configuration: Configuration,
+  temporal: DevTemporal,
+  worker: BackgroundProcess,
+): string {
+  const { bold, green, cyan, dim } = output.out;
+  const [first, ...more] = configuration.environments.map(({ name }) => name);
+  const rows = [
+    ...urlsOf(configuration).map(({ environment, url }) => [environment, url]),
+    ...(temporal.uiUrl === null ? [] : [['Temporal', temporal.uiUrl]]),
+    ['log', worker.log],
+  ];
+  const width = Math.max(...rows.map(([name = '']) => name.length));
+  return [
+    `${green('✔')} ${bold(configuration.project)} is up`,
+    ...rows.map(([name = '', where]) => `  ${dim(name.padEnd(width))}  ${where}`),
+    `${cyan('→')} in another terminal: bascule deploy ${more.length > 0 ? `${first} ` : ''}SHA`,
+    dim('Ctrl-C ends the worker and Temporal; the edge and the instances go on serving.'),
+  ].join('\n');
+}

@@ -1,0 +1,68 @@
+import type { OperationResult } from '../domain/operation.js';
+import { type BasculeError, isBasculeError } from '../errors.js';
+
+/** How a command may end, and the exit code that says so: the one place. */
+export const exitCodes = {
+  succeeded: 0,
+  /** `--detach`: it was accepted, and nobody waits. */
+  accepted: 0,
+  failed: 1,
+  refused: 2,
+  'needs-operator': 3,
+  detached: 4,
+  unavailable: 5,
+  bug: 70,
+} as const;
+
+export type Ending = keyof typeof exitCodes;
+
+/** 128 and the signal's number, as a shell has it. */
+export const signalExitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Codes of a failure that was found before anything began: what was asked for cannot be done. */
+const nothingBegan: ReadonlySet<string> = new Set([
+  'usage',
+  'bad-sha',
+  'config-invalid',
+  'config-not-found',
+  'config-unreadable',
+  'unknown-environment',
+  'unknown-component',
+  'edge-not-applied',
+  'environment-not-applied',
+  'component-not-applied',
+  'artifact-not-found',
+  'artifact-unauthorized',
+  'artifact-checksum-unreadable',
+  'secret-missing',
+  'nothing-to-roll-back-to',
+  'rollback-refused',
+  'switch-refused',
+  'nothing-to-steer',
+]);
+
+export const isFoundBeforehand = (code: string): boolean => nothingBegan.has(code);
+
+/** Exit code of an operation's result. */
+export function exitCodeOfResult(result: OperationResult): number {
+  const { outcome, code, generation, components } = result;
+  // What is found later, in the middle of a deploy, has touched something.
+  const isUntouched = generation === null && components.length === 0;
+  if (outcome === 'failed' && code !== null && isFoundBeforehand(code) && isUntouched) return exitCodes.refused;
+  return exitCodes[outcome];
+}
+
+const endings: Partial<Record<BasculeError['code'], Ending>> = {
+  'temporal-lost': 'detached',
+  'timeout-passed': 'detached',
+  'temporal-unreachable': 'unavailable',
+  'no-worker': 'unavailable',
+  'not-answered': 'unavailable',
+  'temporal-start-failed': 'unavailable',
+  'worker-ended': 'failed',
+};
+
+/** How a command ends that threw. All that Bascule foresees was found before anything began, but what `endings` names. */
+export function endingOfError(error: unknown): Ending {
+  return isBasculeError(error) ? (endings[error.code] ?? 'refused') : 'bug';
+}

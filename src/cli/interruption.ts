@@ -1,0 +1,40 @@
+import { writeSync } from 'node:fs';
+import { signalExitCodes } from './exit-codes.js';
+import type { Invocation } from './invocation.js';
+
+/**
+ * While something is asked of Temporal: Ctrl-C, SIGTERM and SIGHUP end this command alone, and say how to go on.
+ * Answers how to stop heeding them.
+ */
+export function heedInterruption(invocation: Invocation): () => void {
+  const handlers = Object.entries(signalExitCodes).map(([signal, code]) => {
+    const leave = () => {
+      writeSync(2, `\n${farewell(invocation)}\n`);
+      if (invocation.output.options.json) writeSync(1, `${JSON.stringify(document(invocation, signal), null, 2)}\n`);
+      process.exit(code);
+    };
+    process.on(signal, leave);
+    return { signal, leave };
+  });
+  return () => {
+    for (const { signal, leave } of handlers) process.off(signal, leave);
+  };
+}
+
+function farewell({ accepted }: Invocation): string {
+  if (!accepted) return 'Interrupted.';
+  const { operation, environment } = accepted;
+  if (environment === null) return `${operation} goes on. See: bascule status`;
+  return `${operation} goes on.\n  follow it: bascule follow ${operation}\n  abort it:  bascule abort ${environment}`;
+}
+
+function document(invocation: Invocation, signal: string): object {
+  return {
+    schemaVersion: 1,
+    operation: invocation.accepted?.operation ?? null,
+    outcome: 'interrupted',
+    code: signal,
+    message: farewell(invocation),
+    remedy: null,
+  };
+}

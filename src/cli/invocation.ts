@@ -1,0 +1,125 @@
+import { hostname, userInfo } from 'node:os';
+import type { Client } from '@temporalio/client';
+import { closest, distance } from 'fastest-levenshtein';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { heedInterruption } from './interruption.js';
+import { type LocalNames, readLocalNames } from './local-names.js';
+import { Output } from './output.js';
+
+export interface GlobalOptions {
+  readonly config?: string;
+  readonly project?: string;
+  readonly json?: boolean;
+  readonly color?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** An operation that Temporal accepted: it goes on whatever becomes of this command. */
+export interface AcceptedOperation {
+  readonly operation: string;
+  /** Null for a change of the edge itself. */
+  readonly environment: string | null;
+}
+
+/** One run of the command line: its global options, and what every command needs. */
+export class Invocation {
+  output = new Output({ json: false, quiet: false, color: true });
+  options: GlobalOptions = {};
+  /** Set as soon as there is one, for whoever has to say how to go on. */
+  accepted: AcceptedOperation | null = null;
+  #names: Promise<LocalNames | null> | null = null;
+
+  configure(options: GlobalOptions): void {
+    this.options = options;
+    this.output = new Output({
+      json: options.json ?? false,
+      quiet: options.quiet ?? false,
+      color: options.color ?? true,
+    });
+  }
+
+  get configurationFile(): string {
+    return this.options.config || process.env.BASCULE_CONFIG || 'bascule.yaml';
+  }
+
+  /** Who asks, for the record of the operation. */
+  get by(): string {
+    return process.env.GITHUB_ACTOR || `${userInfo().username}@${hostname()}`;
+  }
+
+  /** `--project`, else the one of bascule.yaml. Throws `config-invalid`, `usage`. */
+  async project(): Promise<string> {
+    const project = this.options.project ?? (await this.names())?.project;
+    if (project !== undefined) return project;
+    throw new BasculeError('usage', {
+      problem: `there is no ${this.configurationFile} that says which project this is about`,
+      help: 'Name it with --project NAME, name the file with --config FILE, or write one with `bascule init`.',
+    });
+  }
+
+  /**
+   * The environment that is meant: the given one, where bascule.yaml (when there is one) has it; the only one where
+   * none is given. Throws `unknown-environment`, `usage`.
+   */
+  async environment(given: string | undefined): Promise<string> {
+    const known = (await this.names())?.environments ?? null;
+    if (given !== undefined) {
+      if (known && !known.includes(given)) throw unknownEnvironment(given, known);
+      return given;
+    }
+    const [only, ...more] = known ?? [];
+    if (only !== undefined && more.length === 0) return only;
+    throw new BasculeError('usage', {
+      problem: 'which environment is meant?',
+      help: known ? `Name one of: ${known.join(', ')}.` : 'Name it: there is no bascule.yaml here that could tell.',
+    });
+  }
+
+  /** Names out of the local bascule.yaml, null where it is none of the project's. Throws `config-invalid`. */
+  async names(): Promise<LocalNames | null> {
+    this.#names ??= this.#readNames();
+    return await this.#names;
+  }
+
+  /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `temporal-lost`. */
+  async withClient<T>(run: (client: Client) => Promise<T>): Promise<T> {
+    const { connectClient, isUnanswered } = await import('../client/connection.js');
+    const stopHeeding = heedInterruption(this);
+    const client = await connectClient();
+    try {
+      return await run(client);
+    } catch (error) {
+      if (isBasculeError(error) || !isUnanswered(error)) throw error;
+      throw new BasculeError('temporal-lost', { operation: this.accepted?.operation ?? null }, { cause: error });
+    } finally {
+      await client.connection.close();
+      stopHeeding();
+    }
+  }
+
+  async #readNames(): Promise<LocalNames | null> {
+    const names = await readLocalNames(this.configurationFile);
+    if (this.options.project !== undefined) return names?.project === this.options.project ? names : null;
+    if (names) return names;
+    if (!this.options.config && !process.env.BASCULE_CONFIG && !(await exists(this.configurationFile))) return null;
+    // It is there and does not even name its project: this says what is wrong with it.
+    const { loadConfiguration } = await import('../config/load.js');
+    await loadConfiguration(this.configurationFile);
+    return null;
+  }
+}
+
+async function exists(file: string): Promise<boolean> {
+  const { stat } = await import('node:fs/promises');
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+function unknownEnvironment(environment: string, known: readonly string[]): BasculeError {
+  const nearest = known.length > 0 ? closest(environment, [...known]) : undefined;
+  const isNear = nearest !== undefined && distance(environment, nearest) <= Math.max(2, environment.length / 3);
+  return new BasculeError('unknown-environment', { environment, known, ...(isNear ? { nearest } : {}) });
+}

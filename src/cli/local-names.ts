@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { defaults } from '../domain/defaults.js';
+import { BasculeError } from '../errors.js';
+
+/** The names in a bascule.yaml beside which a command runs. */
+export interface LocalNames {
+  readonly project: string;
+  readonly edge: string;
+  readonly environments: readonly string[];
+}
+
+/**
+ * Names out of bascule.yaml without checking the rest of it: a half-edited file must not keep anybody from rolling
+ * back. Null where there is no file, or where it does not name its project and environments.
+ */
+export async function readLocalNames(file: string): Promise<LocalNames | null> {
+  const text = await readWhereThereIs(file);
+  if (text === null) return null;
+  const { parseDocument } = await import('yaml');
+  const document = parseDocument(text);
+  if (document.errors.length > 0) return null;
+  const value: unknown = document.toJS();
+  const project = at(value, 'project');
+  const environments = at(value, 'environments');
+  const edge = at(at(value, 'edge'), 'name');
+  if (typeof project !== 'string' || typeof environments !== 'object' || environments === null) return null;
+  return {
+    project,
+    edge: typeof edge === 'string' ? edge : defaults.edgeName,
+    environments: Object.keys(environments),
+  };
+}
+
+function at(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}
+
+async function readWhereThereIs(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    throw new BasculeError('config-unreadable', { file, reason }, { cause: error });
+  }
+}

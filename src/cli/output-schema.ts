@@ -1,0 +1,149 @@
+import * as z from 'zod';
+import type { Status } from '../domain/inspect.js';
+import type { OperationResult } from '../domain/operation.js';
+import { exitCodes } from './exit-codes.js';
+
+/** What `--json` prints, as zod schemas; the types that they are held to stand in the domain. Others build on these. */
+
+const list = <T extends z.ZodType>(element: T) => z.array(element).readonly();
+
+const schemaVersion = z.literal(1);
+const color = z.enum(['blue', 'green']);
+const operationKind = z.enum(['deploy', 'rollback', 'switch', 'cleanup']);
+const release = z.object({ color: color.nullable(), sha: z.string().nullable() });
+
+const step = z.object({
+  name: z.string(),
+  startedAt: z.iso.datetime(),
+  durationMs: z.number().nullable(),
+  outcome: z.enum(['running', 'done', 'failed', 'skipped', 'taken back', 'take-back failed']),
+  note: z.string().exactOptional(),
+});
+
+const operationResult = z.object({
+  schemaVersion,
+  operation: z.string(),
+  environment: z.string(),
+  kind: operationKind,
+  sha: z.string().nullable(),
+  outcome: z.enum(['succeeded', 'failed', 'needs-operator']),
+  code: z.string().nullable().describe('why it did not succeed'),
+  message: z.string(),
+  remedy: z.string().nullable(),
+  from: release,
+  to: release,
+  generation: z.number().nullable().describe('generation of the edge that it put in force'),
+  startedAt: z.iso.datetime(),
+  durationMs: z.number(),
+  lost: list(z.string()).describe('what could not be given back'),
+  warnings: list(z.string()),
+  components: list(z.object({ name: z.string(), url: z.string(), sha256: z.string(), instance: z.string() })),
+  steps: list(step),
+  changed: z.boolean().exactOptional(),
+  diff: z.string().exactOptional(),
+}) satisfies z.ZodType<OperationResult>;
+
+/** The result of `apply` has the same shape, of no environment. */
+export const resultSchema = operationResult
+  .extend({ environment: z.string().nullable(), kind: z.enum([...operationKind.options, 'apply']) })
+  .meta({ id: 'Result', description: 'deploy, switch, rollback, follow, apply' });
+
+const colorState = z.enum(['empty', 'starting', 'running', 'standby', 'failed', 'stopped']);
+
+const colorView = z.object({
+  sha: z.string().nullable(),
+  state: colorState,
+  components: list(
+    z.object({
+      name: z.string(),
+      instance: z.string(),
+      address: z.string(),
+      state: colorState,
+      health: z.string().nullable(),
+      restarts: z.number(),
+    }),
+  ),
+});
+
+const environmentView = z.object({
+  name: z.string(),
+  hosts: list(z.string()),
+  active: color,
+  sha: z.string().nullable(),
+  since: z.string().nullable(),
+  blocked: z.object({ code: z.string(), remedy: z.string() }).nullable(),
+  waiting: z.enum(['approval', 'soak', 'drain']).nullable(),
+  until: z.string().nullable(),
+  rollback: z.object({ to: z.string(), fast: z.boolean(), until: z.string().nullable() }).nullable(),
+  colors: z.object({ blue: colorView, green: colorView }),
+  operation: z
+    .object({
+      id: z.string(),
+      kind: operationKind,
+      sha: z.string().nullable(),
+      step: z.string().nullable(),
+      since: z.string().nullable(),
+    })
+    .nullable(),
+  queue: list(z.object({ id: z.string(), kind: operationKind, sha: z.string().nullable() })),
+  history: list(z.object({ at: z.string(), color, sha: z.string() })),
+});
+
+export const statusSchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    version: z.string(),
+    isConfigurationApplied: z.boolean(),
+    edge: z.object({
+      name: z.string(),
+      host: z.string(),
+      generation: z.number().nullable(),
+      digest: z.string().nullable(),
+      running: z.boolean(),
+      drift: list(
+        z.object({
+          kind: z.enum([
+            'hand-edited',
+            'not-running',
+            'other-configuration-running',
+            'color-file',
+            'history-file',
+            'template',
+            'header',
+          ]),
+          message: z.string(),
+        }),
+      ),
+      needsOperator: z.string().nullable(),
+      oldWorkers: z.number(),
+    }),
+    environments: list(environmentView),
+  })
+  .meta({ id: 'Status', description: 'status' }) satisfies z.ZodType<Status>;
+
+export const endingSchema = z
+  .object({
+    schemaVersion,
+    operation: z.string().nullable(),
+    outcome: z.enum([...Object.keys(exitCodes), 'interrupted']),
+    code: z.string(),
+    message: z.string(),
+    remedy: z.string().nullable(),
+  })
+  .meta({ id: 'Ending', description: 'any command that was refused, interrupted, or could not reach what it needs' });
+
+export const acceptedSchema = z
+  .object({
+    schemaVersion,
+    operation: z.string(),
+    outcome: z.literal('accepted'),
+    joined: z.boolean().describe('whether it was there already'),
+    position: z.number().describe('0 while it runs, else its place in the queue'),
+  })
+  .meta({ id: 'Accepted', description: 'deploy --detach, approve, abort' });
+
+/** The JSON schema of what `--json` prints. Fields are added, so more of them are allowed. */
+export function outputJsonSchema(): object {
+  return z.toJSONSchema(z.union([resultSchema, statusSchema, acceptedSchema, endingSchema]), { io: 'input' });
+}

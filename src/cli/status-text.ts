@@ -1,0 +1,114 @@
+import { colors as bothColors, type Color } from '../domain/edge-state.js';
+import type { ColorView, ComponentView, EnvironmentView, Status } from '../domain/inspect.js';
+import { shortSha } from '../domain/names.js';
+import { formatAge, formatClock } from './format.js';
+import type { Colors } from './output.js';
+import { columns } from './table.js';
+
+/** How many releases of the history are shown; `bascule history` shows all. */
+const shownReleases = 3;
+
+/** A status for a person: the edge, then each environment. */
+export function describeStatus(colors: Colors, status: Status): string {
+  const environments = status.environments.map((environment) => describeEnvironment(colors, environment).join('\n'));
+  return [describeEdge(colors, status).join('\n'), ...environments].join('\n\n');
+}
+
+function describeEdge(colors: Colors, { project, edge, isConfigurationApplied }: Status): string[] {
+  const { bold, dim, red, yellow, cyan } = colors;
+  const isFresh = edge.generation === null;
+  const facts = [
+    `edge ${edge.name} on ${edge.host}`,
+    isFresh ? 'not configured yet' : `generation ${edge.generation}`,
+    edge.running ? 'HAProxy runs' : red('HAProxy does not run'),
+    ...(edge.oldWorkers > 0 ? [`${edge.oldWorkers} old HAProxy workers end their connections`] : []),
+  ];
+  const troubles = [
+    ...(edge.needsOperator === null ? [] : ['needs an operator:', ...edge.needsOperator.trim().split('\n')]),
+    ...edge.drift.map(({ message }) => `drift: ${message}`),
+  ];
+  return [
+    `${bold(project)}  ${dim(facts.join(' · '))}`,
+    ...troubles.map((trouble) => `  ${red(trouble)}`),
+    ...(troubles.length > 0 ? [`  ${cyan('→')} bascule apply --repair`] : []),
+    ...(troubles.length === 0 && (isFresh || !isConfigurationApplied)
+      ? [
+          `  ${yellow(isFresh ? 'nothing is applied yet' : 'bascule.yaml differs from what is applied')} ${cyan('→')} bascule apply`,
+        ]
+      : []),
+  ];
+}
+
+function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
+  const { bold, dim, red, cyan } = colors;
+  const sides = bothColors.toSorted((a, b) => Number(b === view.active) - Number(a === view.active));
+  const rows = sides.flatMap((color) => [
+    colorRow(colors, view, color),
+    ...view.colors[color].components.filter(isWorthSeeing(view.colors[color])).map((one) => componentRow(colors, one)),
+  ]);
+  const facts = [
+    ...runningFacts(colors, view),
+    ...view.queue.map(({ id, sha }, index) => [
+      'waits',
+      `${id}${sha === null ? '' : ` (${shortSha(sha)})`}, ${index + 1} in the queue`,
+    ]),
+    ...rollbackFact(view),
+    ...(view.sha === null
+      ? [['note', 'nothing was ever deployed: HAProxy answers 503; the first deploy goes to green']]
+      : []),
+    ...view.history
+      .slice(0, shownReleases)
+      .map(({ at, color, sha }, index) => [
+        index === 0 ? 'history' : '',
+        `${shortSha(sha)} ${color}  ${dim(formatClock(at))}`,
+      ]),
+  ];
+  return [
+    `${bold(view.name)}  ${dim(view.hosts.join(', '))}`,
+    ...(view.blocked ? [`  ${red(`blocked (${view.blocked.code})`)} ${cyan('→')} ${view.blocked.remedy}`] : []),
+    ...columns(rows).map((line) => `  ${line}`),
+    ...columns(facts.map(([name = '', ...rest]) => [dim(name), ...rest])).map((line) => `  ${line}`),
+  ];
+}
+
+function colorRow({ green, bold, dim, yellow }: Colors, view: EnvironmentView, color: Color): string[] {
+  const { sha, state } = view.colors[color];
+  const isActive = color === view.active;
+  const mark = isActive ? green('●') : dim('○');
+  const role = isActive ? green('active') : state === 'standby' ? 'standby' : yellow('no standby');
+  const since =
+    isActive && view.since !== null ? dim(`since ${formatClock(view.since)} (${formatAge(view.since)})`) : '';
+  const shown = isActive ? view.sha : sha;
+  return [`${mark} ${isActive ? bold(color) : color}`, shown === null ? dim('empty') : shortSha(shown), role, since];
+}
+
+function componentRow(colors: Colors, component: ComponentView): string[] {
+  const { red, yellow, dim } = colors;
+  const { name, instance, address, state, health, restarts } = component;
+  const isBad = state === 'failed' || (health !== null && !health.startsWith('UP'));
+  const seen = [state, ...(health === null ? [] : [health])].join(' · ');
+  const restarted = restarts === 0 ? '' : yellow(`  restarted ${restarts} ×`);
+  return [`    ${name}`, instance, dim(address), `${isBad ? red(seen) : seen}${restarted}`];
+}
+
+/** An empty color needs no list of what is not there. */
+const isWorthSeeing =
+  ({ state }: ColorView) =>
+  (component: ComponentView): boolean =>
+    state !== 'empty' || component.state !== 'empty';
+
+function runningFacts({ cyan, yellow }: Colors, { name, operation, waiting, until }: EnvironmentView): string[][] {
+  if (!operation) return [];
+  const { id, sha, step } = operation;
+  const doing =
+    waiting === null
+      ? (step ?? 'begins')
+      : `${yellow(`waits: ${waiting}`)}${until === null ? '' : ` until ${formatClock(until)}`}`;
+  const next = waiting === 'approval' ? `bascule approve ${name}` : `bascule follow ${id}`;
+  return [['runs', `${id}${sha === null ? '' : ` (${shortSha(sha)})`} · ${doing} ${cyan('→')} ${next}`]];
+}
+
+function rollbackFact({ rollback }: EnvironmentView): string[][] {
+  if (!rollback) return [];
+  return [['rollback', `to ${shortSha(rollback.to)}, ${rollback.fast ? 'fast' : 'full: it is deployed again'}`]];
+}

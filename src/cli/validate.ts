@@ -1,0 +1,73 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { BasculeError, isBasculeError } from '../errors.js';
+import type { LocalHost } from '../hosts/local.js';
+import type { Invocation } from './invocation.js';
+import { renderText } from './render.js';
+
+const checkTimeoutMs = 30_000;
+
+export function addValidate(program: Command, invocation: Invocation): void {
+  program
+    .command('validate')
+    .summary('check bascule.yaml and what it stands for')
+    .description(
+      'Checks bascule.yaml and shows every error with its place. Where HAProxy is installed, it also checks the ' +
+        'haproxy.cfg that the file stands for.',
+    )
+    .usage('')
+    .addHelpText('after', '\nExample:\n  $ bascule validate --config deploy/bascule.yaml')
+    .action(async () => {
+      const { loadConfiguration } = await import('../config/load.js');
+      const file = invocation.configurationFile;
+      const configuration = await loadConfiguration(file);
+      const checked = await checkByHaproxy(await renderText(configuration, { active: new Map(), withoutStandby: [] }));
+      const { green, dim } = invocation.output.out;
+      const environments = configuration.environments.map(({ name }) => name);
+      const components = configuration.components.map(({ name }) => name);
+      invocation.output.answer(
+        {
+          schemaVersion: 1,
+          outcome: 'succeeded',
+          file,
+          project: configuration.project,
+          environments,
+          components,
+          checkedByHaproxy: checked,
+        },
+        [
+          `${green('✔')} ${file}: project ${configuration.project}, environments ${environments.join(', ')}, components ${components.join(', ')}`,
+          checked
+            ? `${green('✔')} haproxy -c accepts what it renders`
+            : dim('- haproxy is not installed here: what it renders is not checked'),
+        ].join('\n'),
+      );
+    });
+}
+
+/** Answers false where HAProxy is not installed. Throws `haproxy-refused`. */
+async function checkByHaproxy(text: string): Promise<boolean> {
+  const { LocalHost } = await import('../hosts/local.js');
+  const host = new LocalHost();
+  const folder = await mkdtemp(join(tmpdir(), 'bascule-validate-'));
+  const file = join(folder, 'haproxy.cfg');
+  try {
+    await writeFile(file, text);
+    const { exitCode, stdout, stderr } = await runCheck(host, file);
+    if (exitCode === 0) return true;
+    throw new BasculeError('haproxy-refused', { host: host.name, output: `${stderr}${stdout}`, lines: [] });
+  } catch (error) {
+    if (isBasculeError(error) && error.code === 'command-not-found') return false;
+    throw error;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Debian keeps haproxy where only root's PATH looks. */
+function runCheck(host: LocalHost, file: string) {
+  const env = { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin` };
+  return host.run(['haproxy', '-c', '-f', file], { timeoutMs: checkTimeoutMs, env });
+}

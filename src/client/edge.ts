@@ -1,0 +1,63 @@
+import { setTimeout } from 'node:timers/promises';
+import { type Client, WithStartWorkflowOperation, WorkflowIdConflictPolicy } from '@temporalio/client';
+import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
+import { edgeWorkflowId, taskQueue } from '../domain/names.js';
+import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
+import type { edge } from '../workflows/edge.js';
+import { queryWorkflow } from './query.js';
+
+export interface EdgeName {
+  readonly project: string;
+  readonly edge: string;
+}
+
+/** How often the edge is asked whether a change has ended: often at first, since most take half a second. */
+const askEveryMs = { first: 25, last: 1_000 } as const;
+
+/**
+ * Asks the edge for a change and waits for its end, at most until `signal`. A change id that the edge knows is that
+ * change, running or ended: asking again changes nothing.
+ */
+export async function changeEdge(
+  client: Client,
+  name: EdgeName,
+  change: EdgeChange,
+  signal: AbortSignal,
+): Promise<EdgeChangeResult> {
+  const id = edgeWorkflowId(name.project, name.edge);
+  let answer = await client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeAnswer, [EdgeChange]>('change', {
+    args: [change],
+    startWorkflowOperation: startEdge(name),
+  });
+  for (
+    let waitMs: number = askEveryMs.first;
+    answer.state !== 'ended';
+    waitMs = Math.min(waitMs * 1.2, askEveryMs.last)
+  ) {
+    await setTimeout(waitMs, undefined, { signal });
+    answer = await queryWorkflow<EdgeChangeAnswer>(client, id, 'change', { id: change.id });
+  }
+  return answer.result;
+}
+
+/**
+ * Takes a change back that is no longer wanted, and answers what became of it: `withdrawn`, or what it came to be
+ * before the withdrawal reached it.
+ */
+export async function withdrawEdgeChange(client: Client, name: EdgeName, id: string): Promise<EdgeChangeResult> {
+  return client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeResult, [{ id: string }]>('withdraw', {
+    args: [{ id }],
+    startWorkflowOperation: startEdge(name),
+  });
+}
+
+function startEdge(name: EdgeName): WithStartWorkflowOperation<typeof edge> {
+  return new WithStartWorkflowOperation<typeof edge>('edge', {
+    workflowId: edgeWorkflowId(name.project, name.edge),
+    taskQueue: taskQueue(name.project),
+    workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+    workflowTaskTimeout: workflowTaskTimeoutMs,
+    staticSummary: `edge ${name.edge} of ${name.project}`,
+    args: [],
+  });
+}

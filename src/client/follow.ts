@@ -1,0 +1,101 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { OperationResult, Progress } from '../domain/operation.js';
+import { BasculeError } from '../errors.js';
+import { type EnvironmentName, readEnvironment, readProgress, waitForOperation } from './operations.js';
+
+/** What an operation does at the moment. */
+export type Sight =
+  | { readonly state: 'queued'; readonly behind: string }
+  | { readonly state: 'running'; readonly progress: Progress };
+
+export interface FollowOptions {
+  /** Called with what is seen, about three times a second. */
+  readonly onSight: (sight: Sight) => void;
+  /** Ends the following, not the operation. */
+  readonly signal: AbortSignal;
+}
+
+const lookEveryMs = 300;
+const lookWithinMs = 5_000;
+
+/**
+ * Waits for an operation's end and shows what it does meanwhile. A worker that is killed and started again is waited
+ * for. Throws `unknown-operation`, and the signal's reason.
+ */
+export async function followOperation(
+  client: Client,
+  name: EnvironmentName,
+  operation: string,
+  { onSight, signal }: FollowOptions,
+): Promise<OperationResult> {
+  const watching = new AbortController();
+  // Each call listens for its signal, and there are many in half an hour.
+  setMaxListeners(0, signal, watching.signal);
+  void watchProgress(client, name, operation, onSight, watching.signal);
+  try {
+    const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation));
+    return result;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    watching.abort();
+  }
+}
+
+async function waitForEnd(client: Client, name: EnvironmentName, operation: string): Promise<OperationResult> {
+  for (;;) {
+    const answer = await answerOf(client, name, operation);
+    if (answer.state === 'ended') return answer.result;
+    if (answer.state === 'unknown') return await resultOfWorkflow(client, operation);
+  }
+}
+
+async function answerOf(client: Client, name: EnvironmentName, operation: string) {
+  try {
+    return await waitForOperation(client, name, operation);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return { state: 'unknown' } as const;
+    throw error;
+  }
+}
+
+/** An environment remembers its results for a day; the operation's own workflow for as long as Temporal keeps it. */
+async function resultOfWorkflow(client: Client, operation: string): Promise<OperationResult> {
+  try {
+    return (await client.workflow.getHandle(operation).result()) as OperationResult;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw new BasculeError('unknown-operation', { operation });
+    throw error;
+  }
+}
+
+async function watchProgress(
+  client: Client,
+  name: EnvironmentName,
+  operation: string,
+  onSight: FollowOptions['onSight'],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const sight = await client.withAbortSignal(signal, () =>
+        client.withDeadline(Date.now() + lookWithinMs, () => look(client, name, operation)),
+      );
+      if (sight && !signal.aborted) onSight(sight);
+    } catch {
+      // Only what is shown: that nobody answers is said by whoever waits for the end.
+    }
+    await sleep(lookEveryMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+async function look(client: Client, name: EnvironmentName, operation: string): Promise<Sight | null> {
+  const progress = await readProgress(client, operation);
+  if (progress) return { state: 'running', progress };
+  const status = await readEnvironment(client, name);
+  const isQueued = status?.queue.some((waiting) => waiting.id === operation) ?? false;
+  return isQueued && status?.operation ? { state: 'queued', behind: status.operation.id } : null;
+}

@@ -1,0 +1,103 @@
+import {
+  type Client,
+  WithStartWorkflowOperation,
+  WorkflowIdConflictPolicy,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import { environmentWorkflowId, taskQueue } from '../domain/names.js';
+import type {
+  Accepted,
+  DeployRequest,
+  EnvironmentStatus,
+  OperationAnswer,
+  Progress,
+  RollbackRequest,
+  SteerRequest,
+  SwitchRequest,
+} from '../domain/operation.js';
+import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
+import type { environment } from '../workflows/environment.js';
+import { answeredByWorker } from './answering.js';
+import { ping } from './inspect.js';
+import { queryWorkflow } from './query.js';
+import { asRefusal } from './refusal.js';
+
+export interface EnvironmentName {
+  readonly project: string;
+  readonly environment: string;
+}
+
+/** What may be asked of an environment, by the name of its Update. */
+interface Requests {
+  deploy: DeployRequest;
+  switch: SwitchRequest;
+  rollback: RollbackRequest;
+  approve: SteerRequest;
+  abort: SteerRequest;
+}
+
+/**
+ * Asks an environment for an operation; its workflow is started where it never ran.
+ * Throws `no-worker` where nobody answers (then nothing began), and what the environment refused as `refused`.
+ */
+export async function request<K extends keyof Requests>(
+  client: Client,
+  name: EnvironmentName,
+  kind: K,
+  args: Requests[K],
+): Promise<Accepted> {
+  await assertWorkerAnswers(client, name);
+  try {
+    return await client.workflow.executeUpdateWithStart<typeof environment, Accepted, [Requests[K]]>(kind, {
+      args: [args],
+      startWorkflowOperation: new WithStartWorkflowOperation<typeof environment>('environment', {
+        workflowId: environmentWorkflowId(name.project, name.environment),
+        taskQueue: taskQueue(name.project),
+        workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+        workflowTaskTimeout: workflowTaskTimeoutMs,
+        staticSummary: `environment ${name.environment} of ${name.project}`,
+        args: [],
+      }),
+    });
+  } catch (error) {
+    throw asRefusal(error);
+  }
+}
+
+/** Waits up to 20 s for an operation's end. */
+export async function waitForOperation(
+  client: Client,
+  name: EnvironmentName,
+  operation: string,
+): Promise<OperationAnswer> {
+  const handle = client.workflow.getHandle(environmentWorkflowId(name.project, name.environment));
+  return handle.executeUpdate<OperationAnswer, [{ operation: string }]>('wait', { args: [{ operation }] });
+}
+
+/** The steps of a running operation, or null where it has not begun. */
+export async function readProgress(client: Client, operation: string): Promise<Progress | null> {
+  try {
+    return await queryWorkflow<Progress>(client, operation, 'progress');
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+}
+
+/** What runs and waits in an environment, or null where nothing was ever asked of it. */
+export async function readEnvironment(client: Client, name: EnvironmentName): Promise<EnvironmentStatus | null> {
+  try {
+    const id = environmentWorkflowId(name.project, name.environment);
+    return await queryWorkflow<EnvironmentStatus>(client, id, 'status');
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+}
+
+/** Throws `no-worker` unless a worker of the project answers within 5 s. */
+export async function assertWorkerAnswers(client: Client, name: EnvironmentName): Promise<void> {
+  await answeredByWorker(client, name.project, async () => {
+    if ((await readEnvironment(client, name)) === null) await ping(client, name.project);
+  });
+}

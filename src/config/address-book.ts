@@ -1,0 +1,18 @@
+import { readFile } from 'node:fs/promises';
+import { allocateAddresses } from '../domain/addresses.js';
+import type { AddressBook, AppliedConfiguration, Configuration } from '../domain/configuration.js';
+
+/** What `bascule apply` would put in force: bascule.yaml, with an address for each instance. */
+export async function wantedConfiguration(configuration: Configuration): Promise<AppliedConfiguration> {
+  const addresses = allocateAddresses(configuration, await readAddressBook(configuration.instances.addressBook));
+  return { schemaVersion: 1, configuration, addresses };
+}
+
+async function readAddressBook(file: string): Promise<AddressBook> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as AddressBook;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {};
+    throw error;
+  }
+}

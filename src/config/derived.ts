@@ -1,0 +1,48 @@
+import { resolve } from 'node:path';
+import type { AddressRange, BindAddress, EdgeFiles } from '../domain/configuration.js';
+import { defaults } from '../domain/defaults.js';
+
+/** The defaults that follow from other values, and the values that are written as one text. */
+
+export const prefixOf = (project: string, environment: string, prefix: string | undefined): string =>
+  prefix ?? `${project}-${environment}-`;
+
+export const poolOf = (component: string, pool: string | undefined): string => pool ?? `${component}_pool`;
+
+/** The only component takes what no route takes, unless it says that it does not. */
+export const isDefaultComponent = (isDefault: boolean | undefined, componentCount: number): boolean =>
+  isDefault ?? componentCount === 1;
+
+interface FilesInput {
+  readonly config?: string | undefined;
+  readonly state?: string | undefined;
+  readonly certificates?: string | undefined;
+  readonly socket?: string | undefined;
+  readonly master?: string | undefined;
+}
+
+/** Absolute paths of the edge's files; relative ones are in `folder`. */
+export function edgeFiles(files: FilesInput, folder: string): EdgeFiles {
+  const socket = resolve(folder, files.socket ?? defaults.edgeSocket);
+  return {
+    config: resolve(folder, files.config ?? defaults.edgeConfig),
+    state: resolve(folder, files.state ?? defaults.edgeState),
+    certificates: resolve(folder, files.certificates ?? defaults.edgeCertificates),
+    socket,
+    masterSocket:
+      files.master === undefined ? `${socket.replace(/\.sock$/, '')}-master.sock` : resolve(folder, files.master),
+  };
+}
+
+/** `127.0.0.1:80` or `*:80`, as the schema lets through. */
+export function readBindAddress(text: string): BindAddress {
+  const [address = '', port] = text.split(':');
+  return { address, port: Number(port) };
+}
+
+/** `127.77.0.0/16` or `127.0.0.1`, as the schema lets through. */
+export function readAddressRange(text: string | undefined): AddressRange {
+  if (text === undefined) return defaults.addresses;
+  const [address = '', prefixLength] = text.split('/');
+  return { address, prefixLength: Number(prefixLength ?? 32) };
+}

@@ -1,0 +1,95 @@
+import * as z from 'zod';
+import { durationPattern, parseDuration, sizePattern } from './units.js';
+
+/**
+ * The kinds of value in bascule.yaml. Each that reaches haproxy.cfg or a shell has an allow-list that holds no blank, quote,
+ * `#`, `$`, `%`, backslash or control character: `haproxy -c` accepts injected directives, so nothing is escaped later.
+ */
+
+/** Turns what was expected into zod's message, for a wrong value and for a missing one. */
+export const expected = (what: string) => ({
+  error: (issue: { readonly input?: unknown }) =>
+    issue.input === undefined ? `is missing: expected ${what}` : `expected ${what}`,
+});
+
+const octet = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
+const ipv4 = `${octet}(?:\\.${octet}){3}`;
+const portNumber = '(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
+const hostLabel = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+
+export const namePattern = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+export const nameExpectation =
+  'a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
+export const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
+export const variableExpectation = 'the name of an environment variable: letters, digits and "_"';
+/** A whole path, with the folder that a relative one is in. */
+export const filePathPattern = /^[A-Za-z0-9._/+@-]{1,1024}$/;
+export const filePathCharacters = 'letters, digits and . _ / + @ -';
+
+export const name = text(namePattern, nameExpectation);
+export const poolName = text(
+  /^[a-z][a-z0-9_-]{0,62}$/,
+  'a name of lower-case letters, digits, "_" and "-", that begins with a letter and has at most 63 characters',
+);
+export const prefix = text(
+  /^[a-z][a-z0-9-]{0,62}$/,
+  'a prefix of lower-case letters, digits and "-", that begins with a letter',
+);
+export const hostName = text(
+  new RegExp(`^(?=.{1,253}$)${hostLabel}(?:\\.${hostLabel})*$`),
+  'a host name such as www.example.org, without port or wildcard',
+);
+export const urlPath = text(
+  /^\/[A-Za-z0-9._~/-]{0,255}$/,
+  'a path that begins with "/", of letters, digits and . _ ~ / - only',
+);
+export const cookieName = text(/^[A-Za-z0-9_]{1,64}$/, 'a cookie name of letters, digits and "_"');
+export const bindAddress = text(
+  new RegExp(`^(?:${ipv4}|\\*):${portNumber}$`),
+  'an IPv4 address and a port such as 127.0.0.1:8088, or "*:80" for every address',
+);
+export const addressRange = text(
+  new RegExp(`^${ipv4}(?:/(?:[89]|[12][0-9]|3[02]))?$`),
+  'a range of IPv4 addresses (/8 to /30) such as 127.77.0.0/16, or one address such as 127.0.0.1',
+);
+export const filePath = text(filePathPattern, `a path of ${filePathCharacters} only`);
+export const variableName = text(variablePattern, variableExpectation);
+/** A path that is only opened, never written to haproxy.cfg or given to a shell. */
+export const secretPath = text(/^[^\0]+$/, 'the path of a file');
+export const port = wholeNumber(1, 65_535);
+export const size = text(sizePattern, 'a size such as 500MB or 2GB');
+export const percentage = text(/^(?:100|[0-9]{1,2}(?:\.[0-9]{1,3})?)%$/, 'a share such as "1%"');
+export const yesOrNo = z.boolean(expected('true or false'));
+
+/** A program and its arguments; no shell reads them. */
+export const argv = z.tuple(
+  [text(/^[^\0]+$/, 'a program')],
+  z.string(expected('an argument in quotes')).regex(/^[^\0]*$/, 'expected no NUL'),
+  {
+    ...expected('a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)'),
+  },
+);
+
+/** A duration that may be 0. */
+export const duration = durationText('a duration such as 500ms, 2s, 5m or 1h, up to 24 days', 0);
+/** A duration for which 0 would mean "for ever" or make no sense. */
+export const positiveDuration = durationText(
+  'a duration such as 500ms, 2s, 5m or 1h, more than 0 and up to 24 days',
+  1,
+);
+
+export function text(pattern: RegExp, what: string) {
+  return z.string(expected(what)).regex(pattern, `expected ${what}`);
+}
+
+export function wholeNumber(least: number, most: number) {
+  const what = `a whole number from ${least} to ${most}`;
+  return z.int(expected(what)).min(least, `expected ${what}`).max(most, `expected ${what}`);
+}
+
+function durationText(what: string, leastMs: number) {
+  return z
+    .string(expected(what))
+    .regex(durationPattern, { error: `expected ${what}`, abort: true })
+    .refine((value) => (parseDuration(value) ?? -1) >= leastMs, `expected ${what}`);
+}

@@ -1,0 +1,128 @@
+import {
+  type EnvironmentState,
+  enqueue,
+  type QueuedOperation,
+  rememberedMs,
+  rollbackRepeatsMs,
+  shaOf,
+  supersededResult,
+} from './environment-queue.js';
+import { type OperationKind, shortSha } from './names.js';
+import type { OperationResult, RollbackRequest } from './operation.js';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** What an environment remembers: the queue, whose request became which operation, and how operations ended. */
+export class EnvironmentBook {
+  private readonly written: Mutable<EnvironmentState>;
+
+  /** @param now answers the time in ms since the epoch */
+  constructor(
+    private readonly environment: string,
+    carried: EnvironmentState,
+    private readonly now: () => number,
+  ) {
+    this.written = { ...carried };
+  }
+
+  /** What one run hands to the next. */
+  get state(): EnvironmentState {
+    return this.written;
+  }
+
+  /** The number of the next operation. */
+  nextNumber(): number {
+    this.written.number += 1;
+    return this.written.number;
+  }
+
+  /** The operation that a request id became earlier. */
+  earlierOperation({ requestId }: { readonly requestId?: string }): string | undefined {
+    return requestId ? this.written.requests[requestId]?.operation : undefined;
+  }
+
+  rememberRequest({ requestId }: { readonly requestId?: string }, operation: string): void {
+    if (!requestId) return;
+    this.written.requests = { ...this.written.requests, [requestId]: { operation, at: this.now() } };
+  }
+
+  /** The rollback that a request repeats: it was the last operation, it succeeded, and it has just ended. */
+  repeatedRollback(request: RollbackRequest): string | null {
+    const { last, lastRollback } = this.written;
+    if (request.full || !lastRollback || last?.operation !== lastRollback.operation) return null;
+    if (last.outcome !== 'succeeded' || !isToTheSame(lastRollback, request)) return null;
+    return this.now() - lastRollback.endedAt < rollbackRepeatsMs ? lastRollback.operation : null;
+  }
+
+  /** Puts an operation where it belongs; what gives way to it has ended as superseded. */
+  enqueue(operation: QueuedOperation): void {
+    const { queue, superseded } = enqueue(this.written.queue, operation);
+    this.written.queue = queue;
+    for (const one of superseded) this.keepResult(this.neverBegan(one, operation.id));
+  }
+
+  /** Takes the next operation out of the queue. */
+  dequeue(): QueuedOperation | undefined {
+    const [next, ...rest] = this.written.queue;
+    this.written.queue = rest;
+    return next;
+  }
+
+  /** Ends an operation that waits, as aborted. */
+  removeFromQueue(operation: QueuedOperation): void {
+    this.written.queue = this.written.queue.filter((other) => other !== operation);
+    this.keepResult({ ...this.neverBegan(operation, 'an abort'), code: 'aborted' });
+  }
+
+  /** Writes down how an operation that ran has ended. */
+  remember(operation: QueuedOperation, result: OperationResult): void {
+    this.keepResult(result);
+    this.written.last = result;
+    if (operation.kind === 'deploy' && result.outcome !== 'succeeded') {
+      const active = result.from.color === null ? 'the release before' : shortSha(result.from.sha);
+      this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${active}; to leave ${active} too, name the release: bascule rollback ${this.environment} --to SHA`;
+    } else if (isInForce(operation, result)) {
+      this.written.failedDeploy = null;
+    }
+    if (operation.kind === 'rollback') {
+      const to = operation.request.to ?? null;
+      this.written.lastRollback = { operation: operation.id, to, endedAt: this.now() };
+    }
+  }
+
+  /** The deploy before, where it did not succeed: a rollback that was asked for while it ran has nothing more to do. */
+  takenBackBefore(): OperationResult | null {
+    const { last } = this.written;
+    return last?.kind === 'deploy' && last.outcome === 'failed' ? last : null;
+  }
+
+  /** Result of an operation of which nothing began. */
+  neverBegan(operation: QueuedOperation, inFavorOf: string): OperationResult {
+    return supersededResult(this.environment, described(operation), inFavorOf, this.now());
+  }
+
+  private keepResult(result: OperationResult): void {
+    const isRecent = ([, { at }]: [string, { at: number }]) => this.now() - at < rememberedMs;
+    this.written.requests = Object.fromEntries(Object.entries(this.written.requests).filter(isRecent));
+    this.written.results = {
+      ...Object.fromEntries(Object.entries(this.written.results).filter(isRecent)),
+      [result.operation]: { result, at: this.now() },
+    };
+  }
+}
+
+export const described = (operation: QueuedOperation): { id: string; kind: OperationKind; sha: string | null } => ({
+  id: operation.id,
+  kind: operation.kind,
+  sha: shaOf(operation),
+});
+
+export const isToTheSame = (a: { to?: string | null }, b: { to?: string | null }): boolean =>
+  (a.to ?? null) === (b.to ?? null);
+
+/** Whether the operation changed what visitors get (or a deploy found that it need not). */
+function isInForce(operation: QueuedOperation, result: OperationResult): boolean {
+  if (result.outcome !== 'succeeded') return false;
+  if (operation.kind === 'switch' && operation.request.dryRun) return false;
+  return operation.kind === 'deploy' || result.changed !== false;
+}

@@ -1,0 +1,98 @@
+import type { Drift } from './edge-change.js';
+import type { Color, HistoryLine } from './edge-state.js';
+import type { OperationKind } from './names.js';
+import type { Progress } from './operation.js';
+
+/** What `status`, `history` and `logs` ask the worker for. */
+export type InspectRequest =
+  | { readonly what: 'ping' }
+  | { readonly what: 'status' }
+  | { readonly what: 'logs'; readonly logs: LogsRequest };
+
+export interface InspectAnswers {
+  ping: { readonly version: string };
+  status: Status;
+  logs: Logs;
+}
+
+export interface LogsRequest {
+  readonly environment: string;
+  readonly component: string;
+  /** The active color where it is not given. */
+  readonly color?: Color;
+  readonly tail?: number;
+  readonly sinceMs?: number;
+  /** Byte offset that an earlier answer gave: waits up to 10 s for more. */
+  readonly after?: number;
+}
+
+export interface Logs {
+  readonly instance: string;
+  readonly lines: readonly string[];
+  /** Byte offset up to which the log was read. */
+  readonly offset: number;
+}
+
+/** Others build on this shape (`schemaVersion: 1`): fields are added, never renamed. */
+export interface Status {
+  readonly schemaVersion: 1;
+  readonly project: string;
+  readonly version: string;
+  /** Whether the worker's bascule.yaml differs from the configuration in force. */
+  readonly isConfigurationApplied: boolean;
+  readonly edge: EdgeStatus;
+  readonly environments: readonly EnvironmentView[];
+}
+
+export interface EdgeStatus {
+  readonly name: string;
+  readonly host: string;
+  readonly generation: number | null;
+  readonly digest: string | null;
+  readonly running: boolean;
+  readonly drift: readonly Drift[];
+  readonly needsOperator: string | null;
+  readonly oldWorkers: number;
+}
+
+export type ColorState = 'empty' | 'starting' | 'running' | 'standby' | 'failed' | 'stopped';
+
+export interface EnvironmentView {
+  readonly name: string;
+  readonly hosts: readonly string[];
+  readonly active: Color;
+  readonly sha: string | null;
+  readonly since: string | null;
+  readonly blocked: { readonly code: string; readonly remedy: string } | null;
+  readonly waiting: Progress['waiting'];
+  readonly until: string | null;
+  /** Where a rollback without `--to` goes, null where it goes nowhere. */
+  readonly rollback: { readonly to: string; readonly fast: boolean; readonly until: string | null } | null;
+  readonly colors: Readonly<Record<Color, ColorView>>;
+  readonly operation: {
+    readonly id: string;
+    readonly kind: OperationKind;
+    readonly sha: string | null;
+    readonly step: string | null;
+    readonly since: string | null;
+  } | null;
+  readonly queue: readonly { readonly id: string; readonly kind: OperationKind; readonly sha: string | null }[];
+  readonly history: readonly HistoryLine[];
+}
+
+export interface ColorView {
+  readonly sha: string | null;
+  readonly state: ColorState;
+  readonly components: readonly ComponentView[];
+}
+
+export interface ComponentView {
+  readonly name: string;
+  readonly instance: string;
+  /** `address:port`. */
+  readonly address: string;
+  readonly state: ColorState;
+  /** As the edge sees it, such as `UP L7OK`; null where the edge does not know it. */
+  readonly health: string | null;
+  readonly restarts: number;
+}

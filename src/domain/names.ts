@@ -1,0 +1,56 @@
+import type { Color } from './edge-state.js';
+
+/** Instance of a component in an environment: `<prefix><component>-<color>`. Also its HAProxy server's name. */
+export function instanceName(environment: { prefix: string }, component: string, color: Color): string {
+  return `${environment.prefix}${component}-${color}`;
+}
+
+/** HAProxy backend of a component in an environment. */
+export function backendName(environment: string, pool: string): string {
+  return `${environment}_${pool}`;
+}
+
+export const taskQueue = (project: string): string => `bascule-${project}`;
+export const environmentWorkflowId = (project: string, environment: string): string =>
+  `${project}/environment/${environment}`;
+export const edgeWorkflowId = (project: string, edge: string): string => `${project}/edge/${edge}`;
+export const edgeChangeWorkflowId = (project: string, edge: string, number: number): string =>
+  `${edgeWorkflowId(project, edge)}/${number}`;
+export const inspectWorkflowId = (project: string, what: string): string => `${project}/inspect/${what}`;
+
+export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup';
+
+/** Id of an operation, which is also its workflow's id. */
+export function operationId(project: string, environment: string, kind: OperationKind, number: number): string {
+  return `${project}/${environment}/${kind}/${number}`;
+}
+
+/** Project and environment out of `<project>/environment/<env>`, or null for another id. */
+export function parseEnvironmentWorkflowId(id: string): { project: string; environment: string } | null {
+  const match = /^([^/]+)\/environment\/([^/]+)$/.exec(id);
+  return match?.[1] && match[2] ? { project: match[1], environment: match[2] } : null;
+}
+
+/** Project and edge out of `<project>/edge/<edge>`, or null for another id. */
+export function parseEdgeWorkflowId(id: string): { project: string; edge: string } | null {
+  const match = /^([^/]+)\/edge\/([^/]+)$/.exec(id);
+  return match?.[1] && match[2] ? { project: match[1], edge: match[2] } : null;
+}
+
+/** Parts of an operation's id, or null for another id. */
+export function parseOperationId(
+  id: string,
+): { project: string; environment: string; kind: string; number: number } | null {
+  const match = /^([^/]+)\/([^/]+)\/(deploy|rollback|switch|cleanup)\/(\d+)$/.exec(id);
+  if (!match?.[1] || !match[2] || !match[3]) return null;
+  return { project: match[1], environment: match[2], kind: match[3], number: Number(match[4]) };
+}
+
+/** Names that workflow ids use themselves and that no environment may have. */
+export const reservedEnvironmentNames = ['edge', 'environment', 'certificates', 'provision', 'inspect'] as const;
+
+/** What `{sha}` may be: 7 to 40 hexadecimal digits, lower case. */
+export const shaPattern = /^[0-9a-f]{7,40}$/;
+
+/** Short form of a sha for people. */
+export const shortSha = (sha: string | null): string => (sha === null ? 'nothing' : sha.slice(0, 10));

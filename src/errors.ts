@@ -1,0 +1,418 @@
+/**
+ * The one error class, its codes and all its prose. A code's entry takes what the error is about and answers what
+ * happened, to what (`message`) and what to type or mend next (`remedy`).
+ */
+
+interface Prose {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** The last lines of a log, below what is said about it. */
+const lastLines = (lines: readonly string[]): string =>
+  lines.length === 0 ? '; its log is empty' : `. Its last log lines:\n${lines.join('\n')}`;
+
+const prose = {
+  'config-invalid': (a: { file: string; problems: readonly string[] }): Prose => ({
+    message: `${a.file} has ${a.problems.length === 1 ? 'an error' : `${a.problems.length} errors`}:\n${a.problems.join('\n')}`,
+    remedy: 'Mend the file; `bascule validate` checks it.',
+  }),
+  'config-not-found': (a: { file: string }): Prose => ({
+    message: `${a.file} does not exist`,
+    remedy: 'Run `bascule init` to write one, or name yours with --config FILE.',
+  }),
+  'command-not-found': (a: { host: string; program: string }): Prose => ({
+    message: `${a.program} is not installed on ${a.host}`,
+    remedy: `Install ${a.program} there, so that it is found in PATH.`,
+  }),
+  'command-timed-out': (a: { host: string; program: string; timeoutMs: number }): Prose => ({
+    message: `${a.program} on ${a.host} did not end within ${a.timeoutMs / 1_000} s and was stopped`,
+    remedy: 'See what keeps that machine busy, then try again.',
+  }),
+  'command-ended': (a: { host: string; program: string; how: string }): Prose => ({
+    message: `${a.program} on ${a.host} was ended: ${a.how}`,
+    remedy: 'See what ended it, then try again.',
+  }),
+  'state-file-is-link': (a: { host: string; file: string }): Prose => ({
+    message: `${a.file} on ${a.host} is a symbolic link; state is neither read nor written through a link`,
+    remedy: `Put a plain file (or nothing) in place of the link ${a.file}.`,
+  }),
+  'address-unusable': (a: { host: string; address: string; port: number; reason: string }): Prose => ({
+    message: `nothing can listen on ${a.address}:${a.port} on ${a.host}: ${a.reason}`,
+    remedy: 'Choose an address of that machine and a port that you may use.',
+  }),
+  'address-in-use': (a: { host: string; address: string; port: number }): Prose => ({
+    message: `${a.address}:${a.port} on ${a.host} is taken by another process`,
+    remedy: `End that process (\`ss -ltnp 'sport = :${a.port}'\` names it), or choose another address for the edge.`,
+  }),
+  'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null }): Prose => ({
+    message: `${a.act} of ${a.owner} was refused: the edge on ${a.host} is claimed by ${a.heldBy ?? 'nobody'}; nothing was touched`,
+    remedy: 'A newer change has the edge. See `bascule status`, then ask again if you still want this one.',
+  }),
+  'edge-locked': (a: { host: string; file: string }): Prose => ({
+    message: `${a.file} on ${a.host} is locked by another process`,
+    remedy: `\`fuser ${a.file}\` on ${a.host} names it; a stopped one needs \`kill -CONT\` or \`kill\`.`,
+  }),
+  'edge-write-failed': (a: { host: string; file: string; reason: string }): Prose => ({
+    message: `${a.file} on ${a.host} could not be read or written: ${a.reason}`,
+    remedy: 'Check free space and permissions there.',
+  }),
+  'edge-file-missing': (a: { host: string; act: string; file: string }): Prose => ({
+    message: `${a.act}: there is no ${a.file} on ${a.host}`,
+    remedy: 'See `bascule doctor`; `bascule apply --repair` installs the configuration anew.',
+  }),
+  'edge-file-changed': (a: { host: string; act: string; file: string }): Prose => ({
+    message: `${a.act}: ${a.file} on ${a.host} is not what was expected there`,
+    remedy: 'See `bascule doctor`; `bascule apply --repair` installs the configuration anew.',
+  }),
+  'edge-of-other-project': (a: { host: string; file: string; project: string; owner: string }): Prose => ({
+    message: `${a.file} on ${a.host} belongs to project ${a.owner}, not to ${a.project}`,
+    remedy: 'Give each project an edge (configuration file, sockets, addresses) of its own.',
+  }),
+  'edge-state-unreadable': (a: { host: string; file: string; reason: string }): Prose => ({
+    message: `${a.file} on ${a.host} is damaged: ${a.reason}`,
+    remedy: 'Put the file back from a copy, or remove it and run `bascule apply --repair`.',
+  }),
+  'edge-act-failed': (a: { host: string; act: string; exitCode: number; output: string }): Prose => ({
+    message: `${a.act} on ${a.host} ended with ${a.exitCode}: ${a.output}`,
+    remedy: 'The edge needs sh, flock, sync, sha256sum and setsid; `bascule doctor` looks for them.',
+  }),
+  'edge-needs-operator': (a: { host: string; file: string; text: string }): Prose => ({
+    message: `an earlier change of the edge on ${a.host} could not be taken back:\n${a.text.trim()}`,
+    remedy: `Mend it, then \`bascule apply --repair\`, which removes ${a.file}.`,
+  }),
+  'edge-not-master-worker': (a: { host: string; socket: string }): Prose => ({
+    message: `HAProxy on ${a.host} does not answer on its master socket ${a.socket}; without master-worker mode it cannot be reloaded`,
+    remedy: `Start it with \`haproxy -W -S ${a.socket}\`, or let Bascule run it (\`edge.manage: true\`).`,
+  }),
+  'edge-other-haproxy': (a: { host: string; socket: string; file: string; pid: number }): Prose => ({
+    message: `the HAProxy that answers on ${a.socket} on ${a.host} (process ${a.pid}) does not run ${a.file}`,
+    remedy: 'Give this edge sockets of its own, or end the other HAProxy.',
+  }),
+  'edge-start-failed': (a: { host: string; log: string; output: string }): Prose => ({
+    message: `HAProxy did not start on ${a.host}:\n${a.output}`,
+    remedy: `Its whole output is in ${a.log}.`,
+  }),
+  'edge-drift': (a: { host: string; drift: readonly string[] }): Prose => ({
+    message: `the edge on ${a.host} is not as Bascule left it:\n${a.drift.join('\n')}`,
+    remedy: 'See `bascule status`; `--repair` mends it and shows first what it changes.',
+  }),
+  'edge-not-applied': (a: { host: string; file: string }): Prose => ({
+    message: `${a.file} on ${a.host} holds no configuration of Bascule yet`,
+    remedy: 'Run `bascule apply`.',
+  }),
+  'environment-not-applied': (a: { environment: string; applied: readonly string[] }): Prose => ({
+    message: `the edge does not serve environment ${a.environment} yet; it serves ${a.applied.join(', ') || 'none'}`,
+    remedy: 'Run `bascule apply`.',
+  }),
+  'active-color-changed': (a: { environment: string; expected: string; active: string }): Prose => ({
+    message: `${a.environment}: ${a.active} is active, not ${a.expected} as this change expected`,
+    remedy: 'Another change came first. See `bascule status`, then ask again if you still want this one.',
+  }),
+  'color-not-up': (a: { environment: string; color: string; servers: readonly string[] }): Prose => ({
+    message: `${a.environment}: ${a.color} cannot take traffic; not UP on the edge: ${a.servers.join(', ')}`,
+    remedy: `\`bascule logs ${a.environment} COMPONENT --color ${a.color}\` shows why.`,
+  }),
+  'applied-changed': (a: { expected: string; found: string | null }): Prose => ({
+    message: `the configuration changed while the change was under way (${a.found ?? 'none'} instead of ${a.expected})`,
+    remedy: 'Run the command again.',
+  }),
+  'plan-changed': (a: { expected: string; found: string }): Prose => ({
+    message: `the configuration renders as ${a.found} now and was planned as ${a.expected}: Bascule itself was changed in between`,
+    remedy: 'Run the command again.',
+  }),
+  'haproxy-refused': (a: { host: string; output: string; lines: readonly string[] }): Prose => ({
+    message: `haproxy -c on ${a.host} refused the new configuration:\n${[a.output.trim(), ...a.lines].join('\n')}`,
+    remedy: 'Visitors are served as before. Mend what it names in bascule.yaml or its certificates.',
+  }),
+  'reload-failed': (a: { host: string; reason: string; output: string }): Prose => ({
+    message: `HAProxy on ${a.host} did not take the new configuration: ${a.reason}${a.output === '' ? '' : `\n${a.output}`}`,
+    remedy: 'Mend what it names; `bascule doctor` shows the state of the edge.',
+  }),
+  'traffic-not-verified': (a: { host: string; problems: readonly string[] }): Prose => ({
+    message: `the edge on ${a.host} does not answer as it should:\n${a.problems.join('\n')}`,
+    remedy: "See `bascule status` and the instances' logs.",
+  }),
+  'unknown-environment': (a: { environment: string; known: readonly string[]; nearest?: string }): Prose => ({
+    message: `bascule.yaml has no environment ${a.environment}`,
+    remedy: `${a.nearest === undefined ? '' : `Did you mean ${a.nearest}? `}It has: ${a.known.join(', ')}.`,
+  }),
+  'unknown-component': (a: { environment: string; component: string; known: readonly string[] }): Prose => ({
+    message: `there is no component ${a.component} in an environment ${a.environment}`,
+    remedy: `There are: ${a.known.join(', ')}.`,
+  }),
+  'component-not-applied': (a: { component: string; environment: string }): Prose => ({
+    message: `the edge does not know ${a.component} in ${a.environment} yet: bascule.yaml has it, and is not applied`,
+    remedy: 'Run `bascule apply --dry-run` to see what it would change, then `bascule apply`.',
+  }),
+  'not-up-on-edge': (a: { environment: string; seconds: number; servers: readonly string[] }): Prose => ({
+    message: `${a.environment}: healthy from here, but not UP on the edge within ${a.seconds} s: ${a.servers.join('; ')}`,
+    remedy:
+      'Compare `health` in bascule.yaml with what the edge gets: it asks for the health path with its own Host header.',
+  }),
+  'server-not-on-edge': (a: { backend: string; server: string }): Prose => ({
+    message: `the edge has no server ${a.backend}/${a.server}`,
+    remedy: 'Somebody applied another configuration meanwhile: run `bascule status`, then `bascule apply`.',
+  }),
+  'errors-in-soak': (a: { environment: string; requests: number; errors: number; allowedShare: number }): Prose => ({
+    message: `${a.environment}: ${a.errors} of ${a.requests} answers of the new release were 5xx in its soak, more than ${a.allowedShare * 100} %`,
+    remedy: 'See its log with `bascule logs`; `soak.errorShare` in bascule.yaml sets the share.',
+  }),
+  'unhealthy-in-soak': (a: { environment: string; server: string; status: string }): Prose => ({
+    message: `${a.environment}: ${a.server} did not stay healthy in its soak: ${a.status}`,
+    remedy: 'See its log with `bascule logs`.',
+  }),
+  'nothing-to-roll-back-to': (a: { environment: string; active: string | null }): Prose => ({
+    message: `${a.environment} has no release below ${a.active ?? 'the first one'} to go back to`,
+    remedy: 'See what it served with `bascule history`; a release that is not in it is deployed: `bascule deploy`.',
+  }),
+  'switch-refused': (a: { environment: string; color: string; why: string }): Prose => ({
+    message: `${a.environment} can't be switched to ${a.color}: ${a.why}`,
+    remedy: 'Deploy the release that you want: `bascule deploy`.',
+  }),
+  'drain-stuck': (a: {
+    environment: string;
+    color: string;
+    workers: readonly { pid: number; connections: number }[];
+  }): Prose => ({
+    message: `${a.environment}: old HAProxy workers still have connections that may reach ${a.color}, though all that can be shut was shut: ${a.workers.map((one) => `process ${one.pid}: ${one.connections}`).join(', ')}`,
+    remedy: 'Look at them with `show proc` on the master CLI; ending such a process cuts its visitors.',
+  }),
+  'worker-running': (a: { file: string; pid: number | null; host: string | null }): Prose => ({
+    message: `another worker of this project runs${a.pid === null ? '' : ` (process ${a.pid} on ${a.host})`}; it holds ${a.file}`,
+    remedy: 'Use that one, or stop it first. A lease that is not renewed for 30 s is taken over by itself.',
+  }),
+  'search-attribute-missing': (a: { namespace: string; missing: readonly string[] }): Prose => ({
+    message: `Temporal's namespace ${a.namespace} lacks the search attributes ${a.missing.join(', ')}, without which every workflow would hang`,
+    remedy: `temporal operator search-attribute create --namespace ${a.namespace} ${a.missing.map((name) => `--name ${name} --type Keyword`).join(' ')}`,
+  }),
+  'config-unreadable': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file} cannot be read (${a.reason})`,
+    remedy: 'Make it a file that you may read, or name another with --config FILE.',
+  }),
+  'secret-missing': (a: { purpose: string; source: string; reason: string }): Prose => ({
+    message: `${a.purpose}: ${a.source} ${a.reason}`,
+    remedy: `Give the worker ${a.source} with the secret in it; bascule.yaml names it.`,
+  }),
+  'artifact-not-found': (a: { url: string }): Prose => ({
+    message: `there is no artifact at ${a.url}`,
+    remedy: 'Check the sha and `artifacts` in bascule.yaml. Some servers say so too when a token is missing.',
+  }),
+  'artifact-unauthorized': (a: { url: string; status: number; token: string | null }): Prose => ({
+    message: `${a.url} may not be read: the server answered ${a.status} ${a.token === null ? 'and bascule.yaml names no token' : `to the token from ${a.token}`}`,
+    remedy:
+      a.token === null
+        ? 'Name one as `artifacts.token` in bascule.yaml.'
+        : `Put a token that may read it in ${a.token}, where the worker sees it.`,
+  }),
+  'artifact-unreachable': (a: { url: string; reason: string }): Prose => ({
+    message: `${a.url} could not be read: ${a.reason}`,
+    remedy: 'Check that the worker reaches that server, then deploy again.',
+  }),
+  'artifact-truncated': (a: { url: string; receivedBytes: number; expectedBytes: number | null }): Prose => ({
+    message: `${a.url} ended after ${a.receivedBytes} bytes${a.expectedBytes === null ? '' : ` of ${a.expectedBytes}`}`,
+    remedy: 'Deploy again; if it stays so, upload the artifact anew.',
+  }),
+  'artifact-wrong-checksum': (a: { url: string; expected: string; found: string }): Prose => ({
+    message: `${a.url} has SHA-256 ${a.found}, and ${a.expected} was pinned`,
+    remedy: 'The artifact or its checksum file was changed after the other. Upload both, then deploy again.',
+  }),
+  'artifact-too-large': (a: { what: string; maxBytes: number }): Prose => ({
+    message: `${a.what} is larger than ${a.maxBytes} bytes`,
+    remedy: 'Make the artifact smaller, or raise `artifacts.maxSize` in bascule.yaml.',
+  }),
+  'artifact-checksum-unreadable': (a: { url: string }): Prose => ({
+    message: `${a.url} holds no SHA-256: expected 64 hexadecimal digits, alone or as sha256sum prints them`,
+    remedy: 'Write it with `sha256sum FILE >FILE.sha256`, or leave `artifacts.checksum` out of bascule.yaml.',
+  }),
+  'artifact-not-a-tar': (a: { file: string }): Prose => ({
+    message: `${a.file} is no tar archive`,
+    remedy: 'An artifact is a .tar.gz, .tar.zst or .tar with the files of the release at its root.',
+  }),
+  'artifact-damaged': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file} cannot be unpacked, although its checksum is right: ${a.reason}`,
+    remedy: 'It was damaged or cut off before its checksum was taken. Build and upload it anew.',
+  }),
+  'artifact-hostile': (a: { file: string; entry: string; reason: string }): Prose => ({
+    message: `${a.file} is refused as a whole for its entry ${JSON.stringify(a.entry)}: ${a.reason}`,
+    remedy: 'Find out how that entry got into the artifact, and build it without.',
+  }),
+  'artifact-compression-unsupported': (a: { file: string }): Prose => ({
+    message: `${a.file} is compressed with zstd, which this Node.js cannot read, and the program zstd is not installed`,
+    remedy: 'Install zstd where the worker runs (`apt install zstd`), or publish a .tar.gz.',
+  }),
+  'instance-fenced': (a: { instance: string; act: string; owner: string; heldBy: string | null }): Prose => ({
+    message: `${a.act} of ${a.instance} for ${a.owner} was refused: the instance is ${
+      a.heldBy === a.owner ? 'in another state by now' : `claimed by ${a.heldBy ?? 'nobody'}`
+    }; nothing was touched`,
+    remedy: 'A newer operation has the instance. See `bascule status`, then ask again if you still want this one.',
+  }),
+  'instance-active': (a: { instance: string; act: string; environment: string; color: string }): Prose => ({
+    message: `${a.act} of ${a.instance} was refused: ${a.color} is the active color of ${a.environment}; nothing was touched`,
+    remedy: `Give visitors the other color first, see \`bascule status ${a.environment}\`.`,
+  }),
+  'instance-busy': (a: { instance: string; file: string }): Prose => ({
+    message: `${a.instance} is locked by another process (${a.file})`,
+    remedy: `\`fuser ${a.file}\` names it; a stopped one needs \`kill -CONT\` or \`kill\`.`,
+  }),
+  'instance-write-failed': (a: { instance: string; file: string; reason: string }): Prose => ({
+    message: `${a.file} of ${a.instance} could not be read or written: ${a.reason}`,
+    remedy: 'Check free space and permissions there.',
+  }),
+  'instance-record-damaged': (a: { instance: string; file: string; reason: string }): Prose => ({
+    message: `the record of ${a.instance} in ${a.file} is damaged: ${a.reason}`,
+    remedy: `End what still listens on its address, remove ${a.file}, and deploy again.`,
+  }),
+  'instance-release-missing': (a: { instance: string; sha: string }): Prose => ({
+    message: `${a.instance} does not hold release ${a.sha}`,
+    remedy: 'Deploy it.',
+  }),
+  'instance-still-running': (a: { instance: string; pid: string }): Prose => ({
+    message: `process ${a.pid} of ${a.instance} still runs`,
+    remedy: `See what holds it with \`ps -o pid,stat,wchan,args ${a.pid}\`, then try again.`,
+  }),
+  'instance-exited': (a: { instance: string; lines: readonly string[] }): Prose => ({
+    message: `${a.instance} ended before it was healthy${lastLines(a.lines)}`,
+    remedy: 'Mend what its log says, then deploy again.',
+  }),
+  'instance-unhealthy': (a: {
+    instance: string;
+    url: string;
+    deadlineMs: number;
+    answers: readonly string[];
+    lines: readonly string[];
+  }): Prose => ({
+    message: `${a.instance} was not healthy at ${a.url} within ${a.deadlineMs / 1_000} s; it answered: ${a.answers.join(', ')}${lastLines(a.lines)}`,
+    remedy: 'Mend the service or its `health.path`, or raise `startDeadline` in bascule.yaml, then deploy again.',
+  }),
+  'port-in-use': (a: { instance: string; address: string; port: number }): Prose => ({
+    message: `${a.instance} cannot start: ${a.address}:${a.port} is taken by another process`,
+    remedy: `End that process (\`ss -ltnp 'sport = :${a.port}'\` names it), or choose other \`instances.addresses\`.`,
+  }),
+  'migration-running': (a: { instance: string }): Prose => ({
+    message: `a migration that an earlier operation began on ${a.instance} still runs`,
+    remedy: 'Wait until it has ended (`bascule logs` shows its output), then deploy again.',
+  }),
+  'migration-failed': (a: { instance: string; exitCode: string; lines: readonly string[] }): Prose => ({
+    message: `the migration on ${a.instance} ended with ${a.exitCode}${lastLines(a.lines)}`,
+    remedy: 'What it did is not taken back. Mend it, then deploy again, which runs it anew.',
+  }),
+  'migration-timed-out': (a: { instance: string; timeoutMs: number; lines: readonly string[] }): Prose => ({
+    message: `the migration on ${a.instance} did not end within ${a.timeoutMs / 1_000} s and was ended${lastLines(a.lines)}`,
+    remedy:
+      'What it did is not taken back. Raise `migrate.timeout` in bascule.yaml, then deploy again, which runs it anew.',
+  }),
+  'instance-act-failed': (a: { instance: string; act: string; exitCode: number; output: string }): Prose => ({
+    message: `${a.act} of ${a.instance} ended with ${a.exitCode}: ${a.output}`,
+    remedy: 'This is not foreseen. See what it says, then try again.',
+  }),
+  'edge-value-unsafe': (a: { value: string }): Prose => ({
+    message: `${JSON.stringify(a.value)} cannot stand in haproxy.cfg: HAProxy would not read it as one plain word`,
+    remedy: 'Change it in bascule.yaml, then run `bascule apply`.',
+  }),
+  'instance-without-address': (a: { instance: string }): Prose => ({
+    message: `the applied configuration gives no address to instance ${a.instance}`,
+    remedy: 'Run `bascule apply`.',
+  }),
+  'haproxy-unreachable': (a: { socket: string; reason: string }): Prose => ({
+    message: `HAProxy does not answer on ${a.socket}: ${a.reason}`,
+    remedy: 'See whether it runs, and whether you may use its socket; `bascule doctor` looks for both.',
+  }),
+  'haproxy-command-refused': (a: { socket: string; command: string; answer: string }): Prose => ({
+    message: `HAProxy refused \`${a.command}\` on ${a.socket}: ${a.answer}`,
+    remedy: '`bascule doctor` shows the state of the edge.',
+  }),
+  refused: (a: { code: string; message: string; remedy: string }): Prose => ({ message: a.message, remedy: a.remedy }),
+  'not-answered': (a: { code: string; message: string; remedy: string }): Prose => ({
+    message: `the worker could not answer: ${a.message}`,
+    remedy: a.remedy,
+  }),
+  'temporal-unreachable': (a: { address: string }): Prose => ({
+    message: `Temporal does not answer at ${a.address}`,
+    remedy: 'Start it (`bascule dev` does, for this machine), or name its address in TEMPORAL_ADDRESS.',
+  }),
+  'temporal-lost': (a: { operation: string | null }): Prose => ({
+    message:
+      a.operation === null
+        ? 'Temporal stopped answering while it was asked; it may have accepted the request'
+        : `Temporal stopped answering; ${a.operation} goes on when it is back`,
+    remedy: a.operation === null ? 'See `bascule status`.' : `bascule follow ${a.operation}`,
+  }),
+  'timeout-passed': (a: { operation: string; timeout: string }): Prose => ({
+    message: `${a.operation} has not ended after ${a.timeout} (--timeout); it goes on`,
+    remedy: `bascule follow ${a.operation}`,
+  }),
+  'no-worker': (a: { project: string; taskQueue: string }): Prose => ({
+    message: `no worker of project ${a.project} answers (task queue ${a.taskQueue})`,
+    remedy: 'Start one with `bascule worker`, or look at the log of the one that should run.',
+  }),
+  'bad-sha': (a: { sha: string }): Prose => ({
+    message: `${JSON.stringify(a.sha)} is no sha`,
+    remedy: 'A sha has 7 to 40 hexadecimal digits, such as those of `git rev-parse HEAD`.',
+  }),
+  'unknown-operation': (a: { operation: string }): Prose => ({
+    message: `Temporal knows no operation ${a.operation}`,
+    remedy: '`bascule status` names those that run.',
+  }),
+  'file-exists': (a: { file: string }): Prose => ({
+    message: `${a.file} exists already; it was not touched`,
+    remedy: 'Move it away first, or run this in another folder.',
+  }),
+  'temporal-not-installed': (a: { file: string }): Prose => ({
+    message: `Temporal's CLI is neither at ${a.file} nor in PATH`,
+    remedy: 'Run script/setup, or install it: https://docs.temporal.io/cli',
+  }),
+  'temporal-start-failed': (a: { log: string; lines: readonly string[] }): Prose => ({
+    message: `Temporal's dev server did not start${lastLines(a.lines)}`,
+    remedy: `Its whole log is ${a.log}.`,
+  }),
+  'worker-ended': (a: { log: string; how: string; lines: readonly string[] }): Prose => ({
+    message: `the worker ended (${a.how})${lastLines(a.lines)}`,
+    remedy: `Its whole log is ${a.log}.`,
+  }),
+  usage: (a: { problem: string; help: string }): Prose => ({ message: a.problem, remedy: a.help }),
+} as const;
+
+export type ErrorCode = keyof typeof prose;
+type ErrorArguments<C extends ErrorCode> = Parameters<(typeof prose)[C]>[0];
+
+/**
+ * Where a failure may be of the moment (a refused connection, a busy lock) another try can help; everything else is
+ * final at once. Read by the activities' one wrapper.
+ */
+const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'command-timed-out',
+  'command-ended',
+  'edge-locked',
+  'edge-write-failed',
+  'haproxy-unreachable',
+  'artifact-unreachable',
+  'artifact-truncated',
+  'instance-busy',
+  'instance-write-failed',
+  'instance-still-running',
+  'migration-running',
+]);
+
+/** Every error that Bascule foresees. Anything else that is thrown is a bug, and exits with 70. */
+export class BasculeError<C extends ErrorCode = ErrorCode> extends Error {
+  override readonly name = 'BasculeError';
+  readonly remedy: string;
+
+  constructor(
+    readonly code: C,
+    readonly args: ErrorArguments<C>,
+    options?: ErrorOptions,
+  ) {
+    // The union of all entries' functions can't be called with the union of their arguments; code and args belong together.
+    const said = (prose[code] as (a: ErrorArguments<C>) => Prose)(args);
+    super(said.message, options);
+    this.remedy = said.remedy;
+  }
+
+  get isRetryable(): boolean {
+    return retryable.has(this.code);
+  }
+}
+
+export const isBasculeError = (error: unknown): error is BasculeError => error instanceof BasculeError;

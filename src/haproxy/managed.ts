@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BasculeError } from '../errors.js';
+import { type Edge, edgeFiles, runAct } from './edge.js';
+import { readInstalled } from './installed.js';
+import { readWorkers, type Workers } from './old-workers.js';
+import { readRunning, reloadMs } from './runtime.js';
+
+/** HAProxy is up in a tenth of a second; a busy machine takes longer. */
+const startTimeoutMs = 15_000;
+const stopTimeoutMs = 10_000;
+const pollMs = 20;
+
+/**
+ * Starts the edge's HAProxy where a configuration is installed and none runs, apart from this process: neither its end
+ * nor Ctrl-C reaches it. Two who start at once start one.
+ *
+ * @returns whether HAProxy serves the installed configuration now; false where none is installed
+ * @throws `edge-start-failed`, `edge-other-haproxy`, and those of `runAct`
+ */
+export async function ensureManagedEdge(edge: Edge): Promise<boolean> {
+  const installed = await readInstalled(edge);
+  if (installed === null) return false;
+  if ((await findProcesses(edge, 0)) !== null) return true;
+  const { socket, masterSocket } = edge.configuration.files;
+  const logged = await followLog(edge);
+  await runAct(edge, { name: 'start', args: [masterSocket], owner: 'start' });
+  const deadline = Date.now() + startTimeoutMs;
+  while (Date.now() < deadline) {
+    const running = await readRunning(socket);
+    const isUp = (await findProcesses(edge, 0)) !== null;
+    if (running && running.digest === installed.headerDigest && isUp) return true;
+    if (!isUp && alerts(await logged()) !== '') break;
+    await sleep(pollMs);
+  }
+  const { log } = edgeFiles(edge);
+  throw new BasculeError('edge-start-failed', { host: edge.host.name, log, output: alerts(await logged()) });
+}
+
+/** Ends the edge's HAProxy and waits until it has ended. Throws `edge-other-haproxy`, `command-timed-out`. */
+export async function stopManagedEdge(edge: Edge): Promise<void> {
+  const pid = (await findProcesses(edge, (await readRunning(edge.configuration.files.socket)) ? reloadMs : 0))?.master;
+  if (pid === undefined) return;
+  await edge.host.run(['kill', '-TERM', String(pid)], { timeoutMs: stopTimeoutMs });
+  const deadline = Date.now() + stopTimeoutMs;
+  while ((await edge.host.readText(`/proc/${pid}/cmdline`)) ?? '') {
+    if (Date.now() > deadline) {
+      const { name: host } = edge.host;
+      throw new BasculeError('command-timed-out', { host, program: `haproxy (${pid})`, timeoutMs: stopTimeoutMs });
+    }
+    await sleep(pollMs);
+  }
+}
+
+/**
+ * The processes of this edge's HAProxy, null where none answers.
+ *
+ * @param retryMs how long to try again where nothing answers: `reloadMs` where one runs, which may be loading
+ * @throws `edge-other-haproxy` where the one that answers runs another configuration file
+ */
+export async function findProcesses(edge: Edge, retryMs: number): Promise<Workers | null> {
+  const { config, masterSocket } = edge.configuration.files;
+  const processes = await readWorkers(masterSocket, retryMs);
+  const pid = processes?.master ?? 0;
+  if (processes === null || pid === 0) return null;
+  const commandLine = await edge.host.readText(`/proc/${pid}/cmdline`);
+  // It may have ended meanwhile.
+  if (commandLine === null) return null;
+  if (!commandLine.split('\0').includes(config)) {
+    throw new BasculeError('edge-other-haproxy', { host: edge.host.name, socket: masterSocket, file: config, pid });
+  }
+  return processes;
+}
+
+/** Answers what the managed HAProxy has written since now. */
+export async function followLog(edge: Edge): Promise<() => Promise<string>> {
+  const read = async () => (await edge.host.readState(edgeFiles(edge).log)) ?? '';
+  const { length } = await read();
+  return async () => (await read()).slice(length);
+}
+
+/** The last lines of HAProxy's own output that say why it could not load; that a pool is empty is no reason. */
+export function alerts(log: string): string {
+  const lines = log
+    .split('\n')
+    .filter((line) => line.startsWith('[ALERT]') && !line.includes('has no server available'));
+  return lines.slice(-5).join('\n');
+}

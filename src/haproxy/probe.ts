@@ -1,0 +1,40 @@
+import { request } from 'node:http';
+import type { BindAddress } from '../domain/configuration.js';
+import type { PoolAnswer } from '../domain/edge-change.js';
+
+export interface ProbeRequest {
+  readonly bind: BindAddress;
+  readonly host: string;
+  readonly path: string;
+  /** The random of the generation that serves. */
+  readonly probe: string;
+}
+
+const probeTimeoutMs = 2_000;
+
+/**
+ * Asks a pool through the edge, from the edge's own host, over a new connection; redirects are not followed.
+ * Server (`<backend>/<server>`) and status are what the edge answered: null where no server did, 0 where nothing did.
+ */
+export async function probePool({ bind, host, path, probe }: ProbeRequest): Promise<PoolAnswer> {
+  return await new Promise((resolve) => {
+    const probing = request(
+      {
+        host: bind.address === '*' ? '127.0.0.1' : bind.address,
+        port: bind.port,
+        path,
+        agent: false,
+        headers: { Host: host, 'X-Bascule-Probe': probe, Connection: 'close' },
+        signal: AbortSignal.timeout(probeTimeoutMs),
+      },
+      (response) => {
+        const server = response.headers['x-bascule-server'];
+        resolve({ server: typeof server === 'string' ? server : null, status: response.statusCode ?? 0 });
+        response.destroy();
+      },
+    );
+    // Whatever it is that went wrong: nothing answered.
+    probing.on('error', () => resolve({ server: null, status: 0 }));
+    probing.end();
+  });
+}

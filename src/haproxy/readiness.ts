@@ -1,0 +1,97 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AppliedConfiguration } from '../domain/configuration.js';
+import type { ColorChange, EdgeChange, EdgeRecord } from '../domain/edge-change.js';
+import type { Color } from '../domain/edge-state.js';
+import { backendName, instanceName } from '../domain/names.js';
+import { BasculeError } from '../errors.js';
+import { type Edge, edgeFiles } from './edge.js';
+import { readApplied } from './installed.js';
+import { findProcesses } from './managed.js';
+import { readServers, reloadMs } from './runtime.js';
+
+/**
+ * Refuses a change that the edge is not ready for.
+ *
+ * @throws `edge-needs-operator`, `edge-drift`, `edge-not-applied`, `environment-not-applied`, `active-color-changed`,
+ * `edge-not-master-worker`, `edge-other-haproxy`, `color-not-up`
+ */
+export async function refuseUnlessReady(edge: Edge, change: EdgeChange, record: EdgeRecord): Promise<void> {
+  const applied = (await readApplied(edge))?.applied ?? null;
+  refuseByRecord(edge, change, record, applied?.configuration.environments.map(({ name }) => name) ?? []);
+  await refuseUnlessMasterWorker(edge, record);
+  if (!applied || !needsServersUp(change)) return;
+  const { environment, to: color } = change;
+  const servers = await serversNotUp(edge, applied, environment, color);
+  if (servers.length > 0) throw new BasculeError('color-not-up', { environment, color, servers });
+}
+
+/** Longer than the first checks after a reload take, which HAProxy spreads over the interval. */
+const firstCheckMs = 15_000;
+const pollMs = 100;
+
+/**
+ * Servers of a color that are not UP on the edge by a check that passed, as `<backend>/<server>`. After a reload, also
+ * one for another environment, servers are UP unchecked: then the first check is waited for.
+ */
+export async function serversNotUp(
+  edge: Edge,
+  applied: AppliedConfiguration,
+  environment: string,
+  color: Color,
+): Promise<readonly string[]> {
+  const { environments, components } = applied.configuration;
+  const prefix = environments.find(({ name }) => name === environment)?.prefix ?? '';
+  const wanted = components.map(
+    ({ name, pool }) => `${backendName(environment, pool)}/${instanceName({ prefix }, name, color)}`,
+  );
+  const deadline = Date.now() + firstCheckMs;
+  for (;;) {
+    const { servers } = await readServers(edge.configuration.files.socket);
+    const seen = new Map(servers.map((server) => [`${server.backend}/${server.name}`, server]));
+    const notUp = wanted.filter((server) => !seen.get(server)?.isUp);
+    const areAllUnchecked = notUp.every((server) => seen.get(server)?.status.startsWith('UP'));
+    if (notUp.length === 0 || !areAllUnchecked || Date.now() > deadline) return notUp;
+    await sleep(pollMs);
+  }
+}
+
+/** The part of `refuseUnlessReady` that the record alone decides. */
+export function refuseByRecord(
+  edge: Edge,
+  change: EdgeChange,
+  record: EdgeRecord,
+  environments: readonly string[],
+): void {
+  const host = edge.host.name;
+  const files = edgeFiles(edge);
+  if (record.needsOperator !== null && !change.repair) {
+    throw new BasculeError('edge-needs-operator', { host, file: files.needsOperator, text: record.needsOperator });
+  }
+  if (record.drift.length > 0 && !change.repair) {
+    throw new BasculeError('edge-drift', { host, drift: record.drift.map((each) => each.message) });
+  }
+  if (change.kind === 'apply') return;
+  const { environment } = change;
+  if (record.applied === null) throw new BasculeError('edge-not-applied', { host, file: files.config });
+  if (!environments.includes(environment)) {
+    throw new BasculeError('environment-not-applied', { environment, applied: environments });
+  }
+  if (change.kind === 'stand-down') return;
+  const active = record.states.find((state) => state.name === environment)?.color ?? 'blue';
+  if (active !== change.from) {
+    throw new BasculeError('active-color-changed', { environment, expected: change.from, active });
+  }
+}
+
+/** Elsewhere SIGHUP reloads nothing. A managed HAProxy that does not run yet is started in that mode. */
+async function refuseUnlessMasterWorker(edge: Edge, record: EdgeRecord): Promise<void> {
+  if ((await findProcesses(edge, record.running === null ? 0 : reloadMs)) !== null) return;
+  if (record.running === null && edge.configuration.manage) return;
+  const { masterSocket: socket } = edge.configuration.files;
+  throw new BasculeError('edge-not-master-worker', { host: edge.host.name, socket });
+}
+
+/** The way back to a color that never had a release needs none, and a repair takes what there is. */
+function needsServersUp(change: EdgeChange): change is ColorChange {
+  return change.kind === 'color' && change.sha !== null && !change.repair;
+}

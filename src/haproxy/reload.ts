@@ -1,0 +1,97 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Claim, TakeBack } from '../domain/edge-change.js';
+import { BasculeError } from '../errors.js';
+import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
+import { claimTakeBack } from './fence.js';
+import type { Target } from './install.js';
+import { readInstalled } from './installed.js';
+import { alerts, ensureManagedEdge, findProcesses, followLog, stopManagedEdge } from './managed.js';
+import { readWorkers } from './old-workers.js';
+import { readRunning, reloadMs } from './runtime.js';
+
+const pollMs = 10;
+
+/**
+ * Makes HAProxy load the installed configuration and waits for the proof: a new worker that answers with its digest
+ * and generation. Nothing to do where that is so already; where no HAProxy runs and it is Bascule's, it is started.
+ *
+ * HAProxy management guide, section 4 (stopping and restarting): SIGHUP to the master reloads. It says nothing of
+ * success, so the worker is asked.
+ *
+ * @throws `reload-failed`, `edge-not-master-worker`, `edge-claimed`, and those of `runAct`
+ */
+export async function reloadEdge(
+  edge: Edge,
+  reload: { claim: Claim; target: Target; timeoutMs: number },
+): Promise<void> {
+  const { claim, target, timeoutMs } = reload;
+  const before = await readRunning(edge.configuration.files.socket);
+  if (isProof(before, target)) return;
+  const processes = await findProcesses(edge, before === null ? 0 : reloadMs);
+  if (processes === null) return await startInstead(edge, before !== null);
+  const { master, failedReloads } = processes;
+  const logged = await followLog(edge);
+  await runAct(edge, { name: 'hup', args: [...claimArguments(claim), String(master)], owner: claim.owner });
+  const deadline = Date.now() + timeoutMs;
+  while (Date.now() < deadline) {
+    const running = await readRunning(edge.configuration.files.socket);
+    if (running?.pid !== before?.pid && isProof(running, target)) return;
+    const after = await readWorkers(edge.configuration.files.masterSocket, 0);
+    if (after && after.failedReloads > failedReloads) break;
+    await sleep(pollMs);
+  }
+  throw await reloadFailed(edge, target, alerts(await logged()));
+}
+
+/**
+ * Takes reloadEdge back, after `restoreConfiguration`: the restored configuration is loaded, with the same proof.
+ * Where there was none before, a HAProxy of Bascule's own is stopped.
+ *
+ * @throws as `reloadEdge`, and `reload-failed` where HAProxy served something else than the installed file before
+ */
+export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: number): Promise<Claim> {
+  const { record } = takeBack;
+  const claim = await claimTakeBack(edge, takeBack);
+  const installed = await readInstalled(edge);
+  if (record.installed === null) {
+    if (edge.configuration.manage && installed === null) await stopManagedEdge(edge);
+    return claim;
+  }
+  if (installed?.digest !== record.installed.digest) throw notLoadable(edge, 'the earlier file is not installed');
+  const target = { generation: installed.generation, digest: installed.headerDigest };
+  // Where the process served something else than the file, to load the file would give visitors what they never had.
+  const servedTheFile = installed.digest === installed.headerDigest && record.running?.digest === installed.digest;
+  const running = await readRunning(edge.configuration.files.socket);
+  if (record.running === null && running === null) return claim;
+  if (record.running !== null && !servedTheFile) {
+    if (isProof(running, record.running)) return claim;
+    throw notLoadable(
+      edge,
+      `before, HAProxy served generation ${record.running.generation}, which is not the earlier file`,
+    );
+  }
+  await reloadEdge(edge, { claim, target, timeoutMs });
+  return claim;
+}
+
+function isProof(running: Target | null, target: Target | null): boolean {
+  return running !== null && running.digest === target?.digest && running.generation === target.generation;
+}
+
+async function startInstead(edge: Edge, isRunning: boolean): Promise<void> {
+  const { masterSocket: socket } = edge.configuration.files;
+  if (isRunning) throw new BasculeError('edge-not-master-worker', { host: edge.host.name, socket });
+  if (edge.configuration.manage && (await ensureManagedEdge(edge))) return;
+  throw notLoadable(edge, `no HAProxy runs ${edgeFiles(edge).config}`);
+}
+
+function notLoadable(edge: Edge, reason: string): BasculeError {
+  return new BasculeError('reload-failed', { host: edge.host.name, reason, output: '' });
+}
+
+async function reloadFailed(edge: Edge, target: Target, output: string): Promise<BasculeError> {
+  const running = await readRunning(edge.configuration.files.socket);
+  const serves = running ? `generation ${running.generation} still serves` : 'nothing answers';
+  const reason = `generation ${target.generation} does not run, ${serves}`;
+  return new BasculeError('reload-failed', { host: edge.host.name, reason, output });
+}

@@ -1,0 +1,185 @@
+import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { BasculeError, isBasculeError } from '../errors.js';
+
+/** The configuration that a HAProxy worker runs, by its own word. */
+export interface RunningConfiguration {
+  readonly pid: number;
+  /** 0 where it is no configuration of Bascule. */
+  readonly generation: number;
+  /** Empty where it is no configuration of Bascule. */
+  readonly digest: string;
+}
+
+/** A server as one worker sees it; counters are those of that worker, and start at 0 with it. */
+export interface ServerStatus {
+  readonly backend: string;
+  /** Its own name, without the backend's. */
+  readonly name: string;
+  /** `UP`, `DOWN`, `MAINT`, …; `UP 1/3` where the next failed check makes it DOWN, as in a server not checked yet. */
+  readonly status: string;
+  /** `L7OK`, `L4CON`, `L7STS`, …; empty where nothing was checked yet. */
+  readonly checkStatus: string;
+  /** UP by a check that passed: a server that was not checked yet counts as UP for HAProxy, not here. */
+  readonly isUp: boolean;
+  /** What the last check said, for a person. */
+  readonly lastCheck: string;
+  /** Answers that it gave. */
+  readonly requests: number;
+  /** Answers from 500 to 599 that it gave. */
+  readonly responses5xx: number;
+  /** Requests that it took and did not answer (visitors got a 502 or 504, or a retry). */
+  readonly responseErrors: number;
+  readonly connectionErrors: number;
+  readonly downtimeSeconds: number;
+}
+
+/** Longer than a busy HAProxy takes to answer, in milliseconds. */
+const answerTimeoutMs = 2_000;
+/** A master refuses connections for about 100 ms while it re-executes itself; this is long enough for a busy machine. */
+export const reloadMs = 1_000;
+const retryEveryMs = 20;
+
+/** One of HAProxy's Unix sockets: the runtime API, or the master CLI. */
+export class RuntimeApi {
+  /** @param retryMs how long to try again where nothing answers, as in the middle of a reload */
+  constructor(
+    readonly socket: string,
+    private readonly retryMs: number = reloadMs,
+  ) {}
+
+  /**
+   * Sends one line over a connection of its own and answers all that HAProxy says. Commands joined by `;` are carried
+   * out by the same worker; on the master CLI each needs its own `@!<pid>`.
+   *
+   * @throws `haproxy-unreachable`
+   */
+  async command(text: string): Promise<string> {
+    const deadline = Date.now() + this.retryMs;
+    for (;;) {
+      try {
+        return await exchange(this.socket, text);
+      } catch (error) {
+        if (!isBasculeError(error) || Date.now() >= deadline) throw error;
+        await pause(retryEveryMs);
+      }
+    }
+  }
+
+  /**
+   * As `command`, for one that says nothing where it worked.
+   *
+   * @throws `haproxy-command-refused`, `haproxy-unreachable`
+   */
+  async act(text: string): Promise<void> {
+    const answer = (await this.command(text)).trim();
+    if (answer === '') return;
+    throw new BasculeError('haproxy-command-refused', { socket: this.socket, command: text, answer });
+  }
+}
+
+const askRunning = 'show info;show env BASCULE_GENERATION;show env BASCULE_DIGEST';
+
+/**
+ * What HAProxy serves now, all of it from one worker; null where nothing answers.
+ *
+ * @param retryMs how long to try again where nothing answers
+ */
+export async function readRunning(socket: string, retryMs = 200): Promise<RunningConfiguration | null> {
+  try {
+    return parseRunning(await new RuntimeApi(socket, retryMs).command(askRunning));
+  } catch (error) {
+    if (isBasculeError(error)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Every server of the worker that serves now, and which worker that is.
+ *
+ * @throws `haproxy-unreachable`
+ */
+export async function readServers(
+  socket: string,
+): Promise<RunningConfiguration & { readonly servers: readonly ServerStatus[] }> {
+  // -1 4 -1: all proxies, servers only, by any id.
+  const answer = await new RuntimeApi(socket).command(`${askRunning};show stat -1 4 -1 typed`);
+  return { ...parseRunning(answer), servers: parseServers(answer) };
+}
+
+/**
+ * Takes a server for down until its own checks find it up again (`rise` of them): from then on UP means the instance
+ * that answers now.
+ *
+ * @throws `haproxy-command-refused`, `haproxy-unreachable`
+ */
+export async function markServersDown(socket: string, backend: string, server: string): Promise<void> {
+  await new RuntimeApi(socket).act(`set server ${backend}/${server} health down`);
+}
+
+function parseRunning(answer: string): RunningConfiguration {
+  return {
+    pid: Number(/^Pid: (\d+)$/m.exec(answer)?.[1] ?? 0),
+    generation: Number(/^BASCULE_GENERATION=(\d+)$/m.exec(answer)?.[1] ?? 0),
+    digest: /^BASCULE_DIGEST=([0-9a-f]{64})$/m.exec(answer)?.[1] ?? '',
+  };
+}
+
+/** Lines `S.<proxy>.<server>.<position>.<field>.<process>:<tags>:<type>:<value>` (management guide, "show stat typed"). */
+function parseServers(answer: string): readonly ServerStatus[] {
+  const rows = new Map<string, Map<string, string>>();
+  for (const [, id = '', field = '', value = ''] of answer.matchAll(
+    /^S\.(\d+\.\d+)\.\d+\.(\w+)\.\d+:\w+:\w+:(.*)$/gm,
+  )) {
+    const row = rows.get(id) ?? new Map<string, string>();
+    rows.set(id, row.set(field, value));
+  }
+  return [...rows.values()].map(serverStatus);
+}
+
+function serverStatus(row: ReadonlyMap<string, string>): ServerStatus {
+  const text = (field: string) => row.get(field) ?? '';
+  const number = (field: string) => Number(row.get(field) ?? 0);
+  const status = text('status');
+  // A check that is under way shows as `* ` before the result of the last one.
+  const checkStatus = text('check_status').replace(/^\* /, '');
+  return {
+    backend: text('pxname'),
+    name: text('svname'),
+    status,
+    checkStatus,
+    isUp: /^UP\b/.test(status) && /^L[467]OK$/.test(checkStatus),
+    lastCheck: [checkStatus, text('check_code'), text('last_chk')].filter((part) => part !== '').join(' '),
+    requests: ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other']
+      .map(number)
+      .reduce((sum, count) => sum + count, 0),
+    responses5xx: number('hrsp_5xx'),
+    responseErrors: number('eresp'),
+    connectionErrors: number('econ'),
+    downtimeSeconds: number('downtime'),
+  };
+}
+
+/** HAProxy ends the connection after its answer; the master CLI does so only once our side is closed. */
+async function exchange(socket: string, text: string): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    let answer = '';
+    const fail = (reason: string, cause?: Error) => {
+      connection.destroy();
+      reject(new BasculeError('haproxy-unreachable', { socket, reason }, { cause }));
+    };
+    const connection = connect(socket, () => connection.end(`${text}\n`));
+    connection.setEncoding('utf8');
+    const timer = setTimeout(() => fail(`no answer within ${answerTimeoutMs / 1_000} s`), answerTimeoutMs);
+    connection.on('data', (chunk: string) => {
+      answer += chunk;
+    });
+    connection.on('error', (error) => fail(error.message, error));
+    connection.on('end', () => {
+      // A worker that is being replaced lets go of a connection without a word.
+      if (answer === '') fail('it closed the connection without an answer');
+      else resolve(answer);
+    });
+    connection.on('close', () => clearTimeout(timer));
+  });
+}

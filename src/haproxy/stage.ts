@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import type { AppliedConfiguration, BindAddress } from '../domain/configuration.js';
+import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
+import { claimEdge, claimTakeBack } from './fence.js';
+import { stampConfiguration } from './header.js';
+import { formatApplied, readApplied, readInstalled, sha256 } from './installed.js';
+import { renderConfiguration } from './render.js';
+import { readRunning } from './runtime.js';
+
+export interface StageRequest {
+  readonly record: EdgeRecord;
+  readonly plan: RenderPlan;
+  /** `<run id>/do`. */
+  readonly owner: string;
+  /** Version of Bascule, for the header. */
+  readonly version: string;
+  /** The worker's own configuration; only for `apply`. */
+  readonly wantedApplied?: AppliedConfiguration;
+}
+
+/** A random that visitors can't know: the edge names its servers only to a request that carries it. */
+export const newProbe = (): string => randomBytes(16).toString('hex');
+
+/**
+ * Claims the edge and puts the candidate beside the installed file, where HAProxy itself has checked it.
+ *
+ * @throws `edge-claimed`, `applied-changed`, `plan-changed`, `haproxy-refused`, `address-in-use`, and those of `runAct`
+ */
+export async function stageConfiguration(edge: Edge, request: StageRequest): Promise<Claim> {
+  const { record, plan, owner } = request;
+  const claim = await claimEdge(edge, { record, owner });
+  // A retry after the installation: our own address is taken, by us.
+  if ((await readInstalled(edge))?.generation === claim.number) return claim;
+  const applied = await appliedOf(edge, request);
+  const rendered = renderConfiguration(applied, plan.states);
+  if (rendered.digest !== plan.digest) {
+    throw new BasculeError('plan-changed', { expected: plan.digest, found: rendered.digest });
+  }
+  const text = stampConfiguration(rendered, {
+    project: edge.project,
+    generation: claim.number,
+    probe: newProbe(),
+    states: plan.states,
+    version: request.version,
+  });
+  await assertNewAddressesAreFree(edge, text);
+  await stageFile(edge, 'stage', claim, text);
+  if (plan.applied !== record.applied) await stageFile(edge, 'stage-applied', claim, formatApplied(applied));
+  return claim;
+}
+
+/** Takes stageConfiguration back: claims, and removes the candidate. */
+export async function unstageConfiguration(edge: Edge, takeBack: TakeBack): Promise<Claim> {
+  const claim = await claimTakeBack(edge, takeBack);
+  await runAct(edge, { name: 'unstage', args: claimArguments(claim), owner: claim.owner });
+  return claim;
+}
+
+async function appliedOf(edge: Edge, { plan, wantedApplied }: StageRequest): Promise<AppliedConfiguration> {
+  const applied = wantedApplied
+    ? { applied: wantedApplied, digest: sha256(formatApplied(wantedApplied)) }
+    : await readApplied(edge);
+  if (applied?.digest !== plan.applied) {
+    throw new BasculeError('applied-changed', { expected: plan.applied, found: applied?.digest ?? null });
+  }
+  return applied.applied;
+}
+
+async function stageFile(edge: Edge, name: 'stage' | 'stage-applied', claim: Claim, input: string): Promise<void> {
+  try {
+    await runAct(edge, { name, args: [...claimArguments(claim), sha256(input)], owner: claim.owner, input });
+  } catch (error) {
+    throw isBasculeError(error) && error.code === 'haproxy-refused' ? withQuotedLines(error, input) : error;
+  }
+}
+
+/** HAProxy's messages say `[haproxy.cfg.staged:17]`; the candidate is removed again, so its lines are quoted. */
+function withQuotedLines(error: BasculeError, text: string): BasculeError {
+  const { host, output } = error.args as BasculeError<'haproxy-refused'>['args'];
+  const lines = text.split('\n');
+  const numbers = new Set([...output.matchAll(/\.staged:(\d+)\]/g)].map((match) => Number(match[1])));
+  const quoted = [...numbers].map((number) => `  line ${number}: ${lines[number - 1]?.trim() ?? ''}`);
+  return new BasculeError('haproxy-refused', { host, output, lines: quoted }, { cause: error });
+}
+
+/** `haproxy -c` does not notice a taken port, and a reload into one refuses visitors for a moment. */
+async function assertNewAddressesAreFree(edge: Edge, text: string): Promise<void> {
+  const running = await readRunning(edge.configuration.files.socket);
+  const bound = running === null ? [] : bindAddresses((await edge.host.readState(edgeFiles(edge).config)) ?? '');
+  for (const bind of bindAddresses(text)) {
+    if (bound.some((each) => each.address === bind.address && each.port === bind.port)) continue;
+    if (!(await edge.host.isAddressFree(bind)))
+      throw new BasculeError('address-in-use', { host: edge.host.name, ...bind });
+  }
+}
+
+function bindAddresses(text: string): readonly BindAddress[] {
+  return [...text.matchAll(/^\s*bind\s+([0-9.]+|\*):(\d+)(?:\s|$)/gm)].map((match) => ({
+    address: match[1] ?? '*',
+    port: Number(match[2]),
+  }));
+}

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  EnvironmentConfiguration,
+} from '../domain/configuration.js';
+import type { ColorChange, EdgeChange, EdgeRecord, PoolAnswer, RenderPlan } from '../domain/edge-change.js';
+import { instanceName } from '../domain/names.js';
+import { probePath } from '../domain/routes.js';
+import { BasculeError } from '../errors.js';
+import type { Edge } from './edge.js';
+import { readApplied, readInstalled } from './installed.js';
+import { probePool } from './probe.js';
+
+/** So many answers in a row have to come from the new color. */
+const answersInARow = 3;
+const pollMs = 100;
+
+/**
+ * Asks the edge, from its own host, what visitors get now: after a color change the new color in every pool of its
+ * environment; and no other pool worse than before the change. Tries again for `timeoutMs`.
+ *
+ * @throws `traffic-not-verified`, `applied-changed`
+ */
+export async function verifyTraffic(
+  edge: Edge,
+  request: { change: EdgeChange; record: EdgeRecord; plan: RenderPlan; timeoutMs: number },
+): Promise<void> {
+  const { change, record, plan, timeoutMs } = request;
+  const inForce = await readApplied(edge);
+  const installed = await readInstalled(edge);
+  if (inForce?.digest !== plan.applied || !installed) {
+    throw new BasculeError('applied-changed', { expected: plan.applied, found: inForce?.digest ?? null });
+  }
+  const switched = change.kind === 'color' && change.sha !== null ? change : null;
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const problems = await findProblems(inForce.applied, installed.probe, switched, record);
+    if (problems.length === 0) return;
+    if (Date.now() > deadline) throw new BasculeError('traffic-not-verified', { host: edge.host.name, problems });
+    await sleep(pollMs);
+  }
+}
+
+/** How every pool answers, by `<environment>/<component>`. */
+export async function probeEveryPool(
+  applied: AppliedConfiguration,
+  probe: string,
+): Promise<Record<string, PoolAnswer>> {
+  const answers = allPools(applied).map(async (pool) => {
+    const [host = ''] = pool.environment.hosts;
+    return [pool.key, await ask(applied, pool.component, host, probe)] as const;
+  });
+  return Object.fromEntries(await Promise.all(answers));
+}
+
+interface Pool {
+  readonly key: string;
+  readonly environment: EnvironmentConfiguration;
+  readonly component: ComponentConfiguration;
+}
+
+function allPools({ configuration }: AppliedConfiguration): readonly Pool[] {
+  return configuration.environments.flatMap((environment) =>
+    configuration.components.map((component) => ({
+      key: `${environment.name}/${component.name}`,
+      environment,
+      component,
+    })),
+  );
+}
+
+async function findProblems(
+  applied: AppliedConfiguration,
+  probe: string,
+  switched: ColorChange | null,
+  record: EdgeRecord,
+): Promise<readonly string[]> {
+  const isSwitched = (pool: Pool) => pool.environment.name === switched?.environment;
+  const problems = await Promise.all(
+    allPools(applied).flatMap((pool) =>
+      switched && isSwitched(pool)
+        ? pool.environment.hosts.map((host) => newColorProblem(applied, pool, host, probe, switched))
+        : [worseProblem(applied, pool, probe, record.pools[pool.key])],
+    ),
+  );
+  return problems.filter((problem) => problem !== null);
+}
+
+async function newColorProblem(
+  applied: AppliedConfiguration,
+  { key, environment, component }: Pool,
+  host: string,
+  probe: string,
+  change: ColorChange,
+): Promise<string | null> {
+  const wanted = instanceName(environment, component.name, change.to);
+  for (let count = 0; count < answersInARow; count += 1) {
+    const answer = await ask(applied, component, host, probe);
+    if (!isServed(answer) || serverName(answer) !== wanted) {
+      return `${key} on ${host} answered ${describe(answer)}, not ${wanted}`;
+    }
+  }
+  return null;
+}
+
+async function worseProblem(
+  applied: AppliedConfiguration,
+  { key, environment, component }: Pool,
+  probe: string,
+  before: PoolAnswer | undefined,
+): Promise<string | null> {
+  // The 503 of an empty or dead color stays allowed; so does a pool that is new.
+  if (!before || !isServed(before)) return null;
+  const [host = ''] = environment.hosts;
+  const answer = await ask(applied, component, host, probe);
+  return isServed(answer) ? null : `${key} on ${host} answered ${describe(answer)}; before: ${describe(before)}`;
+}
+
+async function ask(
+  applied: AppliedConfiguration,
+  component: ComponentConfiguration,
+  host: string,
+  probe: string,
+): Promise<PoolAnswer> {
+  const { edge: configuration, components } = applied.configuration;
+  return await probePool({ bind: configuration.http, host, path: probePath(component, components), probe });
+}
+
+/** A redirect or a refusal of the right server is an answer: only 5xx and silence are none. */
+const isServed = (answer: PoolAnswer): boolean => answer.server !== null && answer.status > 0 && answer.status < 500;
+
+/** `X-Bascule-Server` says `<pool>/<server>`. */
+const serverName = (answer: PoolAnswer): string | undefined => answer.server?.split('/').at(-1);
+
+const describe = (answer: PoolAnswer): string =>
+  answer.status === 0 ? 'nothing' : `${answer.status} from ${answer.server ?? 'no server'}`;

@@ -1,0 +1,114 @@
+import { constants } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { execa } from 'execa';
+import type { BindAddress } from '../domain/configuration.js';
+import { BasculeError } from '../errors.js';
+
+export interface RunOptions {
+  /** All of the command's stdin. */
+  readonly input?: string;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Added to this process's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface RunResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The machine that this process runs on, as a place where commands run and files lie. */
+export class LocalHost {
+  readonly name: string = 'localhost';
+
+  /**
+   * Runs a command without a shell and answers its exit code, whatever it is. A command that was started is not ended
+   * when this process dies.
+   * Throws `command-not-found`, `command-timed-out`, and `command-ended` where a signal ended it.
+   */
+  async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
+    const [program, ...args] = argv;
+    const result = await execa(program, args, {
+      ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+      ...(options.signal ? { cancelSignal: options.signal } : {}),
+      ...(options.env ? { env: options.env } : {}),
+      timeout: options.timeoutMs,
+      cleanup: false,
+      reject: false,
+    });
+    if (result.isCanceled) options.signal?.throwIfAborted();
+    if (result.timedOut) {
+      throw new BasculeError('command-timed-out', { host: this.name, program, timeoutMs: options.timeoutMs });
+    }
+    if (result.exitCode === undefined) {
+      if (result.code === 'ENOENT') throw new BasculeError('command-not-found', { host: this.name, program });
+      throw new BasculeError('command-ended', {
+        host: this.name,
+        program,
+        how: result.signal ?? result.shortMessage ?? 'for no known reason',
+      });
+    }
+    return { exitCode: result.exitCode, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
+  }
+
+  /** The text of a file, or null where there is none. */
+  async readText(path: string): Promise<string | null> {
+    return await readWhole(path, constants.O_RDONLY);
+  }
+
+  /** As `readText`, for a file that Bascule itself writes. Throws `state-file-is-link` where it is a symbolic link. */
+  async readState(path: string): Promise<string | null> {
+    try {
+      return await readWhole(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      if (hasCode(error, 'ELOOP')) throw new BasculeError('state-file-is-link', { host: this.name, file: path });
+      throw error;
+    }
+  }
+
+  /** Names of what lies in a folder; none where there is no such folder. */
+  async readFolder(path: string): Promise<readonly string[]> {
+    try {
+      return await readdir(path);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return [];
+      throw error;
+    }
+  }
+
+  /** Whether a program could listen there now. */
+  async isAddressFree(bind: BindAddress): Promise<boolean> {
+    const server = createServer();
+    return await new Promise((resolve, reject) => {
+      server.once('error', (error) => {
+        if (hasCode(error, 'EADDRINUSE')) resolve(false);
+        else reject(new BasculeError('address-unusable', { host: this.name, ...bind, reason: error.message }));
+      });
+      server.listen({ host: bind.address === '*' ? '0.0.0.0' : bind.address, port: bind.port, exclusive: true }, () => {
+        server.close(() => resolve(true));
+      });
+    });
+  }
+}
+
+async function readWhole(path: string, flags: number): Promise<string | null> {
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(path, flags);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+  try {
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === code;
+}

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { BasculeError } from '../errors.js';
+import type { Instance } from './record.js';
+
+const script = readFileSync(new URL('../../templates/instance-host.sh', import.meta.url), 'utf8');
+
+/** Longer than the script waits for its lock. */
+const actTimeoutMs = 60_000;
+
+interface Act {
+  readonly name: string;
+  readonly args: readonly string[];
+  /** For the message of a refusal. */
+  readonly owner: string;
+  readonly input?: string;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** How a migration ended that did not do its work; its output is in the instance's log. */
+export interface MigrationEnd {
+  readonly kind: 'failed' | 'timed out';
+  readonly exitCode: string;
+}
+
+/**
+ * Runs one act of templates/instance-host.sh, under the instance's lock, and answers its stdout. The script gets an
+ * empty environment but for PATH, so that nothing of the worker's reaches a program that it starts.
+ *
+ * @throws `instance-fenced` or `instance-active` where it was refused; then nothing was touched. `instance-busy`,
+ * `instance-write-failed`, `instance-release-missing`, `instance-still-running`, `migration-running`,
+ * `command-not-found`, `instance-act-failed`, and those of `LocalHost.run`.
+ */
+export async function runAct(instance: Instance, act: Act): Promise<string> {
+  const result = await runAnyAct(instance, act);
+  if (typeof result === 'string') return result;
+  throw new Error(`${act.name} ended as only a migration does`);
+}
+
+/** As `runAct`, for the one act that runs a program to its end: null where that went well. */
+export async function runMigration(instance: Instance, act: Act): Promise<MigrationEnd | null> {
+  const result = await runAnyAct(instance, act);
+  return typeof result === 'string' ? null : result;
+}
+
+async function runAnyAct(instance: Instance, act: Act): Promise<string | MigrationEnd> {
+  const { name, directory, edgeConfig, environment, color } = instance;
+  const place = [`${directory}/${name}`, edgeConfig ?? '', environment, color];
+  const path = `PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
+  const result = await instance.host.run(
+    ['env', '-i', path, 'sh', '-c', script, 'instance-host', act.name, ...place, ...act.args],
+    {
+      input: act.input ?? '',
+      timeoutMs: act.timeoutMs ?? actTimeoutMs,
+      ...(act.signal ? { signal: act.signal } : {}),
+    },
+  );
+  if (result.exitCode === 0) return result.stdout.trim();
+  const lines = result.stderr.trimEnd().split('\n');
+  const subject = lines.at(-1) ?? '';
+  if (result.exitCode === 20) return { kind: 'failed', exitCode: subject };
+  if (result.exitCode === 21) return { kind: 'timed out', exitCode: subject };
+  throw errorOf(instance, act, { exitCode: result.exitCode, subject, output: lines.slice(0, -1).join('\n') });
+}
+
+/** Exit codes of templates/instance-host.sh. The act says in its last line what it is about. */
+function errorOf(
+  instance: Instance,
+  act: Act,
+  { exitCode, subject, output }: { exitCode: number; subject: string; output: string },
+): BasculeError {
+  const name = instance.name;
+  switch (exitCode) {
+    case 10:
+      return new BasculeError('instance-fenced', {
+        instance: name,
+        act: act.name,
+        owner: act.owner,
+        heldBy: subject || null,
+      });
+    case 11:
+      return new BasculeError('instance-busy', { instance: name, file: subject });
+    case 12:
+      return new BasculeError('instance-active', {
+        instance: name,
+        act: act.name,
+        environment: instance.environment,
+        color: subject,
+      });
+    case 13:
+      return new BasculeError('instance-write-failed', { instance: name, file: subject, reason: output });
+    case 15:
+      return new BasculeError('instance-release-missing', { instance: name, sha: subject });
+    case 17:
+      return new BasculeError('instance-still-running', { instance: name, pid: subject });
+    case 18:
+      return new BasculeError('migration-running', { instance: name });
+    case 19:
+      return new BasculeError('command-not-found', { host: instance.host.name, program: subject });
+    default:
+      return new BasculeError('instance-act-failed', {
+        instance: name,
+        act: act.name,
+        exitCode,
+        output: [output, subject].filter(Boolean).join('\n'),
+      });
+  }
+}

@@ -1,0 +1,122 @@
+import { appendFile, copyFile, open, readFile, rename, rm, stat, truncate } from 'node:fs/promises';
+import { type Instance, instanceFiles } from './record.js';
+
+/** How much of a log is read at most for one answer. */
+const readMaxBytes = 1_000_000;
+
+/** How often the log's length is noted with the time: how exact `sinceMs` is. */
+const noteEveryMs = 10_000;
+
+export interface LogPart {
+  readonly lines: readonly string[];
+  /** Byte offset of what was read last: `after` of the next call. */
+  readonly offset: number;
+}
+
+/**
+ * Lines of an instance's log: the last `tail`, or those written in the last `sinceMs` (to ten seconds, rather more than
+ * fewer), a last line without an end among them; or the whole lines behind the offset `after` of an earlier answer, at
+ * most about a megabyte. After a rotation `after` begins anew.
+ */
+export async function readLog(
+  instance: Pick<Instance, 'directory' | 'name'>,
+  { tail, sinceMs, after }: { tail?: number; sinceMs?: number; after?: number },
+): Promise<LogPart> {
+  const { log } = instanceFiles(instance);
+  const size = await sizeOf(log);
+  if (after !== undefined) return await followLog(log, size, after);
+  const from = sinceMs === undefined ? 0 : await offsetAt(instance, Date.now() - sinceMs, size);
+  const begin = Math.max(from, size - readMaxBytes);
+  const lines = linesOf(await readBytes(log, begin, size));
+  // Where reading began inside a line, its rest is no line.
+  if (begin > from) lines.shift();
+  return { lines: tail === undefined ? lines : lines.slice(Math.max(lines.length - tail, 0)), offset: size };
+}
+
+/** The last lines of an instance's log, fewer where it has fewer. */
+export async function lastLogLines(
+  instance: Pick<Instance, 'directory' | 'name'>,
+  count: number,
+): Promise<readonly string[]> {
+  return (await readLog(instance, { tail: count })).lines;
+}
+
+/**
+ * Notes the time for `sinceMs`, and where the log has grown to `maxBytes` keeps it as `current.log.1` (and so on, `files`
+ * in all) and empties it: the program goes on writing into the same file, and lines of that moment may get lost.
+ */
+export async function rotateLog(
+  instance: Pick<Instance, 'directory' | 'name'>,
+  { maxBytes, files }: { maxBytes: number; files: number },
+): Promise<void> {
+  const { log, logTimes } = instanceFiles(instance);
+  const size = await sizeOf(log);
+  if (size < maxBytes) return await noteTime(logTimes, size);
+  for (let number = files - 2; number >= 1; number -= 1) {
+    if ((await sizeOf(`${log}.${number}`)) > 0) await rename(`${log}.${number}`, `${log}.${number + 1}`);
+  }
+  if (files > 1) await copyFile(log, `${log}.1`);
+  await truncate(log, 0);
+  await rm(logTimes, { force: true });
+}
+
+async function followLog(log: string, size: number, after: number): Promise<LogPart> {
+  const begin = after <= size ? after : 0;
+  const bytes = await readBytes(log, begin, Math.min(size, begin + readMaxBytes));
+  const end = bytes.lastIndexOf('\n') + 1;
+  // A line as long as all that is read at once is answered in pieces.
+  const whole = end === 0 && bytes.length === readMaxBytes ? bytes : bytes.subarray(0, end);
+  return { lines: linesOf(whole), offset: begin + whole.length };
+}
+
+async function noteTime(file: string, size: number): Promise<void> {
+  const last = (await timesOf(file)).at(-1);
+  if (size === (last?.size ?? 0) || (last && Date.now() - last.at < noteEveryMs)) return;
+  await appendFile(file, `${Date.now()} ${size}\n`, { mode: 0o600 });
+}
+
+/** How long the log was at a time, or a little before. */
+async function offsetAt(instance: Pick<Instance, 'directory' | 'name'>, at: number, size: number): Promise<number> {
+  const times = await timesOf(instanceFiles(instance).logTimes);
+  const before = times.findLast((time) => time.at <= at);
+  return before && before.size <= size ? before.size : 0;
+}
+
+async function timesOf(file: string): Promise<{ at: number; size: number }[]> {
+  const text = await readFile(file, 'utf8').catch(ifMissing(''));
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => line.split(' ').map(Number))
+    .map(([at = 0, size = 0]) => ({ at, size }));
+}
+
+async function sizeOf(file: string): Promise<number> {
+  const found = await stat(file).catch(ifMissing(null));
+  return found?.size ?? 0;
+}
+
+function linesOf(bytes: Buffer): string[] {
+  const lines = bytes.toString('utf8').split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  return lines;
+}
+
+async function readBytes(file: string, begin: number, end: number): Promise<Buffer> {
+  if (end <= begin) return Buffer.alloc(0);
+  const handle = await open(file, 'r');
+  try {
+    const buffer = Buffer.alloc(end - begin);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, begin);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+const ifMissing =
+  <T>(value: T) =>
+  (error: unknown): T => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return value;
+    throw error;
+  };

@@ -1,0 +1,280 @@
+import { randomUUID } from 'node:crypto';
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { runAct, runMigration } from './act.js';
+import { environmentDigest, programEnvironment, shellExports } from './environment.js';
+import { lastLogLines } from './log.js';
+import {
+  type Instance,
+  type InstanceRecord,
+  instanceFiles,
+  isProcessAlive,
+  type ProcessIdentity,
+  parseRecord,
+  readInstance,
+} from './record.js';
+import { unpackArtifact } from './unpack.js';
+
+/** How often a process that should end is looked at. */
+const pollMs = 50;
+
+/** A process that was killed counts as ended while its other threads still let go of what it had open. */
+const addressFreeWithinMs = 2_000;
+
+/** How long a process may take to be gone after SIGKILL. */
+const killedWithinMs = 5_000;
+
+/** What an operation fixed for an instance: who acts, and the release that it holds. */
+export interface InstanceRelease {
+  readonly owner: string;
+  readonly sha: string;
+  readonly sha256: string;
+}
+
+export interface Program {
+  readonly run: readonly string[];
+  /** The component's own `env`, its secrets read. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Takes an instance for `owner` from the owner that was on record when its operation began (null: none), and has it
+ * stopped from here on. The same owner claiming again changes nothing.
+ *
+ * @throws `instance-fenced`, `instance-active`, `migration-running`, and those of `runAct`
+ */
+export async function claimInstance(
+  instance: Instance,
+  { expected, owner }: { expected: string | null; owner: string },
+): Promise<InstanceRecord> {
+  const { component, address, port } = instance;
+  const args = [expected ?? '', owner, component, address, String(port)];
+  return parseRecord(instance, await runAct(instance, { name: 'claim', args, owner }));
+}
+
+/**
+ * Claims an instance and ends what runs in it; a second call after the owner's own start changes nothing.
+ *
+ * @throws those of `claimInstance` and `stopInstance`
+ */
+export async function recreateInstance(
+  instance: Instance,
+  claim: { expected: string | null; owner: string; stopGraceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const record = await claimInstance(instance, claim);
+  if (record.wanted === 'stopped') await endProcess(instance, record, claim);
+}
+
+/**
+ * Stops an instance: has it stopped from here on, SIGTERM, after `stopGraceMs` SIGKILL, both to everything it started.
+ *
+ * @throws `instance-fenced`, `instance-active`, `instance-still-running` where not even SIGKILL ended it, and those of
+ * `runAct`
+ */
+export async function stopInstance(
+  instance: Instance,
+  stop: { owner: string; stopGraceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const { owner } = stop;
+  const record = parseRecord(instance, await runAct(instance, { name: 'stop', args: [owner], owner }));
+  await endProcess(instance, record, stop);
+}
+
+/** Ends what runs, which the next worker starts again: for a machine that is cleared and comes back. Throws as `stopInstance`. */
+export async function haltInstance(
+  instance: Instance,
+  halt: { stopGraceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  await endProcess(instance, await readInstance(instance), halt);
+}
+
+/**
+ * Unpacks an artifact as the release that the instance holds; one that was unpacked already is taken as it is.
+ *
+ * @throws `instance-fenced`, `instance-active`, `instance-still-running`, and those of `unpackArtifact` and `runAct`
+ */
+export async function prepareRelease(
+  instance: Instance,
+  release: InstanceRelease & { artifact: string; maxBytes?: number; signal?: AbortSignal },
+): Promise<void> {
+  const { owner, sha, sha256 } = release;
+  const found = await readInstance(instance);
+  if (found.owner !== owner) {
+    throw new BasculeError('instance-fenced', { instance: instance.name, act: 'prepare', owner, heldBy: found.owner });
+  }
+  if (found.wanted === 'running' && found.sha256 === sha256) return;
+  const files = instanceFiles(instance);
+  const unpacked = join(files.releases, `.unpacked-${randomUUID()}`);
+  const isUnpacked = (await instance.host.readFolder(files.releases)).includes(releaseName(sha, sha256));
+  try {
+    if (!isUnpacked) await unpackArtifact(release.artifact, unpacked, release);
+    await runAct(instance, { name: 'adopt', args: [owner, sha, sha256, unpacked], owner });
+  } finally {
+    await rm(unpacked, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Runs the migration of the release that the instance holds, to its end; waits before for one that still runs.
+ * Its output is in the instance's log.
+ *
+ * @throws `migration-failed`, `migration-timed-out`, `migration-running` where an earlier one did not end within
+ * `timeoutMs`, `instance-fenced`, `instance-active`, `instance-release-missing`, and those of `runAct`
+ */
+export async function migrateRelease(
+  instance: Instance,
+  migration: InstanceRelease & Program & { timeoutMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const { owner, sha, sha256, timeoutMs, signal } = migration;
+  const end = await runMigration(instance, {
+    name: 'migrate',
+    args: [owner, sha, sha256, String(Math.ceil(timeoutMs / 1_000)), ...migration.run],
+    owner,
+    input: shellExports(programEnvironment(instance, migration)),
+    timeoutMs: 2 * timeoutMs + 60_000,
+    ...(signal ? { signal } : {}),
+  });
+  if (end === null) return;
+  const lines = await lastLogLines(instance, 20);
+  if (end.kind === 'timed out')
+    throw new BasculeError('migration-timed-out', { instance: instance.name, timeoutMs, lines });
+  throw new BasculeError('migration-failed', { instance: instance.name, exitCode: end.exitCode, lines });
+}
+
+/**
+ * Starts the release that the instance holds, in a session of its own; where it runs already, answers that process.
+ *
+ * @throws `port-in-use`, `instance-fenced`, `instance-active`, `instance-release-missing`, `instance-still-running`, and
+ * those of `runAct`
+ */
+export async function startInstance(instance: Instance, start: InstanceRelease & Program): Promise<ProcessIdentity> {
+  const { owner } = start;
+  if (!(await readInstance(instance)).isAlive) await requireFreeAddress(instance);
+  const args = [...startArguments(start), ...start.run];
+  return await launch(instance, { name: 'start', args, owner }, start);
+}
+
+/**
+ * Starts again what ended by itself: the process `ended`, which the caller saw dead, in the release on record.
+ *
+ * @throws as `startInstance`; `instance-fenced` also where another process is on record by now, or none is wanted
+ */
+export async function restartInstance(
+  instance: Instance,
+  start: InstanceRelease & Program & { ended: ProcessIdentity },
+): Promise<ProcessIdentity> {
+  const { owner, ended } = start;
+  await requireFreeAddress(instance);
+  const args = [...startArguments(start), String(ended.pid), ended.startTime, ...start.run];
+  return await launch(instance, { name: 'restart', args, owner }, start);
+}
+
+/** Puts on record that this process was healthy: from here on it is kept running. Throws `instance-fenced` for another one. */
+export async function markHealthy(instance: Instance, owner: string, healthy: ProcessIdentity): Promise<void> {
+  await runAct(instance, { name: 'mark-healthy', args: [owner, String(healthy.pid), healthy.startTime], owner });
+}
+
+/**
+ * Keeps what a failed operation left for a look: it is not started again. From here on the operation's own acts are
+ * refused, also on an instance that it had yet to claim. Answers false where another operation has the instance.
+ *
+ * @throws `instance-active`, and those of `runAct`
+ */
+export async function markFailed(
+  instance: Instance,
+  { expected, owner }: { expected: string | null; owner: string },
+): Promise<boolean> {
+  try {
+    await runAct(instance, { name: 'mark-failed', args: [expected ?? '', owner, `${owner}/undo`], owner });
+    return true;
+  } catch (error) {
+    if (isBasculeError(error) && error.code === 'instance-fenced') return false;
+    throw error;
+  }
+}
+
+/** Removes releases and log of a stopped instance. Throws as `stopInstance`. */
+export async function deleteInstance(instance: Instance, owner: string): Promise<void> {
+  await runAct(instance, { name: 'delete', args: [owner], owner });
+}
+
+/**
+ * Keeps the `kept` releases that an instance got last and the one on record; removes the others, and what an
+ * interrupted unpacking left.
+ */
+export async function pruneReleases(instance: Instance, kept: number): Promise<void> {
+  const { sha, sha256 } = await readInstance(instance);
+  const { releases } = instanceFiles(instance);
+  const names = await instance.host.readFolder(releases);
+  const whole = names.filter((name) => !name.startsWith('.unpacked-'));
+  // A folder gets its name last, which changes its ctime; its mtime may come out of the archive.
+  const dated = await Promise.all(
+    whole.map(async (name) => ({ name, at: (await stat(join(releases, name))).ctimeMs })),
+  );
+  const newest = dated.sort((a, b) => b.at - a.at).slice(0, kept);
+  const staying = new Set(newest.map(({ name }) => name));
+  if (sha && sha256) staying.add(releaseName(sha, sha256));
+  for (const name of names) {
+    if (!staying.has(name)) await rm(join(releases, name), { recursive: true, force: true });
+  }
+}
+
+const releaseName = (sha: string, sha256: string): string => `${sha}-${sha256.slice(0, 12)}`;
+
+async function requireFreeAddress(instance: Instance): Promise<void> {
+  const { name, address, port } = instance;
+  const until = performance.now() + addressFreeWithinMs;
+  while (!(await instance.host.isAddressFree({ address, port }))) {
+    // An earlier try may have started it in this moment.
+    if ((await readInstance(instance)).isAlive) return;
+    if (performance.now() >= until) throw new BasculeError('port-in-use', { instance: name, address, port });
+    await delay(pollMs);
+  }
+}
+
+function startArguments(start: InstanceRelease & Program): string[] {
+  return [start.owner, start.sha, start.sha256, new Date().toISOString(), environmentDigest(start.env)];
+}
+
+async function launch(
+  instance: Instance,
+  act: { name: string; args: readonly string[]; owner: string },
+  start: InstanceRelease & Program,
+): Promise<ProcessIdentity> {
+  const input = shellExports(programEnvironment(instance, start));
+  const record = parseRecord(instance, await runAct(instance, { ...act, input }));
+  if (record.process) return record.process;
+  const { record: file } = instanceFiles(instance);
+  throw new BasculeError('instance-record-damaged', { instance: instance.name, file, reason: 'it names no process' });
+}
+
+async function endProcess(
+  instance: Instance,
+  { owner, process, wanted }: InstanceRecord,
+  { stopGraceMs, signal }: { stopGraceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  if (!process || owner === null) return;
+  const send = async (name: 'TERM' | 'KILL') => {
+    const args = [name, owner, String(process.pid), process.startTime, wanted];
+    await runAct(instance, { name: 'signal', args, owner });
+  };
+  if (await isProcessAlive(process)) {
+    await send('TERM');
+    await hasEnded(process, stopGraceMs, signal);
+  }
+  // Also where it has ended: what it left behind may hold its address.
+  await send('KILL');
+  if (await hasEnded(process, killedWithinMs, signal)) return;
+  throw new BasculeError('instance-still-running', { instance: instance.name, pid: String(process.pid) });
+}
+
+async function hasEnded(process: ProcessIdentity, withinMs: number, signal?: AbortSignal): Promise<boolean> {
+  const until = performance.now() + withinMs;
+  while (await isProcessAlive(process)) {
+    if (performance.now() >= until) return false;
+    await delay(pollMs, undefined, { ...(signal ? { signal } : {}) });
+  }
+  return true;
+}

@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { allInstances, readEnv } from './activities/instance-places.js';
+import { loadProject, type WorkerContext } from './activities/project.js';
+import { readApplied } from './haproxy/installed.js';
+import { ensureManagedEdge } from './haproxy/managed.js';
+import { InstanceKeeper } from './instances/keeper.js';
+
+const everyMs = 1_000;
+
+export interface Keeper {
+  stop(): Promise<void>;
+}
+
+/**
+ * Keeps the managed edge and the recorded instances running while the worker runs: what a reboot or a crash ended is
+ * started again, as it was. The edge comes first, so that visitors have what still runs.
+ */
+export function startKeeper(context: WorkerContext, log: Logger): Keeper {
+  const stopping = new AbortController();
+  const instances = new InstanceKeeper();
+  const keeping = keep();
+  return {
+    async stop() {
+      stopping.abort();
+      await keeping;
+    },
+  };
+
+  async function keep(): Promise<void> {
+    let lastError = '';
+    while (!stopping.signal.aborted) {
+      try {
+        await pass();
+        lastError = '';
+      } catch (error) {
+        const said = error instanceof Error ? error.message : String(error);
+        // Once a second the same error would hide everything else in the log.
+        if (said !== lastError) log.error({ error: said }, 'could not look after the edge and the instances');
+        lastError = said;
+      }
+      await sleep(everyMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  async function pass(): Promise<void> {
+    const project = await loadProject(context);
+    const inForce = await readApplied(project.edge);
+    if (!inForce) return;
+    if (project.configuration.edge.manage) await ensureManagedEdge(project.edge);
+    const kept = allInstances(project, inForce.applied).map(({ instance, component }) => ({
+      instance,
+      run: component.run,
+      readEnv: () => readEnv(component),
+    }));
+    for (const event of await instances.keepRunning(kept)) {
+      if (event.error) log.error({ instance: event.instance, error: event.error.message }, 'could not keep it running');
+      else log.warn({ instance: event.instance }, 'it had ended and was started again');
+    }
+  }
+}

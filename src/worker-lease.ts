@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Configuration } from './domain/configuration.js';
+import { BasculeError } from './errors.js';
+
+const renewEveryMs = 5_000;
+/** A lease that was not renewed for so long is nobody's. */
+const staleAfterMs = 30_000;
+/** Two that take a free lease at once both write; the one whose lease stays has it. */
+const settleMs = 200;
+
+export interface Lease {
+  /** Resolves when another worker has taken the lease over. */
+  readonly lost: Promise<void>;
+  release(): Promise<void>;
+}
+
+interface LeaseFile {
+  readonly id: string;
+  readonly pid: number;
+  /** Start of the process, in the kernel's ticks since boot: a later process may have the same pid. */
+  readonly startTime: string | null;
+  readonly host: string;
+  readonly renewedAt: string;
+}
+
+/**
+ * Makes this process the one worker of the project on this machine's files. A lease of a process that is dead is taken
+ * over at once, any other one after 30 s without renewal. What keeps a worker that lost it harmless is the fence.
+ *
+ * @throws `worker-running` where another worker holds it
+ */
+export async function acquireLease(configuration: Configuration): Promise<Lease> {
+  const file = join(dirname(configuration.instances.addressBook), 'worker.lease');
+  const own = { id: randomUUID(), pid: process.pid, startTime: await startTimeOf(process.pid), host: hostname() };
+  await mkdir(dirname(file), { recursive: true });
+  const holder = await read(file);
+  if (holder && (await isHeld(holder))) throw runningAlready(file, holder);
+  await write(file, own);
+  await sleep(settleMs);
+  const winner = await read(file);
+  if (winner?.id !== own.id) throw runningAlready(file, winner);
+
+  let lose = (): void => {};
+  const lost = new Promise<void>((resolve) => {
+    lose = resolve;
+  });
+  let renewal = Promise.resolve();
+  const timer = setInterval(() => {
+    renewal = renewal.then(async () => {
+      if ((await read(file))?.id === own.id) await write(file, own);
+      else lose();
+    }, lose);
+  }, renewEveryMs);
+  return {
+    lost,
+    async release() {
+      clearInterval(timer);
+      await renewal;
+      if ((await read(file))?.id === own.id) await rm(file, { force: true });
+    },
+  };
+}
+
+async function isHeld(lease: LeaseFile): Promise<boolean> {
+  if (Date.now() - Date.parse(lease.renewedAt) > staleAfterMs) return false;
+  const canBeSeen = lease.host === hostname() && lease.startTime !== null;
+  return !canBeSeen || (await startTimeOf(lease.pid)) === lease.startTime;
+}
+
+/** Field 22 of /proc/<pid>/stat (proc(5)), null where the process or /proc is not there. */
+async function startTimeOf(pid: number): Promise<string | null> {
+  const stat = await readIfThere(`/proc/${pid}/stat`);
+  // The program's name, in parentheses, may hold spaces and parentheses itself.
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+}
+
+async function read(file: string): Promise<LeaseFile | null> {
+  const text = await readIfThere(file);
+  if (!text) return null;
+  try {
+    return JSON.parse(text) as LeaseFile;
+  } catch {
+    // Not a lease: whoever wrote it holds nothing.
+    return null;
+  }
+}
+
+async function write(file: string, lease: Omit<LeaseFile, 'renewedAt'>): Promise<void> {
+  const temporary = `${file}.${lease.id}`;
+  await writeFile(temporary, JSON.stringify({ ...lease, renewedAt: new Date().toISOString() }));
+  await rename(temporary, file);
+}
+
+async function readIfThere(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return null;
+    throw error;
+  }
+}
+
+function runningAlready(file: string, holder: LeaseFile | null): BasculeError {
+  return new BasculeError('worker-running', { file, pid: holder?.pid ?? null, host: holder?.host ?? null });
+}

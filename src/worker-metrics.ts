@@ -1,0 +1,65 @@
+import { createServer } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { request } from 'undici';
+import { BasculeError } from './errors.js';
+
+export interface MetricsServer {
+  stop(): Promise<void>;
+}
+
+/** A free port of 127.0.0.1 for the SDK's own exporter, which serves metrics and nothing else. */
+export async function freeMetricsPort(): Promise<number> {
+  const server = createTcpServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/**
+ * Serves `/healthz` (200 while the worker polls, else 503) and `/metrics` (Prometheus's text format, as Temporal's SDK
+ * exports it on `exporterPort`) on `address`, such as `127.0.0.1:9464`.
+ *
+ * @throws `usage` where it is no address, `address-in-use` where another program has it
+ */
+export async function serveMetrics(
+  address: string,
+  exporterPort: number,
+  isHealthy: () => boolean,
+): Promise<MetricsServer> {
+  const match = /^([^:]+):(\d{1,5})$/.exec(address);
+  if (!match?.[1]) {
+    throw new BasculeError('usage', { problem: `${address} is no address`, help: 'Write it as 127.0.0.1:9464.' });
+  }
+  const place = { host: match[1], port: Number(match[2]) };
+  const server = createServer((incoming, outgoing) => {
+    const answer = async (): Promise<void> => {
+      if (incoming.url === '/healthz') {
+        const healthy = isHealthy();
+        outgoing
+          .writeHead(healthy ? 200 : 503, { 'content-type': 'text/plain' })
+          .end(healthy ? 'ok\n' : 'not polling\n');
+      } else if (incoming.url === '/metrics') {
+        const { body } = await request(`http://127.0.0.1:${exporterPort}/metrics`);
+        outgoing.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(await body.text());
+      } else {
+        outgoing.writeHead(404).end();
+      }
+    };
+    answer().catch(() => outgoing.writeHead(502).end());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(
+        new BasculeError('address-in-use', { host: 'localhost', address: place.host, port: place.port }, { cause }),
+      );
+    });
+    server.listen(place, resolve);
+  });
+  return {
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
+import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import pino from 'pino';
+import { createActivities } from './activities/index.js';
+import type { WorkerContext } from './activities/project.js';
+import { connectionSettings } from './client/connection.js';
+import { loadConfiguration } from './config/load.js';
+import { taskQueue } from './domain/names.js';
+import { BasculeError } from './errors.js';
+import { LocalHost } from './hosts/local.js';
+import { startKeeper } from './keeper.js';
+import { searchAttributeNames } from './temporal-server.js';
+import { readVersion } from './version.js';
+import { acquireLease } from './worker-lease.js';
+import { removeLeftovers } from './worker-leftovers.js';
+import { freeMetricsPort, type MetricsServer, serveMetrics } from './worker-metrics.js';
+
+export interface WorkerOptions {
+  /** Path of bascule.yaml. */
+  readonly configurationFile: string;
+  /** Where `/healthz` and Prometheus's `/metrics` are, such as `127.0.0.1:9464`; nowhere where it is not given. */
+  readonly metrics?: string;
+  /** Called when the worker polls. */
+  readonly onReady?: () => void;
+}
+
+/** A workflow task queued for a dead worker waits this long before another one gets it; by default 10 s. */
+const stickyQueueScheduleToStartTimeout = '1s';
+
+/**
+ * Runs the project's worker until SIGTERM or SIGINT: carries out every operation, and keeps the edge and the recorded
+ * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
+ *
+ * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `search-attribute-missing`,
+ * `config-invalid`
+ */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const configuration = await loadConfiguration(options.configurationFile);
+  const log = pino({ name: 'bascule-worker' }, pino.destination(2));
+  const exporterPort = await freeMetricsPort();
+  Runtime.install({
+    logger: new DefaultLogger('INFO', (entry) => writeLog(log, entry)),
+    telemetryOptions: options.metrics ? { metrics: { prometheus: { bindAddress: `127.0.0.1:${exporterPort}` } } } : {},
+  });
+  const lease = await acquireLease(configuration);
+  let connection: NativeConnection | null = null;
+  try {
+    await removeLeftovers(configuration);
+    connection = await connect();
+    const { namespace } = connectionSettings();
+    await assertSearchAttributes(connection, namespace);
+    const context: WorkerContext = {
+      configurationFile: options.configurationFile,
+      project: configuration.project,
+      client: new Client({ connection, namespace }),
+      host: new LocalHost(),
+      version: readVersion(),
+    };
+    const keeper = startKeeper(context, log);
+    let metrics: MetricsServer | null = null;
+    try {
+      const worker = await Worker.create({
+        connection,
+        namespace,
+        taskQueue: taskQueue(configuration.project),
+        activities: Object.assign({}, ...Object.values(createActivities(context))),
+        ...workflows(),
+        stickyQueueScheduleToStartTimeout,
+        // A cancellation reaches an activity with the answer to its heartbeat.
+        maxHeartbeatThrottleInterval: '500ms',
+        shutdownGraceTime: '10s',
+      });
+      const isPolling = (): boolean => worker.getState() === 'RUNNING';
+      metrics = options.metrics ? await serveMetrics(options.metrics, exporterPort, isPolling) : null;
+      options.onReady?.();
+      void lease.lost.then(() => {
+        log.error('another worker has taken the lease over: this one ends');
+        worker.shutdown();
+      });
+      await worker.run();
+    } finally {
+      await metrics?.stop();
+      await keeper.stop();
+    }
+  } finally {
+    await connection?.close();
+    await lease.release();
+  }
+}
+
+/** The bundle that the build made; from the sources where there is none. */
+function workflows(): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
+  const codePath = fileURLToPath(new URL('./workflow-bundle.js', import.meta.url));
+  if (existsSync(codePath)) return { workflowBundle: { codePath } };
+  return { workflowsPath: fileURLToPath(new URL('./workflows/index.ts', import.meta.url)) };
+}
+
+async function connect(): Promise<NativeConnection> {
+  const { connectionOptions } = connectionSettings();
+  try {
+    return await NativeConnection.connect(connectionOptions);
+  } catch (error) {
+    throw new BasculeError('temporal-unreachable', { address: connectionOptions.address }, { cause: error });
+  }
+}
+
+/** An attribute that the server does not know would hang every workflow without a word. */
+async function assertSearchAttributes(connection: NativeConnection, namespace: string): Promise<void> {
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+  const missing = searchAttributeNames.filter((name) => !(name in (customAttributes ?? {})));
+  if (missing.length > 0) throw new BasculeError('search-attribute-missing', { namespace, missing });
+}
+
+function writeLog(log: pino.Logger, entry: LogEntry): void {
+  const level = entry.level.toLowerCase() as 'trace' | 'debug' | 'info' | 'warn' | 'error';
+  log[level](entry.meta ?? {}, entry.message);
+}

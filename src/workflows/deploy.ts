@@ -1,0 +1,174 @@
+import { CancellationScope } from '@temporalio/workflow';
+import type { ColorChange } from '../domain/edge-change.js';
+import { shortSha } from '../domain/names.js';
+import type {
+  DeployRequest,
+  OperationInput,
+  OperationResult,
+  PlannedComponent,
+  ReleasePlan,
+} from '../domain/operation.js';
+import { beginOperation, type Ending, type Operation } from './operation.js';
+import { instances, plans, watches } from './proxies.js';
+
+/** What differs when a release is deployed again by a full rollback: no approval, no soak, no migration, and back in the history. */
+export interface DeployMode {
+  readonly isRollback: boolean;
+}
+
+export async function deploy(input: OperationInput<DeployRequest>): Promise<OperationResult> {
+  const command = `bascule deploy ${input.environment} ${input.request.sha}`;
+  const operation = beginOperation(input, 'deploy', input.request.sha, command);
+  return operation.run(() => deployRelease(operation, input.request, { isRollback: false }));
+}
+
+/**
+ * Puts a release on the inactive color, proves it there, and gives it the visitors.
+ * Until the switch a failure leaves visitors with the active color; after it, with the color that was active before.
+ */
+export async function deployRelease(operation: Operation, request: DeployRequest, mode: DeployMode): Promise<Ending> {
+  const { id, environment, owner, saga } = operation;
+
+  // 1. Pin: what exactly is deployed, and where to.
+  const plan = await saga.step('pin artifacts', plans.pinRelease, {
+    environment,
+    request,
+    isRollback: mode.isRollback,
+  });
+  operation.from = plan.active;
+  operation.warnings.push(...plan.warnings);
+  operation.components = plan.components.map(({ name, url, sha256, instance }) => ({ name, url, sha256, instance }));
+  operation.goesTo({ color: plan.target, sha: plan.sha });
+  if (plan.isActiveAlready && !request.again && !mode.isRollback) {
+    operation.goesTo(plan.active);
+    return { message: `${environment} serves ${shortSha(plan.sha)} already`, changed: false };
+  }
+
+  // 2. Stand down: from here until the switch nobody falls back to the inactive color. Never taken back.
+  const standDown = await operation.changeEdge(`stand down ${plan.target}`, {
+    kind: 'stand-down',
+    id: `${owner}/stand-down`,
+    operation: id,
+    environment,
+    urgent: mode.isRollback,
+  });
+  if (plan.standby !== null) operation.lost.push(`the standby ${shortSha(plan.standby)} on ${plan.target}`);
+
+  // 3. Drain: no old HAProxy worker can send a visitor to the inactive color. Artifacts are fetched meanwhile.
+  await inParallel([
+    () => drain(operation, plan, standDown.reloadedAt),
+    ...plan.components.map(
+      (component) => () => saga.step(`fetch ${component.name}`, instances.fetchArtifact, { component }),
+    ),
+  ]);
+
+  // 4. Recreate. What fails from here on is kept for a look until the next deploy.
+  saga.takeBackWith('keep the failed instances for a look', instances.markFailed, { owner, environment, plan });
+  const recreated = await inParallel(
+    plan.components.map(
+      (component) => () =>
+        saga.step(`recreate ${component.instance}`, instances.recreateInstance, {
+          owner,
+          environment,
+          component,
+          plan,
+        }),
+    ),
+  );
+
+  // 5. Migrate, one after the other, before anything of the release starts.
+  if (!mode.isRollback && !request.skipMigrate) {
+    for (const component of plan.components) {
+      if (component.configuration.migrate) await migrate(operation, plan, component);
+    }
+  }
+
+  // 6. Start: healthy from here, then healthy as the edge sees it.
+  await inParallel(
+    plan.components.map(
+      (component) => () =>
+        saga.step(`start ${component.instance}`, instances.startInstance, { owner, environment, component, plan }),
+    ),
+  );
+  await saga.step('healthy on the edge', watches.waitUntilUpOnEdge, { environment, plan, markedDownIn: recreated });
+
+  // 7. Approval, where it is asked for.
+  if (!mode.isRollback && (plan.needsApproval || request.waitForApproval)) await operation.waitForApproval();
+
+  // 8. Switch, then soak: the first minute with visitors.
+  const change: ColorChange = {
+    kind: 'color',
+    id: `${owner}/switch`,
+    operation: id,
+    environment,
+    from: plan.active.color,
+    to: plan.target,
+    sha: plan.sha,
+    history: mode.isRollback ? 'back' : 'push',
+    rewrite: mode.isRollback,
+    urgent: mode.isRollback,
+  };
+  saga.takeBackBy(`switch back to ${plan.active.color}`, () => operation.switchBack(change, plan.active));
+  await operation.changeEdge(`switch to ${plan.target}`, change);
+  if (!mode.isRollback) {
+    // Stopped while the switch came into force: it is taken back, also where there is no soak.
+    operation.refuseIfStopped();
+    await soak(operation, plan);
+  }
+
+  // 9. The color that was active is the standby now, or nobody's after a rollback.
+  operation.lost.length = 0;
+  return { message: `${environment} serves ${shortSha(plan.sha)} (${plan.target})`, changed: true };
+}
+
+async function drain(operation: Operation, plan: ReleasePlan, standDownReloadedAt: string | null): Promise<void> {
+  if (plan.switchedAwayAt === null) return operation.saga.skip('drain');
+  const notBeforeMs = Date.parse(standDownReloadedAt ?? new Date().toISOString()) + plan.httpKeepAliveMs;
+  const untilMs = Math.max(Date.parse(plan.switchedAwayAt) + plan.drainMs, notBeforeMs);
+  await operation.whileWaiting('drain', Math.max(untilMs - Date.now(), 0), () =>
+    operation.saga.step(
+      'drain',
+      watches.drainColor,
+      {
+        environment: operation.environment,
+        color: plan.target,
+        until: new Date(untilMs).toISOString(),
+      },
+      describeShut,
+    ),
+  );
+}
+
+async function migrate(operation: Operation, plan: ReleasePlan, component: PlannedComponent): Promise<void> {
+  operation.lost.push(`the migration of ${component.name} ran and is not taken back`);
+  const { owner, environment } = operation;
+  await operation.saga.step(`migrate ${component.name}`, instances.migrate, { owner, environment, component, plan });
+}
+
+async function soak(operation: Operation, plan: ReleasePlan): Promise<void> {
+  if (plan.soak.forMs === 0) return operation.saga.skip('soak');
+  const until = new Date(Date.now() + plan.soak.forMs).toISOString();
+  await operation.whileWaiting('soak', plan.soak.forMs, () =>
+    operation.saga.step('soak', watches.watchSoak, { environment: operation.environment, plan, until }),
+  );
+}
+
+/** Runs all at once; the first failure stops the others, and is thrown when they have stopped. */
+async function inParallel<T>(runs: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const scope = new CancellationScope();
+  return scope.run(async () => {
+    const running = runs.map((run) => run());
+    try {
+      return await Promise.all(running);
+    } catch (error) {
+      scope.cancel();
+      await Promise.allSettled(running);
+      throw error;
+    }
+  });
+}
+
+/** What the drain had to end at its deadline. */
+function describeShut({ ofThisColor, others }: { ofThisColor: number; others: number }): string | null {
+  return ofThisColor + others === 0 ? null : `shut ${ofThisColor} sessions of this color, ${others} others`;
+}

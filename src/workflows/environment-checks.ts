@@ -1,0 +1,43 @@
+import { ApplicationFailure } from '@temporalio/workflow';
+import { shaPattern } from '../domain/names.js';
+import type { DeployRequest, SwitchRequest } from '../domain/operation.js';
+
+/** What is refused before it enters the history. What a form or another program sends may be anything. */
+
+export function checkDeploy(request: DeployRequest): void {
+  if (!isSha(request?.sha)) throw badSha(request?.sha);
+  for (const key of ['soakMs', 'drainMs'] as const) {
+    const value = request[key];
+    if (value !== undefined && !(Number.isInteger(value) && value >= 0)) {
+      throw refusal('usage', `${key} is a whole number of milliseconds, not ${value}`);
+    }
+  }
+}
+
+export function checkSwitch(request: SwitchRequest): void {
+  if (request?.color !== 'blue' && request?.color !== 'green') {
+    throw refusal('usage', `a color is blue or green, not ${request?.color}`);
+  }
+}
+
+export function checkRollbackTo(to: string | undefined): void {
+  if (to !== undefined && !isSha(to)) throw badSha(to);
+}
+
+export function checkWait(request: { operation: string }): void {
+  if (typeof request?.operation !== 'string') throw refusal('usage', 'what is waited for is named as { operation }');
+}
+
+export function checkFields(request: unknown): void {
+  if (typeof request !== 'object' || request === null) throw refusal('usage', 'the argument is an object, or left out');
+}
+
+export function refusal(type: string, message: string, remedy?: string): ApplicationFailure {
+  return ApplicationFailure.create({ type, message, nonRetryable: true, details: [{ remedy: remedy ?? null }] });
+}
+
+const isSha = (sha: unknown): boolean => typeof sha === 'string' && shaPattern.test(sha.toLowerCase());
+
+function badSha(sha: unknown): ApplicationFailure {
+  return refusal('bad-sha', `a sha has 7 to 40 hexadecimal digits; this has not: ${sha}`);
+}

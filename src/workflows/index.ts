@@ -1,0 +1,8 @@
+// Every workflow under the name that it has in Temporal.
+export { deploy } from './deploy.js';
+export { edge } from './edge.js';
+export { environment } from './environment.js';
+export { inspect } from './inspect.js';
+export { rollback } from './rollback.js';
+export { switchColor as switch } from './switch.js';
+export { switchEdge } from './switch-edge.js';

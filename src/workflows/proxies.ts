@@ -1,0 +1,58 @@
+import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.js';
+
+/**
+ * Timeouts and retries of every activity; docs/timeouts.md gives the reason for each row.
+ * Every activity heartbeats once a second, so a killed worker is noticed after `heartbeatTimeout`, whatever the
+ * activity's own time limit is. What is retryable is decided where errors become ApplicationFailures, not here.
+ */
+const heartbeatTimeout = '5s';
+/** A cancelled step has stopped before anything is taken back; by default a workflow would not wait for that. */
+const cancellationType = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
+const retry = { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '5s', maximumAttempts: 10 } as const;
+/** What every group has in common. */
+const common = { heartbeatTimeout, cancellationType, retry } as const;
+
+/** The steps of an edge change: short, idempotent, fenced. */
+export const edge = proxyActivities<Activities['edge']>({
+  startToCloseTimeout: '40s',
+  ...common,
+});
+
+/** Reading and deciding: no effect outside. */
+export const plans = proxyActivities<Activities['plans']>({
+  startToCloseTimeout: '15m',
+  ...common,
+});
+
+/** Asks the edge for a change and waits for its end, however many changes come before it. */
+export const edgeRequests = proxyActivities<Activities['edgeRequests']>({
+  startToCloseTimeout: '1h',
+  ...common,
+  retry: { ...retry, maximumAttempts: 100 },
+});
+
+/** Waits that their inputs bound: the drain, the soak. */
+export const watches = proxyActivities<Activities['watches']>({
+  startToCloseTimeout: '25h',
+  ...common,
+});
+
+/** Acts on instances: download, unpack, migrate, start. Their inputs bound them. */
+export const instances = proxyActivities<Activities['instances']>({
+  startToCloseTimeout: '1h',
+  ...common,
+});
+
+/** Asked by a person who waits for the answer. */
+export const inspection = proxyActivities<Activities['inspection']>({
+  startToCloseTimeout: '30s',
+  ...common,
+  retry: { ...retry, maximumAttempts: 3 },
+});
+
+/** Asked from inside an Update: no hop through the server. */
+export const local = proxyLocalActivities<Activities['local']>({
+  startToCloseTimeout: '5s',
+  retry: { maximumAttempts: 3 },
+});

@@ -1,0 +1,52 @@
+import { shortSha } from '../domain/names.js';
+import type { OperationResult, RollbackInput } from '../domain/operation.js';
+import { deployRelease } from './deploy.js';
+import { beginOperation, type Ending, type Operation } from './operation.js';
+import { plans } from './proxies.js';
+
+/**
+ * Gives visitors an earlier release: fast, by a switch, where its instances still run and are UP on the edge; else
+ * full, by deploying it again. It never waits for approval and does not soak.
+ */
+export async function rollback(input: RollbackInput): Promise<OperationResult> {
+  const { environment, request, tookBack } = input;
+  const operation = beginOperation(input, 'rollback', request.to ?? null, `bascule rollback ${environment}`);
+  return operation.run(async () => {
+    if (tookBack) {
+      const { from, generation } = tookBack;
+      operation.from = tookBack.to;
+      operation.goesTo(from);
+      operation.generation = generation;
+      const serves = from.color === null ? 'what it served before' : shortSha(from.sha);
+      const message = `${tookBack.operation} was stopped and taken back; ${environment} serves ${serves}`;
+      return { message, changed: false };
+    }
+    return rollBack(operation, input);
+  });
+}
+
+async function rollBack(operation: Operation, { environment, request }: RollbackInput): Promise<Ending> {
+  const plan = await operation.saga.step('find the release to go back to', plans.planRollback, {
+    environment,
+    request,
+  });
+  operation.from = plan.from;
+  operation.goesTo(plan.to);
+  if (plan.to.sha === plan.from.sha && plan.to.color === plan.from.color) {
+    return { message: `${environment} serves ${shortSha(plan.to.sha)} already`, changed: false };
+  }
+  if (!plan.isFast) return deployRelease(operation, { sha: plan.to.sha }, { isRollback: true });
+
+  await operation.changeEdge(`switch back to ${plan.to.color}`, {
+    kind: 'color',
+    id: `${operation.owner}/switch`,
+    operation: operation.id,
+    environment,
+    from: plan.from.color,
+    to: plan.to.color,
+    sha: plan.to.sha,
+    history: 'back',
+    urgent: true,
+  });
+  return { message: `${environment} serves ${shortSha(plan.to.sha)} (${plan.to.color}) again`, changed: true };
+}

@@ -1,0 +1,115 @@
+import { type ActivityOptions, CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import type { StepReport } from '../domain/edge-change.js';
+import { describeFailure, type Failure } from './failure.js';
+
+/** A proxied activity: one object in, one object out. */
+interface Activity<Input, Output> {
+  executeWithOptions(options: ActivityOptions, args: [Input]): Promise<Output>;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * The steps of one workflow and how to take them back. A take-back is registered *before* its step runs, since a step
+ * that timed out may have had its effect; so each take-back has to do nothing where there is nothing to take back.
+ * The steps stand as a table in the workflow's current details.
+ */
+export class Saga {
+  readonly steps: Mutable<StepReport>[] = [];
+  private readonly takeBacks: { name: string; run: () => Promise<unknown> }[] = [];
+
+  constructor(private readonly title: string) {}
+
+  /** Runs an activity as a step, with the step's name as its summary; `note` is what its answer is worth saying. */
+  step<Input, Output>(
+    name: string,
+    activity: Activity<Input, Output>,
+    input: Input,
+    note?: (output: Output) => string | null,
+  ): Promise<Output> {
+    return this.phase(name, () => activity.executeWithOptions({ summary: name }, [input]), note);
+  }
+
+  /** A step that is more than one activity, or none. */
+  async phase<Output>(
+    name: string,
+    run: () => Promise<Output>,
+    note: (output: Output) => string | null = () => null,
+  ): Promise<Output> {
+    const step = this.begin(name);
+    try {
+      const output = await run();
+      const said = note(output);
+      if (said !== null) step.note = said;
+      this.end(step, 'done');
+      return output;
+    } catch (error) {
+      this.end(step, 'failed');
+      throw error;
+    }
+  }
+
+  skip(name: string): void {
+    this.end(this.begin(name), 'skipped');
+  }
+
+  /** Registers what takes back the step that follows. */
+  takeBackWith<Input>(name: string, activity: Activity<Input, unknown>, input: Input): void {
+    this.takeBackBy(name, () => activity.executeWithOptions({ summary: name }, [input]));
+  }
+
+  takeBackBy(name: string, run: () => Promise<unknown>): void {
+    this.takeBacks.push({ name, run });
+  }
+
+  /**
+   * Takes back all that was registered, newest first, whatever cancels the workflow meanwhile. One that fails does not
+   * keep the others from running.
+   * @returns what could not be taken back; empty when all was.
+   */
+  async takeBack(): Promise<Failure[]> {
+    const failures: Failure[] = [];
+    await CancellationScope.nonCancellable(async () => {
+      for (const { name, run } of this.takeBacks.splice(0).reverse()) {
+        const step = this.begin(name);
+        try {
+          await run();
+          this.end(step, 'taken back');
+        } catch (error) {
+          this.end(step, 'take-back failed');
+          const failure = describeFailure(error);
+          failures.push({ ...failure, message: `${name}: ${failure.message}` });
+        }
+      }
+    });
+    return failures;
+  }
+
+  private begin(name: string): Mutable<StepReport> {
+    const step: Mutable<StepReport> = {
+      name,
+      startedAt: new Date().toISOString(),
+      durationMs: null,
+      outcome: 'running',
+    };
+    this.steps.push(step);
+    this.show();
+    return step;
+  }
+
+  private end(step: Mutable<StepReport>, outcome: StepReport['outcome']): void {
+    step.durationMs = Date.now() - Date.parse(step.startedAt);
+    step.outcome = outcome;
+    this.show();
+  }
+
+  private show(): void {
+    const rows = this.steps.map((step) => {
+      const took = step.durationMs === null ? '' : `${(step.durationMs / 1000).toFixed(1)} s`;
+      return `| ${step.name} | ${step.startedAt.slice(11, 19)} | ${took} | ${step.outcome}${step.note ? `: ${step.note}` : ''} |`;
+    });
+    setCurrentDetails(
+      [`**${this.title}**`, '', '| step | at | took | |', '| --- | --- | --- | --- |', ...rows].join('\n'),
+    );
+  }
+}

@@ -1,0 +1,338 @@
+#!/bin/sh
+# One act on the files of an edge, run on its host as `sh -c TEXT edge-host ACT PROJECT CONFIG STATE …`.
+#
+# Each act takes the lock of the edge, looks whether the claim it was given is the one in force, acts, makes it
+# durable and lets go; where the claim is not in force it touches nothing. An act that was done already does nothing.
+# Content comes over stdin and is read whole before the lock is taken: a sender that was stopped never holds it.
+#
+# Exit codes: 10 refused by the fence, 11 lock busy, 12 refused by haproxy, 13 could not write, 14 a state file is a
+# symbolic link, 15 a file that the act needs is missing, 16 a file is not the expected one, 17 another project's edge.
+#
+# sh has no local variables: a function shares no name of one with a function that it calls.
+set -eu
+umask 022
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+act=$1 project=$2 config=$3 state=$4
+shift 4
+generation=$state/generation
+applied=$state/applied.json
+needs_operator=$state/needs-operator
+
+fail() { # code text: the text is for the program that ran this act
+  printf '%s\n' "$2" >&2
+  exit "$1"
+}
+
+refuse_links() {
+  for link; do
+    [ ! -L "$link" ] || fail 14 "$link"
+  done
+}
+
+read_input() {
+  input=$(cat && printf .)
+  input=${input%.}
+}
+
+lock() {
+  mkdir -p "${config%/*}" "$state" || fail 13 "$state"
+  refuse_links "$config" "$config.lock" "$config.staged" "$generation" "$applied" "$applied.staged" "$needs_operator"
+  (: >>"$config.lock") || fail 13 "$config.lock"
+  exec 9>>"$config.lock"
+  flock -w 10 9 || fail 11 "$config.lock"
+  installed_project=$(header project "$config")
+  case $installed_project in
+    '' | "$project") ;;
+    *) fail 17 "$installed_project" ;;
+  esac
+}
+
+header() { # field file: a field of the file's first header line, nothing where there is none
+  [ ! -e "$2" ] || sed -n '/^# bascule project=/{s/.* '"$1"'=\([^ ]*\).*/\1/p;q;}' "$2" || fail 13 "$2"
+}
+
+held_claim() {
+  [ ! -e "$generation" ] || cat "$generation" || fail 13 "$generation"
+}
+
+require_claim() { # number owner
+  number=$1
+  held=$(held_claim)
+  [ "$held" = "$1 $2" ] || fail 10 "$held"
+}
+
+digest_of() { # file: its SHA-256, nothing where there is none
+  [ -e "$1" ] || return 0
+  digest=$(sha256sum <"$1") || fail 13 "$1"
+  printf '%s' "${digest%% *}"
+}
+
+sync_folder() { # file: makes a rename of it durable
+  sync "${1%/*}" || fail 13 "$1"
+}
+
+# A file is whole before it gets its name, so whoever is killed here leaves the earlier content or the new one.
+write_file() { # file content [SHA-256 of the content]
+  rm -f "$1.tmp" && printf '%s' "$2" >"$1.tmp" && sync "$1.tmp" || fail 13 "$1"
+  if [ "${3:-}" != '' ] && [ "$(digest_of "$1.tmp")" != "$3" ]; then
+    rm -f "$1.tmp"
+    fail 16 "$1"
+  fi
+  mv -f "$1.tmp" "$1" || fail 13 "$1"
+  sync_folder "$1"
+}
+
+copy_file() { # from to
+  rm -f "$2.tmp" && cp -p "$1" "$2.tmp" && sync "$2.tmp" && mv -f "$2.tmp" "$2" || fail 13 "$2"
+  sync_folder "$2"
+}
+
+remove_file() {
+  for gone; do
+    if [ -e "$gone" ] || [ -L "$gone" ]; then
+      rm -f "$gone" || fail 13 "$gone"
+      sync_folder "$gone"
+    fi
+  done
+}
+
+keep() { # file generation
+  [ ! -e "$1" ] || copy_file "$1" "$1.$2"
+}
+
+prune() { # file: leaves the five newest kept ones
+  for kept in "$1".*; do
+    case ${kept##*.} in
+      *[!0-9]*) ;;
+      *) printf '%s\n' "${kept##*.}" ;;
+    esac
+  done | sort -rn | tail -n +6 | while read -r old; do
+    rm -f "$1.$old"
+  done
+}
+
+# Claims. The number only grows, also where the file with the claim was lost.
+take_claim() { # owner
+  last=${held%% *}
+  installed=$(header generation "$config")
+  [ "${last:-0}" -ge "${installed:-0}" ] || last=$installed
+  write_file "$generation" "$((${last:-0} + 1)) $1
+"
+  printf '%s\n' "$((${last:-0} + 1))"
+}
+
+is_held_by() { # owner
+  [ "${held#* }" = "$1" ]
+}
+
+claim() { # expected owner
+  lock
+  held=$(held_claim)
+  if is_held_by "$2"; then
+    printf '%s\n' "${held%% *}"
+  elif [ "$held" = "$1" ]; then
+    take_claim "$2"
+  else
+    fail 10 "$held"
+  fi
+}
+
+# A take-back also claims where its change never did: from then on the change, should it wake, is refused.
+claim_undo() { # expected-by-the-change owner-of-the-change owner
+  lock
+  held=$(held_claim)
+  if is_held_by "$3"; then
+    printf '%s\n' "${held%% *}"
+  elif is_held_by "$2" || [ "$held" = "$1" ]; then
+    take_claim "$3"
+  else
+    fail 10 "$held"
+  fi
+}
+
+stage() { # number owner SHA-256
+  read_input
+  lock
+  require_claim "$1" "$2"
+  [ "$(header generation "$config")" != "$number" ] || return 0
+  write_file "$config.staged" "$input" "$3"
+  haproxy -c -f "$config.staged" 9>&- || fail 12 "$config.staged"
+}
+
+stage_applied() { # number owner SHA-256
+  read_input
+  lock
+  require_claim "$1" "$2"
+  [ "$(digest_of "$applied")" = "$3" ] || write_file "$applied.staged" "$input" "$3"
+}
+
+unstage() { # number owner
+  lock
+  require_claim "$1" "$2"
+  remove_file "$config.staged" "$applied.staged"
+}
+
+install_staged() { # number owner SHA-256-of-the-candidate SHA-256-of-applied.json|same
+  lock
+  require_claim "$1" "$2"
+  replaces=
+  if [ "$(header generation "$config")" != "$number" ]; then
+    require_file "$config.staged" "$3"
+    replaces=$(header generation "$config")
+    # A file that Bascule did not write is kept as number 0.
+    [ -e "$config" ] || remove_file "$config.0"
+    keep "$config" "${replaces:-0}"
+  fi
+  if [ "$4" != same ] && [ "$(digest_of "$applied")" != "$4" ]; then
+    require_file "$applied.staged" "$4"
+    # Where the configuration is installed already, an earlier try has kept this one.
+    [ "$(header generation "$config")" = "$number" ] || keep "$applied" "${replaces:-0}"
+  fi
+  if [ "$(header generation "$config")" != "$number" ]; then
+    mv -f "$config.staged" "$config" || fail 13 "$config"
+    sync_folder "$config"
+  fi
+  if [ "$4" != same ] && [ "$(digest_of "$applied")" != "$4" ]; then
+    mv -f "$applied.staged" "$applied" || fail 13 "$applied"
+    sync_folder "$applied"
+  fi
+  remove_file "$config.staged" "$applied.staged"
+  prune "$config"
+  prune "$applied"
+}
+
+require_file() { # file SHA-256
+  [ -e "$1" ] || fail 15 "$1"
+  [ "$(digest_of "$1")" = "$2" ] || fail 16 "$1"
+}
+
+# Puts back what was installed before, as content of stdin that carries this claim's generation.
+restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.json|none
+  read_input
+  lock
+  require_claim "$1" "$2"
+  replaces=$(header generation "$config")
+  if [ "$5" != none ] && [ "$(digest_of "$applied")" != "$5" ]; then
+    require_file "$applied.$4" "$5"
+    copy_file "$applied.$4" "$applied"
+  elif [ "$5" = none ]; then
+    remove_file "$applied"
+  fi
+  case $3 in
+    same) ;;
+    none)
+      if [ "$replaces" != '' ]; then
+        keep "$config" "$replaces"
+        if [ -e "$config.0" ]; then copy_file "$config.0" "$config"; else remove_file "$config"; fi
+      fi
+      ;;
+    *)
+      if [ "$replaces" != "$number" ]; then
+        keep "$config" "${replaces:-0}"
+        write_file "$config" "$input" "$3"
+      fi
+      ;;
+  esac
+  remove_file "$config.staged" "$applied.staged"
+  prune "$config"
+}
+
+hup() { # number owner pid-of-the-master
+  lock
+  require_claim "$1" "$2"
+  kill -HUP "$3" || fail 15 "process $3"
+}
+
+# stdin: `= <environment> <color>|none`, then the lines of its history, for each environment.
+record() { # number owner
+  read_input
+  lock
+  require_claim "$1" "$2"
+  environment=
+  history=
+  while read -r first second third; do
+    case $first in
+      =)
+        write_environment
+        environment=$second
+        color=$third
+        history=
+        ;;
+      ?*)
+        history="$history$first $second $third
+"
+        ;;
+    esac
+  done <<LINES
+$input
+LINES
+  write_environment
+}
+
+write_environment() {
+  [ "$environment" != '' ] || return 0
+  case $environment in
+    *[!a-z0-9-]*) fail 16 "$environment" ;;
+  esac
+  color_file=$state/active-color-$environment
+  refuse_links "$color_file" "$color_file.history"
+  if [ "$color" = none ]; then remove_file "$color_file"; else write_changed "$color_file" "$color
+"; fi
+  if [ "$history" = '' ]; then
+    remove_file "$color_file.history"
+  else
+    write_changed "$color_file.history" "$history"
+  fi
+}
+
+write_changed() { # file content
+  if [ -e "$1" ]; then
+    content=$(cat "$1" && printf .) || fail 13 "$1"
+    [ "$content" != "$2." ] || return 0
+  fi
+  write_file "$1" "$2"
+}
+
+# Needs no claim: it refuses changes, and makes none.
+mark_needs_operator() {
+  read_input
+  lock
+  write_changed "$needs_operator" "$input"
+}
+
+clear_needs_operator() { # number owner
+  lock
+  require_claim "$1" "$2"
+  remove_file "$needs_operator"
+}
+
+# Starts HAProxy in a session of its own, with nothing of the caller's environment and without the lock.
+start() { # master-socket
+  lock
+  [ -e "$config" ] || fail 15 "$config"
+  for command_line in $(grep -lzxF -e "$config" /proc/[0-9]*/cmdline 2>/dev/null); do
+    running=$(cat "${command_line%/cmdline}/comm" 2>/dev/null) || continue
+    [ "$running" != haproxy ] || return 0
+  done
+  refuse_links "${config%/*}/haproxy.log"
+  umask 077
+  setsid env -i PATH="$PATH" haproxy -W -S "$1" -f "$config" \
+    >>"${config%/*}/haproxy.log" 2>&1 </dev/null 9>&- &
+}
+
+case $act in
+  claim) claim "$@" ;;
+  claim-undo) claim_undo "$@" ;;
+  stage) stage "$@" ;;
+  stage-applied) stage_applied "$@" ;;
+  unstage) unstage "$@" ;;
+  install) install_staged "$@" ;;
+  restore) restore "$@" ;;
+  hup) hup "$@" ;;
+  record) record "$@" ;;
+  mark-needs-operator) mark_needs_operator ;;
+  clear-needs-operator) clear_needs_operator "$@" ;;
+  start) start "$@" ;;
+  *) fail 64 "no act $act" ;;
+esac

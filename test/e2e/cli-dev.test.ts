@@ -1,0 +1,93 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freeLoopbackRange, freePort } from '../rig/ports.js';
+import { killAllOf } from '../rig/project.js';
+
+const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
+
+let folder = '';
+let edgePort = 0;
+let temporalPort = 0;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bascule-dev-'));
+  [edgePort, temporalPort] = [await freePort(), await freePort()];
+  const yaml = (await readFile(example, 'utf8'))
+    .replace('http: 127.0.0.1:8088', `http: 127.0.0.1:${edgePort}`)
+    .replace('127.77.0.0/16', freeLoopbackRange().cidr);
+  await writeFile(join(folder, 'bascule.yaml'), yaml);
+});
+afterEach(async () => {
+  await killAllOf(folder);
+  await rm(folder, { recursive: true, maxRetries: 5 });
+});
+
+const start = (...args: readonly string[]) =>
+  execa(process.execPath, [bascule, ...args], {
+    cwd: folder,
+    env: { NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: `127.0.0.1:${temporalPort}` },
+    reject: false,
+    stdin: 'ignore',
+  });
+
+/** Starts `bascule dev` and waits for what it prints when all is up. */
+async function startDev() {
+  const dev = start('dev');
+  let printed = '';
+  while (!printed.includes('is up')) {
+    const [chunk] = await Promise.race([
+      once(dev.stdout, 'data'),
+      dev.then(({ stderr }) => Promise.reject(new Error(stderr))),
+    ]);
+    printed += String(chunk);
+  }
+  // A promise of its own would be awaited with this one.
+  return { dev };
+}
+
+test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a second dev knows what was', async () => {
+  const { dev } = await startDev();
+  const status = await start('status', '--json');
+  expect(status.exitCode, status.stderr).toBe(0);
+  expect(JSON.parse(status.stdout)).toMatchObject({ edge: { running: true, generation: 1 } });
+
+  dev.kill('SIGINT');
+  const { exitCode, stdout, stderr } = await dev;
+  expect(exitCode, stderr).toBe(0);
+  expect(stdout).toContain(`http://localhost:${edgePort}/`);
+  expect(stdout).toContain(`http://127.0.0.1:${temporalPort + 1_000}/`);
+  expect(stdout).toContain('bascule deploy staging SHA');
+  expect(stderr).toContain('The edge and the instances go on serving');
+  expect(await isListening(temporalPort)).toBe(false);
+  // Nothing was deployed yet.
+  expect((await fetch(`http://127.0.0.1:${edgePort}/`, { headers: { host: 'localhost' } })).status).toBe(503);
+
+  const { dev: again } = await startDev();
+  expect(JSON.parse((await start('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
+  again.kill('SIGINT');
+  expect((await again).exitCode).toBe(0);
+});
+
+test('dev says why the worker ended, and ends too', async () => {
+  const yaml = join(folder, 'bascule.yaml');
+  await writeFile(yaml, (await readFile(yaml, 'utf8')).replace(`127.0.0.1:${edgePort}`, '192.0.2.1:8088'));
+  const { exitCode, stderr } = await start('dev');
+  expect(exitCode).not.toBe(0);
+  expect(stderr).toContain('192.0.2.1');
+  expect(await isListening(temporalPort)).toBe(false);
+});
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}

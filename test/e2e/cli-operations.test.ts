@@ -1,0 +1,258 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { z } from 'zod';
+import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
+import { type Project, startProject } from '../rig/project.js';
+
+const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const [first, second, third, sick] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
+
+let project: Project;
+
+beforeAll(async () => {
+  project = await startProject({
+    configure: (yaml) =>
+      yaml
+        .replaceAll('    run:', '    startDeadline: 3s\n    run:')
+        .replace('  manage: true', '  httpKeepAlive: 1s\n  manage: true'),
+  });
+  for (const sha of [first, second, third]) await project.releaseAll(sha);
+  await project.releaseAll(sick, { unhealthy: true });
+  await project.startWorker();
+});
+afterAll(async () => {
+  await project.stop();
+});
+
+/** The one document that --json prints, held to its schema. */
+async function json<T extends z.ZodType>(schema: T, ...args: readonly string[]) {
+  const { exitCode, document, stderr } = await project.json<unknown>(...args);
+  return { exitCode, document: schema.parse(document), stderr };
+}
+
+const deploy = (sha: string, ...more: readonly string[]) => ['deploy', 'prod', sha, '--drain', '0s', ...more];
+
+describe('a deploy that is waited for', () => {
+  test('apply puts bascule.yaml in force, and a second time finds nothing to change', async () => {
+    const applied = await json(resultSchema, 'apply');
+    expect(applied).toMatchObject({ exitCode: 0, document: { kind: 'apply', outcome: 'succeeded', changed: true } });
+    const { exitCode, stdout } = await project.bascule('apply');
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('already') });
+  });
+
+  test('ends with 0, its result as one document on stdout and its steps on stderr', async () => {
+    const { exitCode, document, stderr } = await json(resultSchema, ...deploy(first, '--soak', '0s'));
+    expect(exitCode, stderr).toBe(0);
+    expect(document).toMatchObject({ kind: 'deploy', environment: 'prod', outcome: 'succeeded', sha: first });
+    expect(document.to).toEqual({ color: 'green', sha: first });
+    for (const step of document.steps) expect(stderr).toContain(step.name);
+  });
+
+  test('says in a sentence what serves now and what did before', async () => {
+    const { exitCode, stdout } = await project.bascule(...deploy(second, '--soak', '0s'));
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^✔ prod serves b2b2b2b2 \(blue\) · was a1a1a1a1 \(green\) · [\d.]+ s$/);
+  });
+
+  test('--quiet prints the answer alone', async () => {
+    const { exitCode, stdout, stderr } = await project.bascule(...deploy(second), '--quiet');
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(stdout).toContain('prod serves b2b2b2b2 already');
+  });
+
+  test('ends with 1 when the release never becomes healthy, and says what serves and what was lost', async () => {
+    const { exitCode, stdout } = await project.bascule(...deploy(sick));
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('failed (instance-unhealthy)');
+    expect(stdout).toContain('prod serves b2b2b2b2 (blue) as before');
+    expect(stdout).toContain('lost: the standby a1a1a1a1 on green');
+    expect(stdout).toMatch(/\n→ .*deploy again/);
+  });
+
+  test('ends with 2 when there is no such artifact: nothing began', async () => {
+    const { exitCode, document } = await json(resultSchema, ...deploy('dddddddd'));
+    expect(exitCode).toBe(2);
+    expect(document).toMatchObject({ outcome: 'failed', code: 'artifact-not-found', generation: null });
+  });
+
+  test('ends with 2 when the worker knows no such environment', async () => {
+    const elsewhere = await execa(process.execPath, [bascule, 'deploy', 'qa', first, '--project', 'demo', '--json'], {
+      cwd: '/',
+      env: project.env,
+      reject: false,
+    });
+    expect(elsewhere.exitCode).toBe(2);
+    const document = endingSchema.parse(JSON.parse(elsewhere.stdout));
+    expect(document).toMatchObject({
+      outcome: 'refused',
+      code: 'unknown-environment',
+      remedy: 'It has: staging, prod.',
+    });
+  });
+});
+
+describe('what goes on without the command', () => {
+  test('--detach ends with 0 and the id, by which it is followed to its end', async () => {
+    const detached = await json(acceptedSchema, ...deploy(third, '--soak', '0s', '--detach'));
+    expect(detached).toMatchObject({ exitCode: 0, document: { joined: false, position: 0 } });
+    const followed = await json(resultSchema, 'follow', detached.document.operation);
+    expect(followed).toMatchObject({ exitCode: 0, document: { operation: detached.document.operation, sha: third } });
+  });
+
+  test('--timeout ends with 4 and the command to follow it; abort stops it, and following it ends with 1', async () => {
+    const left = await json(endingSchema, ...deploy(first, '--wait-for-approval', '--timeout', '4s'));
+    expect(left).toMatchObject({ exitCode: 4, document: { outcome: 'detached', code: 'timeout-passed' } });
+    expect(left.document.remedy).toBe(`bascule follow ${left.document.operation}`);
+    expect(await json(acceptedSchema, 'abort', 'prod', '--why', 'not today')).toMatchObject({ exitCode: 0 });
+    const followed = await json(resultSchema, 'follow', left.document.operation ?? '');
+    expect(followed).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'aborted' } });
+    expect(followed.document.message).toContain('not today');
+  });
+
+  test('a deploy that waits for approval says so in status, and goes on when it is given', async () => {
+    const { document } = await json(
+      acceptedSchema,
+      ...deploy(first, '--wait-for-approval', '--soak', '0s', '--detach'),
+    );
+    await expect
+      .poll(async () => (await project.bascule('status', 'prod')).stdout, { timeout: 20_000 })
+      .toContain('→ bascule approve prod');
+    expect((await project.bascule('approve', 'prod')).exitCode).toBe(0);
+    expect(await json(resultSchema, 'follow', document.operation)).toMatchObject({ exitCode: 0 });
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s ends the command with %d, and says how to follow and how to abort', async (signal, exitCode) => {
+    const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
+    const options = { cwd: project.directory, env: project.env, reject: false } as const;
+    const follow = execa(process.execPath, [bascule, 'follow', document.operation], options);
+    await new Promise((resolve) => follow.stderr.once('data', resolve));
+    follow.kill(signal);
+    const left = await follow;
+    expect(left.exitCode).toBe(exitCode);
+    expect(left.stderr).toContain(`bascule follow ${document.operation}`);
+    expect(left.stderr).toContain('bascule abort prod');
+    expect((await json(statusSchema, 'status')).document.environments[1]?.operation?.id).toBe(document.operation);
+    await project.bascule('abort', 'prod');
+    await project.bascule('follow', document.operation);
+  });
+
+  test('an operation that never was ends with 2', async () => {
+    const { exitCode, document } = await json(endingSchema, 'follow', 'demo/prod/deploy/999');
+    expect({ exitCode, document }).toMatchObject({ exitCode: 2, document: { code: 'unknown-operation' } });
+  });
+
+  test('approve and abort end with 2 where nothing runs', async () => {
+    expect(await json(endingSchema, 'abort', 'prod')).toMatchObject({
+      exitCode: 2,
+      document: { code: 'nothing-to-steer' },
+    });
+  });
+});
+
+describe('looking', () => {
+  test('status shows what serves, and as JSON what its schema says', async () => {
+    const { exitCode, document } = await json(statusSchema, 'status', 'prod');
+    expect(exitCode).toBe(0);
+    expect(document.environments.map(({ name }) => name)).toEqual(['prod']);
+    const { stdout } = await project.bascule('status', 'prod');
+    for (const color of ['blue', 'green'] as const) {
+      const { components } = document.environments[0]?.colors[color] ?? { components: [] };
+      for (const { instance, address } of components)
+        expect(stdout).toMatch(new RegExp(`${instance} +${address} +\\w+`));
+    }
+  });
+
+  test('history is newest first, and its first line is what serves', async () => {
+    const { exitCode, document } = await project.json<{ history: { at: string; sha: string }[] }>('history', 'prod');
+    expect(exitCode).toBe(0);
+    const { document: status } = await json(statusSchema, 'status', 'prod');
+    expect(document.history[0]?.sha).toBe(status.environments[0]?.sha);
+    const times = document.history.map(({ at }) => at);
+    expect(times).toEqual(times.toSorted().reverse());
+  });
+
+  test('logs shows what the active instance wrote, and refuses a component that there is not', async () => {
+    const { exitCode, stdout } = await project.bascule('logs', 'prod', 'api', '--tail', '5');
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('listening on') });
+    expect(stdout.split('\n').length).toBeLessThanOrEqual(5);
+    expect(await json(endingSchema, 'logs', 'prod', 'nope')).toMatchObject({
+      exitCode: 2,
+      document: { code: 'unknown-component' },
+    });
+  });
+
+  test('--dry-run shows what a switch would change, and changes nothing', async () => {
+    await project.bascule(...deploy(second, '--soak', '0s'));
+    const before = await readFile(join(project.directory, '.bascule/edge/haproxy.cfg'), 'utf8');
+    const active = (await json(statusSchema, 'status', 'prod')).document.environments[0]?.active;
+    const { exitCode, stdout } = await project.bascule(
+      'switch',
+      'prod',
+      active === 'blue' ? 'green' : 'blue',
+      '--dry-run',
+    );
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^-.*server demo-api-/m);
+    expect(stdout).toContain('would serve');
+    expect(await readFile(join(project.directory, '.bascule/edge/haproxy.cfg'), 'utf8')).toBe(before);
+  });
+
+  test('rollback goes back to the release before', async () => {
+    const { exitCode, document } = await json(resultSchema, 'rollback', 'prod');
+    expect(exitCode).toBe(0);
+    expect(document).toMatchObject({ kind: 'rollback', from: { sha: second }, to: { sha: first } });
+  });
+});
+
+describe('what dies meanwhile', () => {
+  test('a worker that is killed and started again is waited for', async () => {
+    const options = { cwd: project.directory, env: project.env, reject: false } as const;
+    const waiting = execa(process.execPath, [bascule, ...deploy(third, '--soak', '2s')], options);
+    await new Promise((resolve) => waiting.stderr.once('data', resolve));
+    await project.killWorker();
+    await project.startWorker();
+    const { exitCode, stdout } = await waiting;
+    expect({ exitCode, stdout }).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('prod serves c3c3c3c3'),
+    });
+  });
+
+  test('Temporal lost after it accepted ends with 4, and with the command that follows', async () => {
+    const { document } = await json(acceptedSchema, ...deploy(first, '--wait-for-approval', '--detach'));
+    const options = { cwd: project.directory, env: project.env, reject: false } as const;
+    const follow = execa(process.execPath, [bascule, 'follow', document.operation], options);
+    await new Promise((resolve) => follow.stderr.once('data', resolve));
+    await project.temporal.kill();
+    const { exitCode, stderr } = await follow;
+    expect(exitCode, stderr).toBe(4);
+    expect(stderr).toContain(`→ bascule follow ${document.operation}`);
+    await project.temporal.restart();
+    await project.bascule('abort', 'prod');
+    expect((await project.bascule('follow', document.operation)).exitCode).toBe(1);
+  });
+});
+
+describe('without a worker', () => {
+  beforeAll(async () => {
+    await project.stopWorker();
+  });
+
+  test.each([['deploy', 'prod', first], ['rollback', 'prod'], ['apply'], ['status'], ['logs', 'prod', 'api']])(
+    'bascule %s ends with 5: nothing began',
+    async (...args) => {
+      const { exitCode, document } = await json(endingSchema, ...args);
+      expect({ exitCode, document }).toMatchObject({
+        exitCode: 5,
+        document: { outcome: 'unavailable', code: 'no-worker' },
+      });
+    },
+  );
+});

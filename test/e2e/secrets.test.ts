@@ -1,0 +1,111 @@
+import { createReadStream } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { OperationResult } from '../../src/domain/operation.js';
+import { freePort } from '../rig/ports.js';
+import { type CommandResult, type Project, startProject } from '../rig/project.js';
+
+const token = 'canary-token-5f1c9a';
+const password = 'canary-password-77e0b2';
+const said: CommandResult[] = [];
+
+let project: Project;
+let base: Server;
+
+beforeAll(async () => {
+  const port = await freePort();
+  project = await startProject({
+    env: { ARTIFACT_TOKEN: token, API_PASSWORD: password },
+    configure: (yaml) =>
+      yaml
+        .replace('file:./artifacts', `http://127.0.0.1:${port}`)
+        .replace('  checksum:', '  token: { env: ARTIFACT_TOKEN }\n  checksum:')
+        .replaceAll('    run:', '    startDeadline: 3s\n    env: { PASSWORD: { env: API_PASSWORD } }\n    run:'),
+  });
+  base = createServer((request, response) => {
+    if (request.headers.authorization !== `Bearer ${token}`) return void response.writeHead(401).end();
+    const file = createReadStream(join(project.directory, 'artifacts', request.url ?? ''));
+    file.on('error', () => response.writeHead(404).end());
+    file.pipe(response);
+  });
+  await new Promise<void>((resolve) => base.listen(port, '127.0.0.1', resolve));
+  await project.releaseAll('a1a1a1a1');
+  await project.releaseAll('bad0bad0', { crash: true });
+  await project.startWorker();
+  said.push(await project.bascule('apply', '--verbose'));
+});
+
+afterAll(async () => {
+  base.close();
+  await project.stop();
+});
+
+test('a deploy with a token and a password succeeds, and its program has the password', async () => {
+  const { exitCode, document, stderr } = await project.json<OperationResult>(
+    'deploy',
+    'prod',
+    'a1a1a1a1',
+    '--soak',
+    '0s',
+  );
+  said.push({ exitCode, stdout: JSON.stringify(document), stderr });
+  expect(exitCode, document.message).toBe(0);
+  const record = await readFile(join(project.directory, '.bascule/instances/demo-api-green/record'), 'utf8');
+  const environment = await readFile(`/proc/${/^pid=(\d+)$/m.exec(record)?.[1]}/environ`, 'utf8');
+  expect(environment).toContain(`PASSWORD=${password}`);
+});
+
+test('a release that ends at once, and an artifact base that refuses, say so without the secret', async () => {
+  said.push(await project.bascule('deploy', 'prod', 'bad0bad0', '--verbose'));
+  await project.stopWorker();
+  Object.assign(project.env, { ARTIFACT_TOKEN: 'canary-wrong-token' });
+  await project.startWorker();
+  const refused = await project.bascule('deploy', 'prod', 'a1a1a1a1', '--again');
+  said.push(refused);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stdout).toContain('ARTIFACT_TOKEN');
+});
+
+test('no secret is in any history, output, log or file', async () => {
+  const places: Record<string, string> = {
+    'the commands’ output': JSON.stringify(said),
+    'the worker’s log': await project.workerLog(),
+    ...(await histories()),
+    ...(await filesBelow(join(project.directory, '.bascule'))),
+  };
+  const found = Object.entries(places).filter(([, text]) => text.includes('canary-'));
+  expect(found.map(([place]) => place)).toEqual([]);
+  // What was looked through is what was meant: the sha stands in what is encoded there.
+  expect(places['history of demo/prod/deploy/1']).toContain('"sha":"a1a1a1a1"');
+});
+
+/** Every workflow's history, its payloads decoded. */
+async function histories(): Promise<Record<string, string>> {
+  const connection = await Connection.connect({ address: project.temporal.address });
+  const client = new Client({ connection });
+  try {
+    const texts: Record<string, string> = {};
+    for await (const { workflowId, runId } of client.workflow.list()) {
+      const json = historyToJSON(await client.workflow.getHandle(workflowId, runId).fetchHistory());
+      const payloads = [...json.matchAll(/"data": ?"([A-Za-z0-9+/=]+)"/g)];
+      const decoded = payloads.map(([, data = '']) => Buffer.from(data, 'base64').toString('utf8'));
+      texts[`history of ${workflowId}`] = [json, ...decoded].join('\n');
+    }
+    return texts;
+  } finally {
+    await connection.close();
+  }
+}
+
+async function filesBelow(folder: string): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {};
+  for (const name of await readdir(folder, { recursive: true })) {
+    const file = join(folder, name);
+    if ((await stat(file)).isFile()) texts[name] = await readFile(file, 'latin1');
+  }
+  return texts;
+}

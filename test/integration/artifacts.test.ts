@@ -1,0 +1,363 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { execa } from 'execa';
+import { create, Header } from 'tar';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ArtifactsConfiguration } from '../../src/domain/configuration.js';
+import { fetchArtifact, pinArtifact } from '../../src/instances/artifact.js';
+import { unpackArtifact } from '../../src/instances/unpack.js';
+
+const names = { component: 'api', environment: 'prod', sha: 'aaaaaaa1' };
+const content = Buffer.from('what the artifact is made of\n'.repeat(1_000));
+const digest = sha256(content);
+const noSecret = async () => {
+  throw new Error('no secret is asked for');
+};
+
+let folder: string;
+const servers: Server[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+});
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+describe('pinning', () => {
+  test.each([
+    ['alone', digest],
+    ['as sha256sum prints it', `${digest}  api-aaaaaaa1.tar.gz\n`],
+    ['of a binary file, in upper case', `${digest.toUpperCase()} *api-aaaaaaa1.tar.gz\r\n`],
+    ['among those of other files', `${'0'.repeat(64)}  other\n${digest}  ./api-aaaaaaa1.tar.gz\n`],
+  ])('takes the checksum from its file: %s', async (_, text) => {
+    const artifacts = await onDisk({ checksum: text });
+    const { url, sha256 } = await pinArtifact(artifacts, names, noSecret);
+    expect({ url, sha256 }).toEqual({ url: pathToFileURL(join(folder, 'api-aaaaaaa1.tar.gz')).href, sha256: digest });
+  });
+
+  test.each(['', 'not a checksum', `${digest}0`, '<html></html>'])(
+    'refuses a checksum file that says %j',
+    async (text) => {
+      await expect(pinArtifact(await onDisk({ checksum: text }), names, noSecret)).rejects.toMatchObject({
+        code: 'artifact-checksum-unreadable',
+      });
+    },
+  );
+
+  test('digests the artifact itself where there is no checksum file', async () => {
+    const { checksum: _, ...artifacts } = await onDisk({});
+    expect(await pinArtifact(artifacts, names, noSecret)).toMatchObject({ sha256: digest, size: content.length });
+  });
+
+  test.each(['with', 'without'])('says that there is no such artifact, %s a checksum file', async (how) => {
+    const { checksum, ...artifacts } = await onDisk({});
+    const wanted = how === 'with' && checksum ? { ...artifacts, checksum } : artifacts;
+    await expect(pinArtifact(wanted, { ...names, sha: 'bbbbbbb2' }, noSecret)).rejects.toMatchObject({
+      code: 'artifact-not-found',
+      isRetryable: false,
+    });
+  });
+});
+
+describe('fetching', () => {
+  test('stores a file: artifact whole, and takes the one that is there the next time', async () => {
+    const artifacts = await onDisk({});
+    const pin = await pinArtifact(artifacts, names, noSecret);
+    const file = join(folder, 'fetched', 'artifact');
+    const seen: number[] = [];
+    await fetchArtifact(pin, file, artifacts, noSecret, { onProgress: (bytes) => seen.push(bytes) });
+    expect(sha256(await readFile(file))).toBe(digest);
+    expect(seen.at(-1)).toBe(content.length);
+    await rm(join(folder, 'api-aaaaaaa1.tar.gz'));
+    await fetchArtifact(pin, file, artifacts, noSecret);
+  });
+
+  test('sends the token to the server, and not on to another one that it redirects to', async () => {
+    const asked: (string | undefined)[] = [];
+    const other = await serve((request, response) => {
+      asked.push(request.headers.authorization);
+      response.end(content);
+    });
+    const first = await serve((request, response) => {
+      asked.push(request.headers.authorization);
+      if (request.url === '/again') response.writeHead(307, { location: `${other}/elsewhere` }).end();
+      else response.writeHead(302, { location: '/again' }).end();
+    });
+    const artifacts = { ...remote(first), token: { env: 'TOKEN' } };
+    expect(await pinArtifact(artifacts, names, async () => 'secret')).toMatchObject({ sha256: digest });
+    expect(asked).toEqual(['Bearer secret', 'Bearer secret', undefined]);
+  });
+
+  test.each([
+    [401, 'artifact-unauthorized', false],
+    [403, 'artifact-unauthorized', false],
+    [404, 'artifact-not-found', false],
+    [500, 'artifact-unreachable', true],
+    [503, 'artifact-unreachable', true],
+  ])('a %d of the server is %s', async (status, code, isRetryable) => {
+    const artifacts = {
+      ...remote(await serve((_, response) => response.writeHead(status).end())),
+      token: { env: 'TOKEN' },
+    };
+    const failing = pinArtifact(artifacts, names, async () => 'secret');
+    await expect(failing).rejects.toMatchObject({ code, isRetryable });
+    const { message, remedy } = (await failing.catch((error: unknown) => error)) as { message: string; remedy: string };
+    expect(`${message}${remedy}`).not.toContain('secret');
+    if (code === 'artifact-unauthorized') expect(message).toContain('the environment variable TOKEN');
+  });
+
+  test('a server that is not there is unreachable', async () => {
+    const base = await serve(() => {});
+    servers.pop()?.close();
+    await expect(pinArtifact(remote(base), names, noSecret)).rejects.toMatchObject({
+      code: 'artifact-unreachable',
+      isRetryable: true,
+      message: expect.stringContaining('ECONNREFUSED'),
+    });
+  });
+
+  test('a server that never ends its answer is unreachable after the time limit', async () => {
+    const base = await serve((_, response) => response.writeHead(200).write('begin'));
+    await expect(pinArtifact({ ...remote(base), timeoutMs: 300 }, names, noSecret)).rejects.toMatchObject({
+      code: 'artifact-unreachable',
+      message: expect.stringContaining('0.3 s'),
+    });
+  });
+
+  test('a redirect in a circle is unreachable', async () => {
+    const base = await serve((_, response) => response.writeHead(302, { location: '/' }).end());
+    await expect(pinArtifact(remote(base), names, noSecret)).rejects.toMatchObject({ code: 'artifact-unreachable' });
+  });
+
+  test('a connection that breaks off is told, and leaves nothing behind', async () => {
+    const base = await serve((_, response) => {
+      response.writeHead(200, { 'content-length': content.length });
+      response.write(content.subarray(0, 100), () => response.destroy());
+    });
+    const file = join(folder, 'fetched', 'artifact');
+    await expect(
+      fetchArtifact({ url: `${base}/x`, sha256: digest }, file, remote(base), noSecret),
+    ).rejects.toMatchObject({
+      code: 'artifact-truncated',
+      isRetryable: true,
+    });
+    expect(await readdir(join(folder, 'fetched'))).toEqual([]);
+  });
+
+  test('another content than the pinned one is refused, and leaves nothing behind', async () => {
+    const base = await serve((_, response) => response.end('other'));
+    const file = join(folder, 'fetched', 'artifact');
+    await expect(
+      fetchArtifact({ url: `${base}/x`, sha256: digest }, file, remote(base), noSecret),
+    ).rejects.toMatchObject({
+      code: 'artifact-wrong-checksum',
+      isRetryable: false,
+    });
+    expect(await readdir(join(folder, 'fetched'))).toEqual([]);
+  });
+
+  test.each(['that says its length', 'that does not'])(
+    'a too large one is given up on, from a server %s',
+    async (how) => {
+      const base = await serve((_, response) => {
+        if (how === 'that says its length') response.setHeader('content-length', content.length);
+        response.write(content.subarray(0, 1));
+        response.end(content.subarray(1));
+      });
+      const small = { ...remote(base), maxBytes: 1_000 };
+      await expect(pinArtifact(small, names, noSecret)).rejects.toMatchObject({ code: 'artifact-too-large' });
+    },
+  );
+
+  test('the caller can stop it', async () => {
+    const stop = new AbortController();
+    const base = await serve((_, response) => {
+      response.writeHead(200).write('begin');
+      stop.abort(new Error('stopped as asked'));
+    });
+    await expect(pinArtifact(remote(base), names, noSecret, stop.signal)).rejects.toThrow('stopped as asked');
+  });
+});
+
+describe('unpacking', () => {
+  test.each(['tar', 'gzip', 'zstd'])('tells %s by its content and not by its name', async (compression) => {
+    await mkdir(join(folder, 'content', 'bin'), { recursive: true });
+    await writeFile(join(folder, 'content', 'bin', 'run'), content, { mode: 0o755 });
+    const file = join(folder, 'artifact');
+    await create({ cwd: join(folder, 'content'), file, gzip: compression === 'gzip' }, ['.']);
+    if (compression === 'zstd') await execa('zstd', ['-q', '--rm', file, '-o', `${file}.zst`]);
+    await unpackArtifact(compression === 'zstd' ? `${file}.zst` : file, join(folder, 'release'));
+    expect(await readFile(join(folder, 'release', 'bin', 'run'))).toEqual(content);
+    expect((await stat(join(folder, 'release', 'bin', 'run'))).mode & 0o7777).toBe(0o755);
+  });
+
+  test('takes a folder that is there already', async () => {
+    await mkdir(join(folder, 'release'));
+    await unpackArtifact(join(folder, 'no such file'), join(folder, 'release'));
+  });
+
+  test('keeps links that stay inside, and drops setuid bits', async () => {
+    const file = await archive([
+      entry({ path: 'bin/', type: 'Directory' }),
+      entry({ path: 'bin/run', mode: 0o6755 }, 'content'),
+      entry({ path: 'bin/also', type: 'Link', linkpath: 'bin/run' }),
+      entry({ path: 'current', type: 'SymbolicLink', linkpath: './bin/../bin/run' }),
+    ]);
+    await unpackArtifact(file, join(folder, 'release'));
+    expect(await readFile(join(folder, 'release', 'current'), 'utf8')).toBe('content');
+    expect(await readFile(join(folder, 'release', 'bin', 'also'), 'utf8')).toBe('content');
+    expect((await lstat(join(folder, 'release', 'bin', 'run'))).mode & 0o7000).toBe(0);
+  });
+
+  const link = (path: string, linkpath: string) => entry({ path, type: 'SymbolicLink', linkpath });
+  test.each<[string, Buffer[], string]>([
+    ['an absolute path', [entry({ path: '/tmp/bascule-evil' }, 'x')], '/tmp/bascule-evil'],
+    ['a path that leads up', [entry({ path: 'a/../../evil' }, 'x')], 'a/../../evil'],
+    ['an absolute link', [link('passwd', '/etc/passwd')], 'passwd'],
+    ['a link that leads up', [link('up', '..')], 'up'],
+    ['a file through a link', [link('here', '.'), entry({ path: 'here/evil' }, 'x')], 'here/evil'],
+    ['a file in place of a link', [link('evil', 'target'), entry({ path: 'evil' }, 'x')], 'evil'],
+    [
+      'a link that leads out through a later link',
+      [entry({ path: 'a/b/', type: 'Directory' }), link('a/b/out', 'up/../../x'), link('a/b/up', '../..')],
+      'a/b/out',
+    ],
+    ['links in a circle', [link('one', 'two'), link('two', 'one')], 'two'],
+    ['a hard link to outside', [entry({ path: 'hard', type: 'Link', linkpath: '../victim' })], 'hard'],
+    ['a hard link to an absolute path', [entry({ path: 'hard', type: 'Link', linkpath: '/etc/passwd' })], 'hard'],
+    ['a hard link to a link', [link('a', 'b'), entry({ path: 'x/hard', type: 'Link', linkpath: 'a' })], 'x/hard'],
+    ['a device', [entry({ path: 'null', type: 'CharacterDevice' })], 'null'],
+    ['a block device', [entry({ path: 'disk', type: 'BlockDevice' })], 'disk'],
+    ['a pipe', [entry({ path: 'pipe', type: 'FIFO' })], 'pipe'],
+  ])('refuses the whole artifact for %s, and leaves nothing behind', async (_, entries, named) => {
+    await writeFile(join(folder, 'victim'), 'untouched');
+    const file = await archive([entry({ path: 'good' }, 'good'), ...entries, entry({ path: 'after' }, 'after')]);
+    await expect(unpackArtifact(file, join(folder, 'into', 'release'))).rejects.toMatchObject({
+      code: 'artifact-hostile',
+      args: { entry: named },
+    });
+    expect(await readdir(join(folder, 'into'))).toEqual([]);
+    expect((await readdir(folder)).sort()).toEqual(['artifact', 'into', 'victim']);
+    expect(await readFile(join(folder, 'victim'), 'utf8')).toBe('untouched');
+    expect((await stat(join(folder, 'victim'))).nlink).toBe(1);
+    expect(existsSync('/tmp/bascule-evil')).toBe(false);
+  });
+
+  test('refuses too many entries', async () => {
+    const file = await archive(Array.from({ length: 20 }, (_, index) => entry({ path: `file-${index}` }, 'x')));
+    await expect(unpackArtifact(file, join(folder, 'release'), { maxEntries: 10 })).rejects.toMatchObject({
+      code: 'artifact-hostile',
+    });
+    expect(existsSync(join(folder, 'release'))).toBe(false);
+  });
+
+  test('gives up on what unpacks to too much', async () => {
+    const file = await archive([entry({ path: 'bomb' }, '\0'.repeat(5_000_000))], gzipSync);
+    await expect(
+      unpackArtifact(file, join(folder, 'release'), { maxBytes: 1_000_000, maxEntries: 10 }),
+    ).rejects.toMatchObject({
+      code: 'artifact-too-large',
+    });
+    expect(await readdir(folder)).toEqual(['artifact']);
+  });
+
+  test('does not decompress twice', async () => {
+    const file = await archive([entry({ path: 'bomb' }, 'x')], (bytes) => gzipSync(gzipSync(bytes)));
+    await expect(unpackArtifact(file, join(folder, 'release'))).rejects.toMatchObject({ code: 'artifact-not-a-tar' });
+  });
+
+  test.each<[string, Buffer, string]>([
+    ['text', Buffer.from('not an archive '.repeat(100)), 'artifact-not-a-tar'],
+    ['compressed text', gzipSync('not an archive '.repeat(100)), 'artifact-not-a-tar'],
+    ['an empty file', Buffer.alloc(0), 'artifact-not-a-tar'],
+    ['an archive without entries', Buffer.alloc(10_240), 'artifact-not-a-tar'],
+    ['a page of a web server', gzipSync('<html></html>'), 'artifact-not-a-tar'],
+    ['a tar that was cut off', entry({ path: 'cut' }, 'x'.repeat(5_000)).subarray(0, 2_000), 'artifact-damaged'],
+    [
+      'a tar.gz that was cut off',
+      gzipSync(entry({ path: 'cut' }, digest.repeat(500))).subarray(0, 60),
+      'artifact-damaged',
+    ],
+  ])('says what is wrong with %s', async (_, bytes, code) => {
+    const file = join(folder, 'artifact');
+    await writeFile(file, bytes);
+    await expect(unpackArtifact(file, join(folder, 'release'))).rejects.toMatchObject({ code });
+    expect(await readdir(folder)).toEqual(['artifact']);
+  });
+
+  test('a tar.zst that was cut off is damaged', async () => {
+    const whole = await archive([entry({ path: 'cut' }, createHash('sha512').update('x').digest('hex').repeat(500))]);
+    const { stdout } = await execa('zstd', ['-qc', whole], { encoding: 'buffer' });
+    await writeFile(join(folder, 'cut'), stdout.subarray(0, -20));
+    await expect(unpackArtifact(join(folder, 'cut'), join(folder, 'release'))).rejects.toMatchObject({
+      code: 'artifact-damaged',
+    });
+  });
+});
+
+/** An entry of a tar archive, built by hand: no well-meant program would write some of these. */
+function entry(header: ConstructorParameters<typeof Header>[0], body = ''): Buffer {
+  const bytes = Buffer.from(body);
+  const block = Buffer.alloc(512);
+  const fields = {
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    mtime: new Date(0),
+    type: 'File',
+    ...(header as object),
+    size: bytes.length,
+  };
+  new Header(fields as ConstructorParameters<typeof Header>[0]).encode(block, 0);
+  return Buffer.concat([block, bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512)]);
+}
+
+async function archive(entries: Buffer[], compress: (bytes: Buffer) => Buffer = (bytes) => bytes): Promise<string> {
+  const file = join(folder, 'artifact');
+  await writeFile(file, compress(Buffer.concat([...entries, Buffer.alloc(1_024)])));
+  return file;
+}
+
+/** An artifact in a folder, with its checksum file. */
+async function onDisk({
+  checksum = digest,
+}: {
+  checksum?: string;
+}): Promise<ArtifactsConfiguration & { checksum: string }> {
+  await writeFile(join(folder, 'api-aaaaaaa1.tar.gz'), content);
+  await writeFile(join(folder, 'api-aaaaaaa1.tar.gz.sha256'), checksum);
+  const url = `${pathToFileURL(folder).href}/{component}-{sha}.tar.gz`;
+  return { url, checksum: '{url}.sha256', maxBytes: 1_000_000, timeoutMs: 10_000 };
+}
+
+const remote = (base: string): ArtifactsConfiguration => ({
+  url: `${base}/{sha}`,
+  maxBytes: 1_000_000,
+  timeoutMs: 10_000,
+});
+
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return `http://127.0.0.1:${address.port}`;
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

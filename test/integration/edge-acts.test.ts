@@ -1,0 +1,469 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { AppliedConfiguration } from '../../src/domain/configuration.js';
+import type { Claim, EdgeChange } from '../../src/domain/edge-change.js';
+import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
+import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
+import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
+import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
+import { readEdge } from '../../src/haproxy/read-edge.js';
+import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
+import { recordColors, restoreColors } from '../../src/haproxy/record.js';
+import { reloadEdge, reloadRestored } from '../../src/haproxy/reload.js';
+import { renderPlan } from '../../src/haproxy/render-plan.js';
+import { readRunning, readServers } from '../../src/haproxy/runtime.js';
+import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
+import { verifyTraffic } from '../../src/haproxy/verify.js';
+import {
+  applyChange,
+  createTestEdge,
+  type Planned,
+  planned,
+  switchChange,
+  type TestEdge,
+  version,
+  withEnvironments,
+} from '../rig/edge.js';
+
+const tests: TestEdge[] = [];
+const blockers: Server[] = [];
+const timeoutMs = 8_000;
+
+afterEach(async () => {
+  for (const blocker of blockers.splice(0)) blocker.close();
+  await Promise.all(tests.splice(0).map((test) => test.dispose()));
+});
+
+async function newEdge(): Promise<TestEdge> {
+  const test = await createTestEdge();
+  tests.push(test);
+  return test;
+}
+
+/** An edge that serves the first configuration, with both colors of prod running. */
+async function servingEdge(): Promise<TestEdge> {
+  const test = await newEdge();
+  await Promise.all([test.serve('prod', 'blue'), test.serve('prod', 'green')]);
+  await change(test, 'run-1', applyChange);
+  await waitUntil(async () => (await countUp(test.edge)) === 4);
+  return test;
+}
+
+const countUp = async (edge: Edge): Promise<number> =>
+  (await readServers(edge.configuration.files.socket)).servers.filter(({ isUp }) => isUp).length;
+
+/** All steps of switchEdge. */
+async function change(test: TestEdge, run: string, what: EdgeChange, wanted?: AppliedConfiguration): Promise<Claim> {
+  const { edge } = test;
+  const step = await planned(test, run, what, wanted);
+  await refuseUnlessReady(edge, what, step.record);
+  const claim = await stageConfiguration(edge, step);
+  await load(test, step, claim);
+  await verifyTraffic(edge, { ...step, timeoutMs });
+  await recordColors(edge, { claim, ...step });
+  return claim;
+}
+
+async function load(test: TestEdge, step: Planned, claim: Claim): Promise<void> {
+  const target = await installConfiguration(test.edge, { claim, ...step });
+  await reloadEdge(test.edge, { claim, target, timeoutMs });
+}
+
+/** As the saga takes a change back, newest step first. */
+async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<void> {
+  await restoreColors(edge, takeBack);
+  await restoreConfiguration(edge, takeBack);
+  await reloadRestored(edge, takeBack, timeoutMs);
+  await unstageConfiguration(edge, takeBack);
+}
+
+async function errorOf(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as { code: string; message: string };
+  }
+  throw new Error('nothing was thrown');
+}
+
+async function visit(test: TestEdge, path = '/'): Promise<string> {
+  const { address, port } = test.applied.configuration.edge.http;
+  return await new Promise((resolve, reject) => {
+    const options = { host: address, port, path, headers: { host: 'prod.localhost' }, agent: false };
+    const sent = request(options, (response) => {
+      let text = '';
+      response.on('data', (chunk) => (text += chunk));
+      response.on('end', () => resolve(response.statusCode === 200 ? text : String(response.statusCode)));
+    });
+    sent.on('error', reject).end();
+  });
+}
+
+async function driftOf(edge: Edge): Promise<string[]> {
+  return (await readEdge(edge, { probe: false, version })).drift.map(({ kind }) => kind);
+}
+
+async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error('it never came');
+    await sleep(20);
+  }
+}
+
+async function occupy(port: number): Promise<void> {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(port, '127.0.0.1', resolve));
+  blockers.push(blocker);
+}
+
+function onPort(test: TestEdge, port: number): AppliedConfiguration {
+  const wanted = structuredClone(test.applied) as unknown as { configuration: { edge: { http: { port: number } } } };
+  wanted.configuration.edge.http.port = port;
+  return wanted as unknown as AppliedConfiguration;
+}
+
+describe('an edge change', () => {
+  it('installs the first configuration, starts HAProxy, and leaves no drift', async () => {
+    const test = await servingEdge();
+    const record = await readEdge(test.edge, { probe: true, version });
+    expect(record.drift).toEqual([]);
+    expect(record.installed?.generation).toBe(1);
+    expect(record.running?.generation).toBe(1);
+    expect(record.states).toEqual([
+      { name: 'staging', color: 'blue', sha: null, standby: null },
+      { name: 'prod', color: 'blue', sha: null, standby: null },
+    ]);
+    expect(record.pools['prod/web']).toEqual({ server: 'prod_web_pool/demo-prod-web-blue', status: 200 });
+    expect(record.pools['staging/web']?.status).toBe(503);
+  });
+
+  it('switches every pool of its environment, and the files say so', async () => {
+    const test = await servingEdge();
+    expect([await visit(test), await visit(test, '/api/v1')]).toEqual(['demo-prod-web-blue', 'demo-prod-api-blue']);
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    expect([await visit(test), await visit(test, '/api/v1')]).toEqual(['demo-prod-web-green', 'demo-prod-api-green']);
+    const record = await readEdge(test.edge, { probe: false, version });
+    expect(record.drift).toEqual([]);
+    expect(record.running).toMatchObject({ generation: 2, digest: record.installed?.digest });
+    expect(record.states[1]).toEqual({ name: 'prod', color: 'green', sha: 'aaaaaaa', standby: null });
+    expect(await readFile(edgeFiles(test.edge).color('prod'), 'utf8')).toBe('green\n');
+  });
+
+  it('that changes nothing says so', async () => {
+    const test = await servingEdge();
+    expect((await planned(test, 'run-2', applyChange)).plan).toMatchObject({
+      changed: false,
+      diff: '',
+      templateChange: null,
+    });
+  });
+
+  it('shows what it changes, in server lines of its own environment only', async () => {
+    const test = await servingEdge();
+    const { plan } = await planned(test, 'run-2', switchChange('blue', 'green'));
+    expect(plan.changed).toBe(true);
+    const changed = plan.diff.split('\n').filter((line) => /^[+-](?![+-])/.test(line));
+    expect(changed.length).toBeGreaterThan(0);
+    for (const line of changed) expect(line).toMatch(/^[+-]\s+server demo-prod-/);
+  });
+
+  it('drops the files of an environment that is applied no more', async () => {
+    const test = await servingEdge();
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    await change(test, 'run-3', applyChange, withEnvironments(test.applied, ['staging']));
+    expect(Object.keys(await test.files()).filter((name) => name.includes('active-color'))).toEqual([]);
+    expect(await driftOf(test.edge)).toEqual([]);
+  });
+
+  it('reads the colors of an edge that Bascule never wrote from its color files', async () => {
+    const test = await newEdge();
+    await markNeedsOperator(test.edge, 'only to have the folder');
+    await writeFile(edgeFiles(test.edge).color('prod'), 'green\n');
+    const { states } = await readEdge(test.edge, { probe: false, version, wantedApplied: test.applied });
+    expect(states.map(({ name, color }) => [name, color])).toEqual([
+      ['staging', 'blue'],
+      ['prod', 'green'],
+    ]);
+  });
+});
+
+describe('a change that is refused', () => {
+  it.each<[string, EdgeChange]>([
+    ['active-color-changed', switchChange('green', 'blue')],
+    ['environment-not-applied', { ...switchChange('blue', 'green'), environment: 'preview' } as EdgeChange],
+  ])('%s', async (code, what) => {
+    const test = await servingEdge();
+    const { record } = await planned(test, 'run-2', what);
+    expect((await errorOf(refuseUnlessReady(test.edge, what, record))).code).toBe(code);
+  });
+
+  it('names the servers of the wanted color that are not UP on the edge', async () => {
+    const test = await newEdge();
+    await test.serve('prod', 'blue');
+    await change(test, 'run-1', applyChange);
+    const what = switchChange('blue', 'green');
+    const { record } = await planned(test, 'run-2', what);
+    const error = await errorOf(refuseUnlessReady(test.edge, what, record));
+    expect(error.code).toBe('color-not-up');
+    expect(error.message).toContain('prod_api_pool/demo-prod-api-green, prod_web_pool/demo-prod-web-green');
+    await refuseUnlessReady(test.edge, { ...what, repair: true }, record);
+    const back = { ...switchChange('blue', 'green', null) };
+    await refuseUnlessReady(test.edge, back, record);
+  });
+
+  it('waits for an operator where a take-back failed, until a repair', async () => {
+    const test = await servingEdge();
+    await markNeedsOperator(test.edge, 'put back what was there');
+    const { record } = await planned(test, 'run-2', applyChange);
+    const error = await errorOf(refuseUnlessReady(test.edge, applyChange, record));
+    expect(error).toMatchObject({ code: 'edge-needs-operator', message: expect.stringContaining('put back what') });
+    const claim = await change(test, 'run-3', { ...applyChange, repair: true });
+    await clearNeedsOperator(test.edge, claim);
+    const { record: after, plan } = await planned(test, 'run-4', applyChange);
+    await refuseUnlessReady(test.edge, applyChange, after);
+    expect(plan.changed).toBe(false);
+  });
+
+  it('says so where nothing was applied', async () => {
+    const test = await newEdge();
+    const what = switchChange('blue', 'green');
+    const record = await readEdge(test.edge, { probe: false, version });
+    expect((await errorOf(refuseUnlessReady(test.edge, what, record))).code).toBe('edge-not-applied');
+  });
+});
+
+describe('drift', () => {
+  it('is a file that was edited by hand', async () => {
+    const test = await servingEdge();
+    const { config } = edgeFiles(test.edge);
+    await writeFile(config, (await readFile(config, 'utf8')).replace('mode http', 'mode http\n    # mine'));
+    expect(await driftOf(test.edge)).toEqual(['hand-edited']);
+    const { record } = await planned(test, 'run-2', applyChange);
+    expect((await errorOf(refuseUnlessReady(test.edge, applyChange, record))).code).toBe('edge-drift');
+    await change(test, 'run-3', { ...applyChange, repair: true });
+    expect(await driftOf(test.edge)).toEqual([]);
+  });
+
+  it.each([
+    ['color-file', 'color', 'blue\n'],
+    ['history-file', 'history', '2026-01-01T00:00:00Z blue bbbbbbb\n'],
+    ['history-file', 'history', 'nonsense\n'],
+    ['history-file', 'history', ''],
+  ] as const)('is a %s that was changed by hand (%s)', async (kind, file, text) => {
+    const test = await servingEdge();
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    await writeFile(edgeFiles(test.edge)[file]('prod'), text);
+    expect(await driftOf(test.edge)).toEqual([kind]);
+    await change(test, 'run-3', { ...applyChange, repair: true });
+    expect(await driftOf(test.edge)).toEqual([]);
+    expect(await visit(test)).toBe('demo-prod-web-green');
+  });
+
+  it('is an applied.json that was changed by hand, but not a template of another version', async () => {
+    const test = await servingEdge();
+    const { applied } = edgeFiles(test.edge);
+    await writeFile(applied, (await readFile(applied, 'utf8')).replace('prod.localhost', 'www.localhost'));
+    expect(await driftOf(test.edge)).toEqual(['template']);
+    const record = await readEdge(test.edge, { probe: false, version: '2.0.0' });
+    expect(record.drift).toEqual([]);
+    const standDown: EdgeChange = { ...applyChange, kind: 'stand-down', environment: 'prod' };
+    const at = '2026-01-01T00:00:00Z';
+    const plan = await renderPlan(test.edge, { change: standDown, record, at, version: '2.0.0' });
+    expect(plan.templateChange).toContain('www.localhost');
+  });
+
+  it('is a HAProxy that does not run, and a repair starts it', async () => {
+    const test = await servingEdge();
+    await stopManagedEdge(test.edge);
+    expect(await driftOf(test.edge)).toEqual(['not-running']);
+    await change(test, 'run-2', { ...applyChange, repair: true });
+    expect(await visit(test)).toBe('demo-prod-web-blue');
+    expect(await driftOf(test.edge)).toEqual([]);
+  });
+
+  it('is a process that serves an earlier file, and a repair keeps what visitors get', async () => {
+    const test = await servingEdge();
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    const step = await planned(test, 'run-3', switchChange('green', 'blue', 'bbbbbbb'));
+    const claim = await stageConfiguration(test.edge, step);
+    await installConfiguration(test.edge, { claim, ...step });
+    const record = await readEdge(test.edge, { probe: false, version });
+    expect(record.drift.map(({ kind }) => kind)).toEqual(['other-configuration-running']);
+    expect(record.states[1]).toMatchObject({ color: 'green', sha: 'aaaaaaa' });
+    await change(test, 'run-4', { ...applyChange, repair: true });
+    expect(await visit(test)).toBe('demo-prod-web-green');
+    expect(await driftOf(test.edge)).toEqual([]);
+  });
+});
+
+describe('a step that fails', () => {
+  it('in haproxy -c quotes the line, and leaves everything as it was', async () => {
+    const test = await servingEdge();
+    const wanted = structuredClone(test.applied) as unknown as { addresses: Record<string, { address: string }> };
+    const address = wanted.addresses['demo-prod-web-green'];
+    if (address) address.address = 'no-such-host.invalid';
+    const step = await planned(test, 'run-2', applyChange, wanted as unknown as AppliedConfiguration);
+    const before = await test.files();
+    const error = await errorOf(stageConfiguration(test.edge, step));
+    expect(error.code).toBe('haproxy-refused');
+    expect(error.message).toContain('[ALERT]');
+    expect(error.message).toMatch(/line \d+: server demo-prod-web-green no-such-host\.invalid:8082/);
+    await unstageConfiguration(test.edge, step.takeBack);
+    expect(await test.files()).toEqual({ ...before, 'state/generation': '3 run-2/undo\n' });
+    expect(await visit(test)).toBe('demo-prod-web-blue');
+  });
+
+  it('on a new address that is taken is refused before anything is installed', async () => {
+    const test = await servingEdge();
+    const { port } = test.applied.configuration.edge.http;
+    await occupy(port + 1);
+    const step = await planned(test, 'run-2', applyChange, onPort(test, port + 1));
+    expect((await errorOf(stageConfiguration(test.edge, step))).code).toBe('address-in-use');
+    await unstageConfiguration(test.edge, step.takeBack);
+    expect((await readEdge(test.edge, { probe: false, version })).drift).toEqual([]);
+  });
+
+  it('on a port taken after the check leaves the earlier configuration serving, and says why', async () => {
+    const test = await servingEdge();
+    const { port } = test.applied.configuration.edge.http;
+    const step = await planned(test, 'run-2', applyChange, onPort(test, port + 1));
+    const claim = await stageConfiguration(test.edge, step);
+    await occupy(port + 1);
+    const error = await errorOf(load(test, step, claim));
+    expect(error.code).toBe('reload-failed');
+    expect(error.message).toContain('generation 1 still serves');
+    expect(error.message).toMatch(/\[ALERT\].*cannot bind socket/s);
+    expect(await visit(test)).toBe('demo-prod-web-blue');
+    await takeBackAll(test.edge, step);
+    const record = await readEdge(test.edge, { probe: false, version });
+    expect(record.drift).toEqual([]);
+    expect(record.running).toMatchObject({ generation: 3, digest: step.record.installed?.digest });
+    expect(await visit(test)).toBe('demo-prod-web-blue');
+  });
+
+  it('after the reload takes visitors back to where they were, proven by a higher generation', async () => {
+    const test = await servingEdge();
+    const before = await test.files();
+    const step = await planned(test, 'run-2', switchChange('blue', 'green'));
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    await recordColors(test.edge, { claim, ...step });
+    expect(await visit(test)).toBe('demo-prod-web-green');
+    await takeBackAll(test.edge, step);
+    expect(await visit(test)).toBe('demo-prod-web-blue');
+    const running = await readRunning(test.edge.configuration.files.socket);
+    expect(running).toMatchObject({ generation: 3, digest: step.record.installed?.digest });
+    const after = await test.files();
+    expect(Object.keys(after).filter((name) => !/haproxy\.cfg\.\d/.test(name))).toEqual(Object.keys(before));
+    expect(await driftOf(test.edge)).toEqual([]);
+    // Once more: nothing happens.
+    await takeBackAll(test.edge, step);
+    expect(await test.files()).toEqual(after);
+    expect((await readRunning(test.edge.configuration.files.socket))?.pid).toBe(running?.pid);
+  });
+
+  it('of the first apply leaves no HAProxy and no configuration', async () => {
+    const test = await newEdge();
+    const step = await planned(test, 'run-1', applyChange);
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    await takeBackAll(test.edge, step);
+    expect(await readRunning(test.edge.configuration.files.socket)).toBeNull();
+    expect((await test.files())['haproxy.cfg']).toBeUndefined();
+  });
+
+  it('is traffic that does not come from the new color', async () => {
+    const test = await newEdge();
+    await test.serve('prod', 'blue');
+    await change(test, 'run-1', applyChange);
+    const step = await planned(test, 'run-2', { ...switchChange('blue', 'green'), repair: true });
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    const error = await errorOf(verifyTraffic(test.edge, { ...step, timeoutMs: 300 }));
+    expect(error.code).toBe('traffic-not-verified');
+    expect(error.message).toMatch(/prod\/web on prod\.localhost answered .*, not demo-prod-web-green/);
+  });
+
+  it('is another pool that answers worse than before', async () => {
+    const test = await servingEdge();
+    const endStaging = await test.serve('staging', 'blue');
+    await waitUntil(async () => (await countUp(test.edge)) === 6);
+    const step = await planned(test, 'run-2', switchChange('blue', 'green'));
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    await endStaging();
+    const error = await errorOf(verifyTraffic(test.edge, { ...step, timeoutMs: 300 }));
+    expect(error.message).toMatch(/staging\/web on staging\.localhost answered .*; before: 200 from/);
+  });
+});
+
+describe('a reload', () => {
+  it('that is proven already is not done again', async () => {
+    const test = await servingEdge();
+    const step = await planned(test, 'run-2', switchChange('blue', 'green'));
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    const running = await readRunning(test.edge.configuration.files.socket);
+    await load(test, step, claim);
+    expect(await readRunning(test.edge.configuration.files.socket)).toEqual(running);
+  });
+
+  it('by a change that was taken over is refused', async () => {
+    const test = await servingEdge();
+    const step = await planned(test, 'run-2', switchChange('blue', 'green'));
+    const claim = await stageConfiguration(test.edge, step);
+    const target = await installConfiguration(test.edge, { claim, ...step });
+    await restoreConfiguration(test.edge, step.takeBack);
+    const running = await readRunning(test.edge.configuration.files.socket);
+    expect((await errorOf(reloadEdge(test.edge, { claim, target, timeoutMs }))).code).toBe('edge-claimed');
+    expect(await readRunning(test.edge.configuration.files.socket)).toEqual(running);
+  });
+});
+
+describe('the managed HAProxy', () => {
+  it('is started once, by two who start it at the same time, and knows no variable of who started it', async () => {
+    const test = await servingEdge();
+    await stopManagedEdge(test.edge);
+    process.env.BASCULE_TEST_SECRET = 'secret';
+    await Promise.all([ensureManagedEdge(test.edge), ensureManagedEdge(test.edge), ensureManagedEdge(test.edge)]);
+    delete process.env.BASCULE_TEST_SECRET;
+    const { config } = edgeFiles(test.edge);
+    const { stdout } = await test.edge.host.run(['ps', '-eo', 'pid,ppid,sid,args'], { timeoutMs });
+    const masters = stdout.split('\n').filter((line) => line.includes(`-f ${config}`) && / haproxy -W/.test(line));
+    const pid = (await findProcesses(test.edge, 0))?.master;
+    const processes = masters.map((line) => line.trim().split(/\s+/).slice(0, 3).map(Number));
+    // The master leads a session of its own; its worker is its only child.
+    expect(processes.filter(([own]) => own === pid)).toEqual([[pid, expect.any(Number), pid]]);
+    expect(processes.filter(([own, parent]) => own !== pid && parent !== pid)).toEqual([]);
+    expect(await readFile(`/proc/${pid}/environ`, 'utf8')).not.toContain('secret');
+    expect(await ensureManagedEdge(test.edge)).toBe(true);
+    expect((await findProcesses(test.edge, 0))?.master).toBe(pid);
+  });
+
+  it('is not started where nothing is installed', async () => {
+    const test = await newEdge();
+    expect(await ensureManagedEdge(test.edge)).toBe(false);
+  });
+
+  it('that cannot start says why', async () => {
+    const test = await servingEdge();
+    await stopManagedEdge(test.edge);
+    await occupy(test.applied.configuration.edge.http.port);
+    const error = await errorOf(ensureManagedEdge(test.edge));
+    expect(error.code).toBe('edge-start-failed');
+    expect(error.message).toContain('cannot bind socket');
+  });
+
+  it('is not another that answers on its master socket', async () => {
+    const test = await servingEdge();
+    const { files } = test.edge.configuration;
+    const elsewhere = { ...test.edge.configuration, files: { ...files, config: `${files.config}.other` } };
+    expect((await errorOf(findProcesses({ ...test.edge, configuration: elsewhere }, 0))).code).toBe(
+      'edge-other-haproxy',
+    );
+  });
+});

@@ -1,0 +1,480 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import type { Claim } from '../../src/domain/edge-change.js';
+import { claimArguments, type Edge, edgeFiles, runAct } from '../../src/haproxy/edge.js';
+import { claimEdge, claimTakeBack } from '../../src/haproxy/fence.js';
+import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
+import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
+import { readEdge } from '../../src/haproxy/read-edge.js';
+import { recordColors, restoreColors } from '../../src/haproxy/record.js';
+import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
+import {
+  applyChange,
+  createTestEdge,
+  type Planned,
+  planned,
+  switchChange,
+  type TestEdge,
+  version,
+} from '../rig/edge.js';
+import { FaultyHost } from '../rig/faulty-host.js';
+
+const tests: TestEdge[] = [];
+const hosts: FaultyHost[] = [];
+
+async function newEdge(options: { project?: string; host?: FaultyHost } = {}): Promise<TestEdge> {
+  const test = await createTestEdge(options);
+  if (options.host) hosts.push(options.host);
+  tests.push(test);
+  return test;
+}
+
+afterEach(async () => {
+  await Promise.all(hosts.splice(0).map((host) => host.mend()));
+  await Promise.all(tests.splice(0).map((test) => test.dispose()));
+});
+
+/** Installs a change without loading it: the fence is about files. */
+async function install(test: TestEdge, step: Planned): Promise<Claim> {
+  const claim = await stageConfiguration(test.edge, step);
+  await installConfiguration(test.edge, { claim, ...step });
+  return claim;
+}
+
+/** An edge with the first configuration installed, and a switch of prod planned on it. */
+async function appliedEdge(options: { host?: FaultyHost } = {}): Promise<TestEdge & { step: Planned; first: Claim }> {
+  const test = await newEdge(options);
+  const first = await install(test, await planned(test, 'run-1', applyChange));
+  return { ...test, first, step: await planned(test, 'run-2', switchChange('blue', 'green')) };
+}
+
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing thrown',
+    (error: { code?: string }) => error.code ?? String(error),
+  );
+
+/** Content without the probe's random, which is drawn anew for each installed file. */
+const digestLine = (text: string | undefined): string | undefined => text?.split('\n')[0];
+
+describe('a claim', () => {
+  it('is given only to who passes the claim that readEdge recorded, and its number grows by one', async () => {
+    const { edge, step } = await appliedEdge();
+    expect(step.record.claim).toBe('1 run-1/do');
+    expect(await claimEdge(edge, step)).toEqual({ number: 2, owner: 'run-2/do' });
+    expect(await readFile(edgeFiles(edge).generation, 'utf8')).toBe('2 run-2/do\n');
+    expect(await codeOf(claimEdge(edge, { record: step.record, owner: 'run-3/do' }))).toBe('edge-claimed');
+    expect(await readFile(edgeFiles(edge).generation, 'utf8')).toBe('2 run-2/do\n');
+  });
+
+  it('is the same number again for the same owner', async () => {
+    const { edge, step } = await appliedEdge();
+    await claimEdge(edge, step);
+    expect(await claimEdge(edge, step)).toEqual({ number: 2, owner: 'run-2/do' });
+  });
+
+  it('goes to one of two who ask at the same time', async () => {
+    const { edge, step } = await appliedEdge();
+    const owners = ['run-a/do', 'run-b/do', 'run-c/do', 'run-d/do'];
+    const codes = await Promise.all(owners.map((owner) => codeOf(claimEdge(edge, { record: step.record, owner }))));
+    expect(codes.sort()).toEqual(['edge-claimed', 'edge-claimed', 'edge-claimed', 'nothing thrown']);
+    expect(await readFile(edgeFiles(edge).generation, 'utf8')).toMatch(/^2 run-[abcd]\/do\n$/);
+  });
+
+  it('never has a number that an installed file has had, also where the file with the claim was lost', async () => {
+    const { edge, step, ...test } = await appliedEdge();
+    await install({ edge, ...test }, step);
+    await rm(edgeFiles(edge).generation);
+    const record = await readEdge(edge, { probe: false, version });
+    expect(record.claim).toBeNull();
+    expect(await claimEdge(edge, { record, owner: 'run-3/do' })).toEqual({ number: 3, owner: 'run-3/do' });
+  });
+});
+
+describe('the claim of a take-back', () => {
+  it('takes a higher number over the claim of the change that it undoes, and has it again when it asks again', async () => {
+    const { edge, step } = await appliedEdge();
+    await claimEdge(edge, step);
+    expect(await claimTakeBack(edge, step.takeBack)).toEqual({ number: 3, owner: 'run-2/undo' });
+    expect(await claimTakeBack(edge, step.takeBack)).toEqual({ number: 3, owner: 'run-2/undo' });
+  });
+
+  it('keeps out a change that never claimed but wakes later', async () => {
+    const { edge, step, files } = await appliedEdge();
+    await claimTakeBack(edge, step.takeBack);
+    const before = await files();
+    expect(await codeOf(stageConfiguration(edge, step))).toBe('edge-claimed');
+    expect(await files()).toEqual(before);
+  });
+
+  it('is refused over the claim of another change, and touches nothing', async () => {
+    const { edge, step, files } = await appliedEdge();
+    await claimEdge(edge, { record: step.record, owner: 'run-3/do' });
+    const before = await files();
+    for (const takeBack of [unstageConfiguration, restoreConfiguration, restoreColors, claimTakeBack]) {
+      expect(await codeOf(takeBack(edge, step.takeBack))).toBe('edge-claimed');
+    }
+    expect(await files()).toEqual(before);
+  });
+});
+
+describe('an act whose claim is not in force', () => {
+  const bystander = spawn('sleep', ['600'], { stdio: 'ignore' });
+  afterAll(() => bystander.kill());
+  const acts: [string, (edge: Edge, claim: Claim, step: Planned) => Promise<unknown>][] = [
+    ['stage', (edge, claim) => runAct(edge, act('stage', claim, ['0'], '# text'))],
+    ['stage-applied', (edge, claim) => runAct(edge, act('stage-applied', claim, ['0'], '{}'))],
+    ['unstage', (edge, claim) => runAct(edge, act('unstage', claim))],
+    ['install', (edge, claim, step) => installConfiguration(edge, { claim, ...step })],
+    ['restore', (edge, claim) => runAct(edge, act('restore', claim, ['none', '1', 'none']))],
+    ['hup', (edge, claim) => runAct(edge, act('hup', claim, [String(bystander.pid)]))],
+    ['record', (edge, claim, step) => recordColors(edge, { claim, ...step })],
+    ['clear-needs-operator', (edge, claim) => clearNeedsOperator(edge, claim)],
+  ];
+  const act = (name: string, claim: Claim, args: string[] = [], input = '') => ({
+    name,
+    args: [...claimArguments(claim), ...args],
+    owner: claim.owner,
+    input,
+  });
+
+  it.each(acts)('%s is refused, and touches nothing', async (_name, run) => {
+    const { edge, step, files } = await appliedEdge();
+    await markNeedsOperator(edge, 'look here');
+    const claim = await stageConfiguration(edge, step);
+    await claimTakeBack(edge, step.takeBack);
+    const before = await files();
+    expect(Object.keys(before)).toContain('haproxy.cfg.staged');
+    expect(await codeOf(run(edge, claim, step))).toBe('edge-claimed');
+    // The right number under another's name is no claim either.
+    expect(await codeOf(run(edge, { number: 3, owner: 'run-9/do' }, step))).toBe('edge-claimed');
+    expect(await files()).toEqual(before);
+    expect(bystander.signalCode).toBeNull();
+  });
+});
+
+describe('an act that was done already', () => {
+  it('does nothing: each step twice is once', async () => {
+    const test = await appliedEdge();
+    const { edge, step, files } = test;
+    const twice = async (run: () => Promise<unknown>) => {
+      await run();
+      const once = await files();
+      await run();
+      expect(await files()).toEqual(once);
+    };
+    const claim = await stageConfiguration(edge, step);
+    await twice(() => installConfiguration(edge, { claim, ...step }));
+    await twice(() => stageConfiguration(edge, step));
+    await twice(() => recordColors(edge, { claim, ...step }));
+    await twice(() => markNeedsOperator(edge, 'look here'));
+    await twice(() => clearNeedsOperator(edge, claim));
+    await twice(() => restoreColors(edge, step.takeBack));
+    await twice(() => restoreConfiguration(edge, step.takeBack));
+    await twice(() => unstageConfiguration(edge, step.takeBack));
+  });
+
+  it('staged twice is staged once, with its own number', async () => {
+    const { edge, step, files } = await appliedEdge();
+    await stageConfiguration(edge, step);
+    const once = await files();
+    await stageConfiguration(edge, step);
+    const again = await files();
+    expect(Object.keys(again)).toEqual(Object.keys(once));
+    expect(digestLine(again['haproxy.cfg.staged'])).toBe(digestLine(once['haproxy.cfg.staged']));
+  });
+});
+
+describe('the files after each act', () => {
+  it('are those of design.md', async () => {
+    const test = await newEdge();
+    const { edge, files } = test;
+    const names = async () => Object.keys(await files()).filter((name) => name !== 'haproxy.cfg.lock');
+    const apply = await planned(test, 'run-1', applyChange);
+    const claim = await stageConfiguration(edge, apply);
+    expect(await names()).toEqual(['haproxy.cfg.staged', 'state/applied.json.staged', 'state/generation']);
+    await installConfiguration(edge, { claim, ...apply });
+    expect(await names()).toEqual(['haproxy.cfg', 'state/applied.json', 'state/generation']);
+    await recordColors(edge, { claim, ...apply });
+    expect(await names()).toEqual(['haproxy.cfg', 'state/applied.json', 'state/generation']);
+
+    const step = await planned(test, 'run-2', switchChange('blue', 'green'));
+    const second = await install(test, step);
+    await recordColors(edge, { claim: second, ...step });
+    const all = await files();
+    expect(await names()).toEqual([
+      'haproxy.cfg',
+      'haproxy.cfg.1',
+      'state/active-color-prod',
+      'state/active-color-prod.history',
+      'state/applied.json',
+      'state/generation',
+    ]);
+    expect(all['state/active-color-prod']).toBe('green\n');
+    expect(all['state/active-color-prod.history']).toBe('2026-01-01T00:00:00Z green aaaaaaa\n');
+    expect(digestLine(all['haproxy.cfg'])).toContain(`project=demo generation=2 digest=${step.plan.digest}`);
+    expect(digestLine(all['haproxy.cfg.1'])).toContain(`project=demo generation=1 digest=${apply.plan.digest}`);
+
+    await restoreColors(edge, step.takeBack);
+    const { target } = await restoreConfiguration(edge, step.takeBack);
+    expect(target).toEqual({ generation: 3, digest: apply.plan.digest });
+    const restored = await files();
+    expect(restored['state/active-color-prod']).toBeUndefined();
+    expect(restored['state/active-color-prod.history']).toBeUndefined();
+    expect(digestLine(restored['haproxy.cfg'])).toContain(`generation=3 digest=${apply.plan.digest}`);
+    expect(restored['state/generation']).toBe('3 run-2/undo\n');
+    expect(restored['state/applied.json']).toBe(all['state/applied.json']);
+  });
+
+  it('hold the last five installed configurations', async () => {
+    const test = await appliedEdge();
+    let active: 'blue' | 'green' = 'blue';
+    for (const run of ['2', '3', '4', '5', '6', '7', '8']) {
+      const to: 'blue' | 'green' = active === 'blue' ? 'green' : 'blue';
+      const step = await planned(test, `run-${run}`, { ...switchChange(active, to, `aaaaaa${run}`), repair: true });
+      await install(test, step);
+      active = to;
+    }
+    const kept = Object.keys(await test.files()).filter((name) => /^haproxy\.cfg\.\d+$/.test(name));
+    expect(kept).toEqual(['3', '4', '5', '6', '7'].map((number) => `haproxy.cfg.${number}`));
+  });
+
+  it('are as before the first apply once that is taken back', async () => {
+    const test = await newEdge();
+    const apply = await planned(test, 'run-1', applyChange);
+    await install(test, apply);
+    expect((await restoreConfiguration(test.edge, apply.takeBack)).target).toBeNull();
+    const left = Object.keys(await test.files());
+    expect(left).toEqual(['haproxy.cfg.1', 'haproxy.cfg.lock', 'state/generation']);
+  });
+
+  it('give back a haproxy.cfg that somebody else wrote', async () => {
+    const test = await newEdge();
+    await mkdir(join(test.folder, 'edge'));
+    await writeFile(edgeFiles(test.edge).config, '# my own\n');
+    const apply = await planned(test, 'run-1', applyChange);
+    expect(apply.record.drift.map(({ kind }) => kind)).toEqual(['header']);
+    await install(test, apply);
+    await restoreConfiguration(test.edge, apply.takeBack);
+    expect((await test.files())['haproxy.cfg']).toBe('# my own\n');
+  });
+});
+
+describe('a take-back', () => {
+  it('restores what readEdge recorded, whatever was tried in between', async () => {
+    const { edge, step, files, ...test } = await appliedEdge();
+    const before = await files();
+    await install({ edge, files, ...test }, step);
+    await installConfiguration(edge, { claim: { number: 2, owner: 'run-2/do' }, ...step });
+    await restoreConfiguration(edge, step.takeBack);
+    const { target } = await restoreConfiguration(edge, step.takeBack);
+    expect(target).toEqual({ generation: 3, digest: step.record.installed?.digest });
+    const body = (text: string | undefined) =>
+      text?.split('\n').filter((line) => !/^# bascule|setenv BASCULE/.test(line));
+    expect(body((await files())['haproxy.cfg'])).toEqual(body(before['haproxy.cfg']));
+  });
+
+  it('that finds nothing installed only removes the candidate', async () => {
+    const { edge, step, files } = await appliedEdge();
+    const before = await files();
+    await stageConfiguration(edge, step);
+    const { target } = await restoreConfiguration(edge, step.takeBack);
+    expect(target).toEqual({ generation: 1, digest: step.record.installed?.digest });
+    expect(await files()).toEqual({ ...before, 'state/generation': '3 run-2/undo\n' });
+  });
+
+  it('gives back the configuration that was applied before', async () => {
+    const test = await appliedEdge();
+    const wanted = structuredClone(test.applied) as unknown as {
+      configuration: { environments: { hosts: string[] }[] };
+    };
+    wanted.configuration.environments[0]?.hosts.push('other.localhost');
+    const before = await test.files();
+    const apply = await planned(test, 'run-2', { ...applyChange, repair: true }, wanted as never);
+    await install(test, apply);
+    expect((await test.files())['state/applied.json']).not.toBe(before['state/applied.json']);
+    await restoreConfiguration(test.edge, apply.takeBack);
+    expect((await test.files())['state/applied.json']).toBe(before['state/applied.json']);
+  });
+
+  it('is refused where the kept file is not what was recorded', async () => {
+    const { edge, step, ...test } = await appliedEdge();
+    await install({ edge, ...test }, step);
+    const kept = edgeFiles(edge).kept(1);
+    await writeFile(kept, (await readFile(kept, 'utf8')).replace('mode http', 'mode tcp'));
+    expect(await codeOf(restoreConfiguration(edge, step.takeBack))).toBe('edge-file-changed');
+    await rename(kept, `${kept}.away`);
+    expect(await codeOf(restoreConfiguration(edge, step.takeBack))).toBe('edge-file-missing');
+  });
+});
+
+describe('an install that was given up on', () => {
+  it('and wakes after its take-back changes nothing', async () => {
+    const { edge, step, files } = await appliedEdge();
+    const claim = await stageConfiguration(edge, step);
+    const lock = await holdLock(edge);
+    const late = codeOf(installConfiguration(edge, { claim, ...step }));
+    const waiting = await waitFor(() => findWaiters(edge));
+    for (const pid of waiting) process.kill(pid, 'SIGSTOP');
+    // A process takes the signal a moment later: one that still waits would be given the lock.
+    for (const pid of waiting) await waitFor(async () => ((await isStopped(pid)) ? true : null));
+    lock.kill();
+    await restoreConfiguration(edge, step.takeBack);
+    const before = await files();
+    for (const pid of waiting) process.kill(pid, 'SIGCONT');
+    expect(await late).toBe('edge-claimed');
+    expect(await files()).toEqual(before);
+  });
+
+  it('while it held the lock ends first, and then is taken back', async () => {
+    const host = new FaultyHost();
+    const { edge, step, files } = await appliedEdge({ host });
+    const claim = await stageConfiguration(edge, step);
+    await host.breakCall(3, 'stopped before');
+    const late = installConfiguration(edge, { claim, ...step });
+    const stopped = await waitFor(() => host.stoppedShell());
+    await host.mend();
+    const takeBack = restoreConfiguration(edge, step.takeBack);
+    await waitFor(() => findWaiters(edge));
+    process.kill(stopped, 'SIGCONT');
+    await late;
+    expect((await takeBack).target).toEqual({ generation: 3, digest: step.record.installed?.digest });
+    expect(digestLine((await files())['haproxy.cfg'])).toContain('generation=3');
+  });
+});
+
+describe('an act that dies', () => {
+  it.each(['killed before', 'killed after', 'program fails'] as const)(
+    'leaves every file whole, the earlier or the new one, and can be tried again (%s)',
+    async (fault) => {
+      const host = new FaultyHost();
+      const { edge, step, applied, files, ...test } = await appliedEdge({ host });
+      const wanted = structuredClone(applied) as unknown as { configuration: { environments: { hosts: string[] }[] } };
+      wanted.configuration.environments[0]?.hosts.push('other.localhost');
+      const change = { ...applyChange, repair: true };
+      const apply = await planned({ edge, applied, files, ...test }, 'run-2', change, wanted as never);
+      const before = await files();
+      const claim = await stageConfiguration(edge, apply);
+      const candidates = await files();
+      for (let call = 1; call < 100; call += 1) {
+        await host.breakCall(call, fault);
+        const code = await codeOf(installConfiguration(edge, { claim, ...apply }));
+        await host.mend();
+        const now = await files();
+        expect([before['haproxy.cfg'], candidates['haproxy.cfg.staged']]).toContain(now['haproxy.cfg']);
+        expect([before['state/applied.json'], candidates['state/applied.json.staged']]).toContain(
+          now['state/applied.json'],
+        );
+        expect([undefined, before['haproxy.cfg']]).toContain(now['haproxy.cfg.1']);
+        await installConfiguration(edge, { claim, ...apply });
+        const done = await files();
+        expect(done['haproxy.cfg']).toBe(candidates['haproxy.cfg.staged']);
+        expect(done['haproxy.cfg.1']).toBe(before['haproxy.cfg']);
+        expect(done['state/applied.json']).toBe(candidates['state/applied.json.staged']);
+        expect(done['state/applied.json.1']).toBe(before['state/applied.json']);
+        if (code === 'nothing thrown') {
+          expect(call).toBeGreaterThan(10);
+          return;
+        }
+        expect(code).toBe(fault === 'program fails' ? 'edge-write-failed' : 'command-ended');
+        await putBack(edge, { before, candidates });
+      }
+    },
+  );
+
+  it('and whose sender died leaves nothing half written', async () => {
+    const { edge, step, files } = await appliedEdge();
+    const claim = await claimEdge(edge, step);
+    const before = await files();
+    const args = [...claimArguments(claim), '0'.repeat(64)];
+    const stage = runAct(edge, { name: 'stage', args, owner: claim.owner, input: 'global\n    maxconn 1' });
+    expect(await codeOf(stage)).toBe('edge-file-changed');
+    expect(await files()).toEqual(before);
+  });
+});
+
+describe('an edge that is not ours to write', () => {
+  it.each(['generation', 'config', 'applied', 'needsOperator'] as const)(
+    'is refused where its %s is a symbolic link',
+    async (name) => {
+      const { edge, step, files, folder } = await appliedEdge();
+      const file = edgeFiles(edge)[name];
+      const target = join(folder, 'elsewhere');
+      await writeFile(target, await readFile(file, 'utf8').catch(() => 'mine'));
+      await rm(file, { force: true });
+      await symlink(target, file);
+      const before = [await files(), await readFile(target, 'utf8')];
+      expect(await codeOf(readEdge(edge, { probe: false, version }))).toBe('state-file-is-link');
+      expect(await codeOf(claimEdge(edge, step))).toBe('state-file-is-link');
+      expect(await codeOf(markNeedsOperator(edge, 'text'))).toBe('state-file-is-link');
+      expect([await files(), await readFile(target, 'utf8')]).toEqual(before);
+    },
+  );
+
+  it('is refused where a color file is a symbolic link', async () => {
+    const { edge, step, folder, ...test } = await appliedEdge();
+    const claim = await install({ edge, folder, ...test }, step);
+    const target = join(folder, 'elsewhere');
+    await writeFile(target, 'mine');
+    await symlink(target, edgeFiles(edge).color('prod'));
+    expect(await codeOf(recordColors(edge, { claim, ...step }))).toBe('state-file-is-link');
+    expect(await readFile(target, 'utf8')).toBe('mine');
+  });
+
+  it('is refused to a second project', async () => {
+    const { edge, step, files } = await appliedEdge();
+    const second: Edge = { ...edge, project: 'other' };
+    const before = await files();
+    expect(await codeOf(readEdge(second, { probe: false, version }))).toBe('edge-of-other-project');
+    expect(await codeOf(claimEdge(second, step))).toBe('edge-of-other-project');
+    expect(await files()).toEqual(before);
+  });
+});
+
+async function putBack(edge: Edge, all: { before: Record<string, string>; candidates: Record<string, string> }) {
+  const files = edgeFiles(edge);
+  await writeFile(files.config, all.before['haproxy.cfg'] ?? '');
+  await writeFile(files.staged, all.candidates['haproxy.cfg.staged'] ?? '');
+  await writeFile(files.applied, all.before['state/applied.json'] ?? '');
+  await writeFile(`${files.applied}.staged`, all.candidates['state/applied.json.staged'] ?? '');
+  await rm(files.kept(1), { force: true });
+  await rm(`${files.applied}.1`, { force: true });
+}
+
+/** Takes the lock of the edge as another act would, until it is killed. */
+async function holdLock(edge: Edge): Promise<ChildProcess> {
+  const holder = spawn('flock', ['-F', `${edgeFiles(edge).config}.lock`, 'sh', '-c', 'echo held; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await new Promise((resolve) => holder.stdout?.once('data', resolve));
+  return holder;
+}
+
+/** The act that waits for the lock: its shell and the flock that it runs. */
+async function findWaiters(edge: Edge): Promise<number[] | null> {
+  const { stdout } = await edge.host.run(['ps', '-eo', 'pid,ppid,args'], { timeoutMs: 5_000 });
+  const processes = stdout.split('\n').map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line));
+  const flocks = processes.filter((match) => match?.[3]?.startsWith('flock -w 10 9'));
+  for (const flock of flocks) {
+    const { stdout: lockFile } = await edge.host.run(['readlink', `/proc/${flock?.[1]}/fd/9`], { timeoutMs: 5_000 });
+    if (lockFile === `${edgeFiles(edge).config}.lock`) return [Number(flock?.[2]), Number(flock?.[1])];
+  }
+  return null;
+}
+
+async function isStopped(pid: number): Promise<boolean> {
+  return (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.startsWith('T') ?? false;
+}
+
+async function waitFor<T>(read: () => Promise<T | null>): Promise<T> {
+  const deadline = Date.now() + 8_000;
+  for (;;) {
+    const value = await read();
+    if (value !== null) return value;
+    if (Date.now() > deadline) throw new Error('it never came');
+    await sleep(10);
+  }
+}

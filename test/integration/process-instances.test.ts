@@ -1,0 +1,630 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { create } from 'tar';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { LocalHost } from '../../src/hosts/local.js';
+import { runAct } from '../../src/instances/act.js';
+import { environmentDigest } from '../../src/instances/environment.js';
+import { checkHealth, waitHealthy } from '../../src/instances/health.js';
+import { InstanceKeeper } from '../../src/instances/keeper.js';
+import { lastLogLines } from '../../src/instances/log.js';
+import {
+  claimInstance,
+  deleteInstance,
+  haltInstance,
+  markFailed,
+  type markHealthy,
+  migrateRelease,
+  prepareRelease,
+  pruneReleases,
+  recreateInstance,
+  startInstance,
+  stopInstance,
+} from '../../src/instances/process.js';
+import { type Instance, instanceFiles, isProcessAlive, readInstance } from '../../src/instances/record.js';
+
+const sha = 'aaaaaaa1';
+const owner = 'demo/prod/deploy/1';
+const run = [process.execPath, 'server.mjs'];
+
+/** Answers with what it was started with; `mode` in its environment makes it misbehave. */
+const server = `
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+const { MODE: mode } = process.env;
+console.log('begins');
+console.error('warns');
+if (mode === 'exit') process.exit(3);
+if (mode === 'stubborn') process.on('SIGTERM', () => console.log('stays'));
+if (mode === 'fork') {
+  const { spawn } = await import('node:child_process');
+  console.log('child ' + spawn('sleep', ['1000'], { stdio: 'ignore' }).pid);
+}
+const environment = readFileSync('/proc/self/environ', 'utf8').split('\\0').filter(Boolean).sort();
+createServer((request, response) => {
+  if (request.url === '/sick') response.statusCode = 500;
+  response.end(JSON.stringify({ environment, cwd: process.cwd(), pid: process.pid }));
+}).listen(Number(process.env.PORT), process.env.HOST, () => console.log('listens'));
+`;
+
+let folder: string;
+let artifact: { file: string; sha256: string };
+const started: Instance[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+  artifact = await pack('first', {
+    'server.mjs': server,
+    'migrate.sh': 'echo "migrates $BASCULE_SHA $NAME"; exit $CODE',
+  });
+});
+
+afterEach(async () => {
+  for (const instance of started.splice(0)) await haltInstance({ ...instance, edgeConfig: null }, { stopGraceMs: 0 });
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+describe('a release that is deployed to an instance', () => {
+  test('runs, is healthy, and is on record', async () => {
+    const instance = await anInstance();
+    const process = await deploy(instance);
+    const status = await readInstance(instance);
+    expect(status).toMatchObject({
+      owner,
+      sha,
+      sha256: artifact.sha256,
+      wanted: 'running',
+      state: 'running',
+      restarts: 0,
+      process,
+    });
+    expect(await ask(instance)).toMatchObject({
+      pid: process.pid,
+      cwd: instanceFiles(instance).release(sha, artifact.sha256),
+    });
+  });
+
+  test('gets exactly the environment that it should', async () => {
+    process.env.BASCULE_TEST_LEAK = 'leaked';
+    const instance = await anInstance();
+    const env = { QUOTES: `it's "$HOME" \`id\` \\`, LINES: 'one\ntwo\n', input: 'kept', HOST: '0.0.0.0' };
+    await deploy(instance, { env });
+    delete process.env.BASCULE_TEST_LEAK;
+    const passedOn = ['PATH', 'HOME', 'LANG', 'TZ'].flatMap((name) =>
+      process.env[name] === undefined ? [] : [`${name}=${process.env[name]}`],
+    );
+    const own = [
+      `HOST=${instance.address}`,
+      `PORT=${instance.port}`,
+      'BASCULE_ENVIRONMENT=prod',
+      'BASCULE_COMPONENT=api',
+      'BASCULE_COLOR=green',
+      `BASCULE_SHA=${sha}`,
+      `QUOTES=${env.QUOTES}`,
+      `LINES=${env.LINES}`,
+      'input=kept',
+    ];
+    expect((await ask(instance)).environment).toEqual([...passedOn, ...own].sort());
+  });
+
+  test('has no descriptor of the worker, nor the lock', async () => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance);
+    const descriptors = readdirSync(`/proc/${pid}/fd`).map((number) => readlinkSync(`/proc/${pid}/fd/${number}`));
+    const { log } = instanceFiles(instance);
+    expect(descriptors.filter((file) => file.startsWith(folder))).toEqual([log, log]);
+  });
+
+  test('ignores no signal that it did not choose to', async () => {
+    const instance = await anInstance();
+    const command = 'grep SigIgn /proc/self/status; exec "$0" server.mjs';
+    await deploy(instance, { run: ['sh', '-c', command, process.execPath] });
+    const [line = ''] = await lastLogLines(instance, 20);
+    const ignored = BigInt(`0x${/^SigIgn:\s+([0-9a-f]+)$/.exec(line)?.[1]}`);
+    // 32 and 33 are the C library's own, which no program chooses and make leaves ignored.
+    const ofTheLibrary = (1n << 31n) | (1n << 32n);
+    expect(ignored & ~ofTheLibrary).toBe(0n);
+  });
+
+  test('writes stdout and stderr to its log', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    expect([...(await lastLogLines(instance, 20))].sort()).toEqual(['begins', 'listens', 'warns']);
+  });
+
+  test('is one process, however often it is started', async () => {
+    const instance = await anInstance();
+    const first = await deploy(instance);
+    const again = await Promise.all([start(instance), start(instance), start(instance)]);
+    expect(again).toEqual([first, first, first]);
+  });
+
+  test('is one process when it is started twice at once', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    const [one, other] = await Promise.all([start(instance), start(instance)]);
+    expect(one).toEqual(other);
+    expect(await sessionsIn(instance)).toBe(1);
+  });
+
+  test('survives the death of the program that started it', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    const { host: _, ...place } = instance;
+    const input = JSON.stringify({ place, start: { owner, sha, sha256: artifact.sha256, run, env: {} } });
+    const parent = spawn(process.execPath, ['--import', 'tsx', parentProgram, input], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = await once(parent.stdout, 'data');
+    const ended = once(parent, 'exit');
+    process.kill(parent.pid ?? 0, 'SIGKILL');
+    await ended;
+    const status = await readInstance(instance);
+    expect(status.isAlive).toBe(true);
+    expect(JSON.parse(String(line))).toEqual(status.process);
+    await becomesHealthy(instance, status.process);
+    expect(await start(instance)).toEqual(status.process);
+  });
+});
+
+test('an act whose sender died while it wrote the environment starts nothing', async () => {
+  const instance = await anInstance();
+  await prepare(instance);
+  const args = [owner, sha, artifact.sha256, new Date().toISOString(), environmentDigest({}), ...run];
+  const cutOff = runAct(instance, { name: 'start', args, owner, input: "export ONE='1'\n" });
+  await expect(cutOff).rejects.toMatchObject({ code: 'instance-write-failed' });
+  expect(await readInstance(instance)).toMatchObject({ wanted: 'stopped', process: null });
+});
+
+describe('stopping', () => {
+  test('lets a program end by SIGTERM', async () => {
+    const instance = await anInstance();
+    const process = await deploy(instance);
+    await stopInstance(instance, { owner, stopGraceMs: 60_000 });
+    expect(await isProcessAlive(process)).toBe(false);
+    expect(await readInstance(instance)).toMatchObject({ state: 'stopped', wanted: 'stopped' });
+  });
+
+  test('kills a program that stays after SIGTERM', async () => {
+    const instance = await anInstance();
+    const process = await deploy(instance, { env: { MODE: 'stubborn' } });
+    await stopInstance(instance, { owner, stopGraceMs: 300 });
+    expect(await isProcessAlive(process)).toBe(false);
+    expect(await lastLogLines(instance, 20)).toContain('stays');
+  });
+
+  test('also ends what a program that died left behind', async () => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance, { env: { MODE: 'fork' } });
+    const child = Number((await lastLogLines(instance, 20)).find((line) => line.startsWith('child'))?.slice(6));
+    process.kill(pid, 'SIGKILL');
+    expect(existsSync(`/proc/${child}`)).toBe(true);
+    await stopInstance(instance, { owner, stopGraceMs: 1_000 });
+    await expect.poll(() => isRunning(child)).toBe(false);
+  });
+
+  test('never signals a process that only has the recorded pid', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    const stranger = spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' });
+    const { record } = instanceFiles(instance);
+    const before = await readFile(record, 'utf8');
+    await writeFile(record, before.replace(/^pid=.*$/m, `pid=${stranger.pid}`));
+    expect(await readInstance(instance)).toMatchObject({ isAlive: false, state: 'starting' });
+    await stopInstance(instance, { owner, stopGraceMs: 100 });
+    expect(isRunning(stranger.pid ?? 0)).toBe(true);
+    stranger.kill('SIGKILL');
+    await writeFile(record, before);
+  });
+
+  test('halting leaves on record that it is wanted', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    await haltInstance({ ...instance, edgeConfig: null }, { stopGraceMs: 5_000 });
+    expect(await readInstance(instance)).toMatchObject({ isAlive: false, wanted: 'running' });
+  });
+});
+
+describe('the fence of an instance', () => {
+  test('refuses every act of an owner that another one followed, and nothing is touched', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    const newer = 'demo/prod/deploy/2';
+    await claimInstance(instance, { expected: owner, owner: newer });
+    const before = await everythingIn(instance);
+    const release = { owner, sha, sha256: artifact.sha256 };
+    const acts = [
+      () => claimInstance(instance, { expected: null, owner }),
+      () => stopInstance(instance, { owner, stopGraceMs: 0 }),
+      () => prepareRelease(instance, { ...release, artifact: artifact.file }),
+      () => migrateRelease(instance, { ...release, run: ['touch', 'migrated'], env: {}, timeoutMs: 1_000 }),
+      () => start(instance),
+      () => deleteInstance(instance, owner),
+    ];
+    for (const act of acts) await expect(act()).rejects.toMatchObject({ code: 'instance-fenced' });
+    expect(await markFailed(instance, { expected: null, owner })).toBe(false);
+    expect(await everythingIn(instance)).toEqual(before);
+    expect((await readInstance(instance)).isAlive).toBe(true);
+  });
+
+  test('lets the same owner claim again and changes nothing', async () => {
+    const instance = await anInstance();
+    const process = await deploy(instance);
+    await recreateInstance(instance, { expected: null, owner, stopGraceMs: 0 });
+    expect(await readInstance(instance)).toMatchObject({ wanted: 'running', isAlive: true, process });
+  });
+
+  test('refuses what would harm the active color', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    await markActive('green');
+    const before = await everythingIn(instance);
+    const newer = 'demo/prod/deploy/2';
+    const release = { owner, sha, sha256: artifact.sha256 };
+    const acts = [
+      () => claimInstance(instance, { expected: owner, owner: newer }),
+      () => stopInstance(instance, { owner, stopGraceMs: 0 }),
+      () => migrateRelease(instance, { ...release, run: ['touch', 'migrated'], env: {}, timeoutMs: 1_000 }),
+      () => markFailed(instance, { expected: null, owner }),
+      () => deleteInstance(instance, owner),
+      () => haltInstance(instance, { stopGraceMs: 0 }),
+    ];
+    for (const act of acts) await expect(act()).rejects.toMatchObject({ code: 'instance-active' });
+    expect(await everythingIn(instance)).toEqual(before);
+    expect((await readInstance(instance)).isAlive).toBe(true);
+
+    await markActive('blue');
+    await stopInstance(instance, { owner, stopGraceMs: 5_000 });
+    await markActive('green');
+    await expect(start(instance)).rejects.toMatchObject({ code: 'instance-active' });
+  });
+
+  test('refuses an operation that wakes after it was taken back, also where it had not claimed yet', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    const late = 'demo/prod/deploy/2';
+    expect(await markFailed(instance, { expected: owner, owner: late })).toBe(true);
+    await expect(claimInstance(instance, { expected: owner, owner: late })).rejects.toMatchObject({
+      code: 'instance-fenced',
+    });
+    expect(await readInstance(instance)).toMatchObject({ state: 'running', isAlive: true, owner: `${late}/undo` });
+  });
+
+  test('keeps a failed instance for a look', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    expect(await markFailed(instance, { expected: null, owner })).toBe(true);
+    expect(await markFailed(instance, { expected: null, owner })).toBe(true);
+    expect(await readInstance(instance)).toMatchObject({ state: 'failed', isAlive: true });
+    await expect(start(instance)).rejects.toMatchObject({ code: 'instance-fenced' });
+  });
+
+  test('a stopped act that holds the lock makes others wait and say so', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    const { folder } = instanceFiles(instance);
+    const holder = spawn('flock', [join(folder, 'lock'), '-c', 'echo held; exec sleep 1000'], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await once(holder.stdout, 'data');
+    await expect(stopInstance(instance, { owner, stopGraceMs: 0 })).rejects.toMatchObject({
+      code: 'instance-busy',
+      isRetryable: true,
+    });
+    process.kill(-(holder.pid ?? 0), 'SIGKILL');
+    await stopInstance(instance, { owner, stopGraceMs: 5_000 });
+  }, 30_000);
+});
+
+describe('what does not become healthy', () => {
+  test('is named at once when it ends, with its last lines', async () => {
+    const instance = await anInstance();
+    await expect(deploy(instance, { env: { MODE: 'exit' }, deadlineMs: 50_000 })).rejects.toMatchObject({
+      code: 'instance-exited',
+      message: expect.stringContaining('warns'),
+    });
+  });
+
+  test('is named after its deadline, with its last answers', async () => {
+    const instance = await anInstance();
+    await expect(deploy(instance, { path: '/sick', deadlineMs: 1_500 })).rejects.toMatchObject({
+      code: 'instance-unhealthy',
+      message: expect.stringContaining('500'),
+    });
+  });
+
+  test('a program that is not there is said in the log', async () => {
+    const instance = await anInstance();
+    await expect(deploy(instance, { run: ['no-such-program'] })).rejects.toMatchObject({
+      code: 'instance-exited',
+      message: expect.stringContaining('no-such-program'),
+    });
+  });
+
+  test('is not started where another process has its address', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    const other = createServer().listen(instance.port, instance.address);
+    await once(other, 'listening');
+    await expect(start(instance)).rejects.toMatchObject({ code: 'port-in-use' });
+    other.close();
+    expect((await readInstance(instance)).process).toBe(null);
+  });
+
+  test('answers why it is not healthy', async () => {
+    const instance = await anInstance();
+    expect(await checkHealth(instance, '/')).toEqual({ isHealthy: false, detail: 'ECONNREFUSED' });
+  });
+});
+
+describe('a migration', () => {
+  const migrate = (instance: Instance, env: Record<string, string>, timeoutMs = 20_000, run = ['sh', 'migrate.sh']) =>
+    migrateRelease(instance, { owner, sha, sha256: artifact.sha256, run, env, timeoutMs });
+
+  test('runs in the release with its environment, to its end', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    await migrate(instance, { NAME: 'it', CODE: '0' });
+    expect(await lastLogLines(instance, 1)).toEqual([`migrates ${sha} it`]);
+  });
+
+  test('that fails is told with its output', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    await expect(migrate(instance, { NAME: 'it', CODE: '4' })).rejects.toMatchObject({
+      code: 'migration-failed',
+      args: { exitCode: '4', lines: [`migrates ${sha} it`] },
+    });
+  });
+
+  test('that takes too long is ended', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    await expect(migrate(instance, {}, 1_000, ['sh', '-c', 'echo $$; exec sleep 1000'])).rejects.toMatchObject({
+      code: 'migration-timed-out',
+    });
+    const [pid] = await lastLogLines(instance, 1);
+    expect(isRunning(Number(pid))).toBe(false);
+  });
+
+  test('waits for one that still runs, and meanwhile nobody claims the instance', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    const go = join(folder, 'go');
+    const wait = `echo begin >>'${folder}/order'; until [ -e '${go}' ]; do sleep 0.05; done; echo end >>'${folder}/order'`;
+    const both = [migrate(instance, {}, 20_000, ['sh', '-c', wait]), migrate(instance, {}, 20_000, ['sh', '-c', wait])];
+    await expect.poll(() => existsSync(join(folder, 'order'))).toBe(true);
+    await expect(claimInstance(instance, { expected: owner, owner: 'next' })).rejects.toMatchObject({
+      code: 'migration-running',
+    });
+    await writeFile(go, '');
+    await Promise.all(both);
+    expect(await readFile(join(folder, 'order'), 'utf8')).toBe('begin\nend\nbegin\nend\n');
+  });
+
+  test('is ended when its operation is stopped', async () => {
+    const instance = await anInstance();
+    await prepare(instance);
+    const stop = new AbortController();
+    const release = { owner, sha, sha256: artifact.sha256 };
+    const run = ['sh', '-c', `echo $$; touch '${folder}/began'; exec sleep 1000`];
+    const running = migrateRelease(instance, { ...release, run, env: {}, timeoutMs: 60_000, signal: stop.signal });
+    await expect.poll(() => existsSync(join(folder, 'began'))).toBe(true);
+    stop.abort(new Error('stopped as asked'));
+    await expect(running).rejects.toThrow('stopped as asked');
+    const [pid] = await lastLogLines(instance, 1);
+    await expect.poll(() => isRunning(Number(pid))).toBe(false);
+  });
+});
+
+describe('the keeper', () => {
+  const kept = (instance: Instance) => [{ instance, run, readEnv: async () => ({}) }];
+
+  test('starts again what ended by itself, and counts it', async () => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance);
+    await markActive('green');
+    process.kill(pid, 'SIGKILL');
+    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    expect(await new InstanceKeeper().keepRunning(kept(instance))).toEqual([{ instance: instance.name, error: null }]);
+    const status = await readInstance(instance);
+    expect(status).toMatchObject({ restarts: 1, isAlive: true, sha, owner });
+    await becomesHealthy(instance, status.process);
+  });
+
+  test('waits before it starts again what ends again and again', async () => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance);
+    const keeper = new InstanceKeeper();
+    const crashing = [{ instance, run, readEnv: async () => ({ MODE: 'exit' }) }];
+    process.kill(pid, 'SIGKILL');
+    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await keeper.keepRunning(crashing);
+    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await keeper.keepRunning(crashing);
+    expect(await readInstance(instance)).toMatchObject({ restarts: 1, state: 'starting' });
+    await expect
+      .poll(
+        async () => {
+          await keeper.keepRunning(crashing);
+          return (await readInstance(instance)).restarts;
+        },
+        { timeout: 20_000 },
+      )
+      .toBe(2);
+  });
+
+  test.each(['stopped', 'failed', 'claimed'])('leaves alone what is %s', async (how) => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance);
+    if (how === 'failed') await markFailed(instance, { expected: null, owner });
+    if (how === 'stopped') await stopInstance(instance, { owner, stopGraceMs: 5_000 });
+    else process.kill(pid, 'SIGKILL');
+    if (how === 'claimed') await claimInstance(instance, { expected: owner, owner: 'next' });
+    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    expect(await new InstanceKeeper().keepRunning(kept(instance))).toEqual([]);
+    expect((await readInstance(instance)).isAlive).toBe(false);
+  });
+
+  test('goes on with the others where one cannot be started', async () => {
+    const broken = await anInstance('api', 'blue');
+    const instance = await anInstance();
+    for (const one of [broken, instance]) process.kill((await deploy(one)).pid, 'SIGKILL');
+    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await rm(instanceFiles(broken).releases, { recursive: true });
+    const events = await new InstanceKeeper().keepRunning([...kept(broken), ...kept(instance)]);
+    expect(events).toMatchObject([
+      { instance: broken.name, error: { code: 'instance-release-missing' } },
+      { instance: instance.name, error: null },
+    ]);
+  });
+});
+
+describe('releases', () => {
+  test('of the next deploy take the place, and old ones go but never the one in use', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    const next = await pack('second', { 'server.mjs': `${server}// next` });
+    const nextOwner = 'demo/prod/deploy/2';
+    await recreateInstance(instance, { expected: owner, owner: nextOwner, stopGraceMs: 5_000 });
+    await prepareRelease(instance, { owner: nextOwner, sha: 'bbbbbbb2', sha256: next.sha256, artifact: next.file });
+    expect(await readInstance(instance)).toMatchObject({ sha: 'bbbbbbb2', state: 'stopped' });
+    const { releases } = instanceFiles(instance);
+    await mkdir(join(releases, '.unpacked-left'));
+    await pruneReleases(instance, 2);
+    expect((await readdir(releases)).length).toBe(2);
+    await pruneReleases(instance, 0);
+    expect(await readdir(releases)).toEqual([`bbbbbbb2-${next.sha256.slice(0, 12)}`]);
+  });
+
+  test('go with their instance, whose owner stays on record', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    await expect(deleteInstance(instance, owner)).rejects.toMatchObject({ code: 'instance-still-running' });
+    await stopInstance(instance, { owner, stopGraceMs: 5_000 });
+    await deleteInstance(instance, owner);
+    expect(await readInstance(instance)).toMatchObject({ owner, sha: null, state: 'empty' });
+    expect(existsSync(instanceFiles(instance).releases)).toBe(false);
+    await expect(claimInstance(instance, { expected: null, owner: 'late' })).rejects.toMatchObject({
+      code: 'instance-fenced',
+    });
+  });
+});
+
+test('a damaged record is an error, and nothing is guessed from it', async () => {
+  const instance = await anInstance();
+  await deploy(instance);
+  const { record } = instanceFiles(instance);
+  const before = await readFile(record, 'utf8');
+  await writeFile(record, before.replace(/^pid=.*$/m, 'pid=-1'));
+  await expect(readInstance(instance)).rejects.toMatchObject({ code: 'instance-record-damaged' });
+  await writeFile(record, before);
+});
+
+const parentProgram = fileURLToPath(new URL('../rig/start-instance.ts', import.meta.url));
+
+async function anInstance(component = 'api', color: 'blue' | 'green' = 'green'): Promise<Instance> {
+  const address = '127.0.0.1';
+  const name = `demo-${component}-${color}`;
+  const place = {
+    host: new LocalHost(),
+    name,
+    environment: 'prod',
+    component,
+    color,
+    address,
+    port: await freePort(address),
+  };
+  const instance = { ...place, directory: join(folder, 'instances'), edgeConfig: join(folder, 'haproxy.cfg') };
+  started.push(instance);
+  return instance;
+}
+
+async function prepare(instance: Instance): Promise<void> {
+  await recreateInstance(instance, { expected: null, owner, stopGraceMs: 5_000 });
+  await prepareRelease(instance, { owner, sha, sha256: artifact.sha256, artifact: artifact.file });
+}
+
+function start(instance: Instance, program: { run?: string[]; env?: Record<string, string> } = {}) {
+  return startInstance(instance, { owner, sha, sha256: artifact.sha256, run, env: {}, ...program });
+}
+
+async function deploy(
+  instance: Instance,
+  options: { run?: string[]; env?: Record<string, string>; path?: string; deadlineMs?: number } = {},
+) {
+  const { path = '/', deadlineMs = 30_000, ...program } = options;
+  await prepare(instance);
+  const process = await start(instance, program);
+  await waitHealthy(instance, { owner, process, path, intervalMs: 50, rise: 2, deadlineMs });
+  return process;
+}
+
+async function becomesHealthy(instance: Instance, process: Parameters<typeof markHealthy>[2] | null): Promise<void> {
+  if (!process) throw new Error('no process is on record');
+  await waitHealthy(instance, { owner, process, path: '/', intervalMs: 50, rise: 1, deadlineMs: 30_000 });
+}
+
+async function ask(instance: Instance): Promise<{ environment: string[]; cwd: string; pid: number }> {
+  const answer = await fetch(`http://${instance.address}:${instance.port}/`, { headers: { connection: 'close' } });
+  return (await answer.json()) as { environment: string[]; cwd: string; pid: number };
+}
+
+async function markActive(color: string): Promise<void> {
+  const header = `# bascule project=demo generation=1 digest=x\n# environment name=prod color=${color} sha=${sha} standby=none\n`;
+  await writeFile(join(folder, 'haproxy.cfg'), header);
+}
+
+/** Names and sizes of all files of an instance, and its record. */
+async function everythingIn(instance: Instance): Promise<unknown> {
+  const { folder, record } = instanceFiles(instance);
+  return { names: (await readdir(folder, { recursive: true })).sort(), record: await readFile(record, 'utf8') };
+}
+
+async function sessionsIn(instance: Instance): Promise<number> {
+  const { releases } = instanceFiles(instance);
+  const script = `for p in /proc/[0-9]*; do case $(readlink $p/cwd 2>/dev/null) in "${releases}"/*) echo $p ;; esac; done`;
+  const { stdout } = await instance.host.run(['sh', '-c', script], { timeoutMs: 10_000 });
+  return stdout.split('\n').filter(Boolean).length;
+}
+
+/** A zombie, which its parent has not looked after yet, does not run. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+async function freePort(address: string): Promise<number> {
+  const probe = createServer().listen(0, address);
+  await once(probe, 'listening');
+  const bound = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (bound === null || typeof bound === 'string') throw new Error('no port');
+  return bound.port;
+}
+
+async function pack(name: string, files: Record<string, string>): Promise<{ file: string; sha256: string }> {
+  const content = join(folder, name);
+  await mkdir(content, { recursive: true });
+  for (const [path, text] of Object.entries(files)) await writeFile(join(content, path), text);
+  const file = join(folder, `${name}.tar.gz`);
+  await create({ cwd: content, file, gzip: true }, ['.']);
+  return {
+    file,
+    sha256: createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex'),
+  };
+}

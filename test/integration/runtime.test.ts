@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { parseInstalledConfiguration } from '../../src/haproxy/header.js';
+import { readWorkers } from '../../src/haproxy/old-workers.js';
+import { markServersDown, RuntimeApi, readRunning, readServers } from '../../src/haproxy/runtime.js';
+import { component, environment, stateOf } from '../rig/applied.js';
+import { type EdgeUnderTest, startEdgeUnderTest } from '../rig/edge-under-test.js';
+
+const components = [
+  component('web', { isDefault: true, health: { path: '/health', intervalMs: 50, fall: 2, rise: 3 } }),
+];
+const environments = [environment('prod', ['localhost'])];
+const blue = [stateOf('prod', 'blue', { hasStandby: true })];
+const green = [stateOf('prod', 'green', { hasStandby: true })];
+
+describe('what HAProxy says about itself', () => {
+  let edge: EdgeUnderTest;
+  beforeAll(async () => {
+    edge = await startEdgeUnderTest({ environments, components, states: blue });
+  });
+  afterAll(async () => await edge.dispose());
+
+  const server = async (name: string) =>
+    (await readServers(edge.haproxy.socket)).servers.find((each) => each.name === name);
+
+  it('proves the configuration that runs, before and after a reload', async () => {
+    const before = await readRunning(edge.haproxy.socket);
+    expect(before).toMatchObject({ generation: 1, digest: digestOf(edge.text(blue, 1)) });
+    await edge.reload(green, 2);
+    const after = await readRunning(edge.haproxy.socket);
+    expect(after).toMatchObject({ generation: 2, digest: digestOf(edge.text(green, 2)) });
+    expect(after?.pid).not.toBe(before?.pid);
+  });
+
+  it('still proves the earlier configuration after a reload that failed', async () => {
+    const before = await readRunning(edge.haproxy.socket);
+    await writeFile(edge.haproxy.config, 'nonsense\n');
+    expect((await readWorkers(edge.haproxy.masterSocket))?.failedReloads).toBe(0);
+    process.kill(edge.haproxy.pid, 'SIGHUP');
+    await vi.waitFor(async () => expect((await readWorkers(edge.haproxy.masterSocket))?.failedReloads).toBe(1), 5_000);
+    expect(await readRunning(edge.haproxy.socket)).toEqual(before);
+    await edge.reload(green, 3);
+  });
+
+  it('loses no reload that comes right after another, once the master answers', async () => {
+    for (let generation = 10; generation < 20; generation += 1) {
+      await edge.reload(generation % 2 === 0 ? blue : green, generation);
+      expect(await readRunning(edge.haproxy.socket)).toMatchObject({ generation });
+    }
+  });
+
+  it('names the master and the worker that serves', async () => {
+    const workers = await readWorkers(edge.haproxy.masterSocket);
+    expect(workers?.master).toBe(edge.haproxy.pid);
+    expect(workers?.current?.pid).toBe((await readRunning(edge.haproxy.socket))?.pid);
+  });
+
+  it('takes a server that was marked down for UP only after its own checks passed', async () => {
+    const name = 'demo-prod-web-blue';
+    await edge.untilUp([name]);
+    await edge.stopInstance(name);
+    await markServersDown(edge.haproxy.socket, 'prod_web_pool', name);
+    expect(await server(name)).toMatchObject({ isUp: false, status: expect.stringMatching(/^DOWN/) });
+    await vi.waitFor(async () => expect((await server(name))?.checkStatus).toBe('L4CON'), 5_000);
+    await edge.startInstance(name);
+    await edge.untilUp([name]);
+    expect(edge.apps.get(name)?.requests.length).toBeGreaterThanOrEqual(3);
+    expect(await server(name)).toMatchObject({ isUp: true, status: 'UP', checkStatus: 'L7OK' });
+  });
+
+  it('counts the answers and the errors of each server', async () => {
+    await edge.reload(green, 5);
+    await edge.untilUp(['demo-prod-web-green']);
+    for (const path of ['/', '/', '/fail']) await edge.ask('localhost', path);
+    expect(await server('demo-prod-web-green')).toMatchObject({
+      requests: 3,
+      responses5xx: 1,
+      backend: 'prod_web_pool',
+    });
+    expect(await server('demo-prod-web-blue')).toMatchObject({ requests: 0, responses5xx: 0 });
+  });
+
+  it('refuses to mark a server down that it does not have', async () => {
+    await expect(markServersDown(edge.haproxy.socket, 'prod_web_pool', 'nobody')).rejects.toMatchObject({
+      code: 'haproxy-command-refused',
+      message: expect.stringContaining('No such server'),
+    });
+  });
+});
+
+describe('a server that HAProxy has not checked yet', () => {
+  it('is not taken for UP, although HAProxy says so', async () => {
+    const unanswered = component('web', {
+      isDefault: true,
+      health: { path: '/wait', intervalMs: 1_000, fall: 2, rise: 2 },
+    });
+    const edge = await startEdgeUnderTest({ environments, components: [unanswered], states: blue });
+    try {
+      const { servers } = await readServers(edge.haproxy.socket);
+      expect(servers.map(({ status, isUp }) => ({ status, isUp }))).toEqual([
+        { status: expect.stringMatching(/^UP/), isUp: false },
+        { status: expect.stringMatching(/^UP/), isUp: false },
+      ]);
+    } finally {
+      await edge.dispose();
+    }
+  });
+});
+
+describe('where HAProxy does not answer', () => {
+  it('nothing runs, and a command says which socket it tried', async () => {
+    const socket = '/nowhere/haproxy.sock';
+    expect(await readRunning(socket, 0)).toBeNull();
+    expect(await readWorkers(socket, 0)).toBeNull();
+    await expect(new RuntimeApi(socket, 0).command('show info')).rejects.toMatchObject({
+      code: 'haproxy-unreachable',
+      message: expect.stringContaining(socket),
+      isRetryable: true,
+    });
+  });
+
+  it('waits for a socket that comes back in time', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+    const socket = join(folder, 's');
+    const answer = new RuntimeApi(socket, 5_000).command('show info');
+    const late = createServer({ allowHalfOpen: true }, (connection) => connection.resume().end('Pid: 1\n'));
+    late.listen(socket);
+    expect(await answer).toBe('Pid: 1\n');
+    late.close();
+    await once(late, 'close');
+    await rm(folder, { recursive: true });
+  });
+});
+
+function digestOf(text: string): string | undefined {
+  return parseInstalledConfiguration(text)?.headerDigest;
+}

@@ -1,0 +1,101 @@
+import { rm } from 'node:fs/promises';
+import { vi } from 'vitest';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  EnvironmentConfiguration,
+} from '../../src/domain/configuration.js';
+import type { EnvironmentState } from '../../src/domain/edge-state.js';
+import { stampConfiguration } from '../../src/haproxy/header.js';
+import { renderConfiguration } from '../../src/haproxy/render.js';
+import { readServers } from '../../src/haproxy/runtime.js';
+import { type App, startApp } from './app.js';
+import { appliedConfiguration } from './applied.js';
+import { type Answer, ask } from './ask.js';
+import { type Haproxy, haproxyPlaces, startHaproxy } from './haproxy.js';
+import { freeLoopbackRange, freePort } from './ports.js';
+
+export interface EdgeUnderTest {
+  readonly haproxy: Haproxy;
+  readonly applied: AppliedConfiguration;
+  readonly port: number;
+  /** The app of each instance that was started, by instance name. */
+  readonly apps: Map<string, App>;
+  /** Starts an app that answers with its instance's name. */
+  startInstance(name: string): Promise<void>;
+  stopInstance(name: string): Promise<void>;
+  /** The file for a state, as generation `generation`. */
+  text(states: readonly EnvironmentState[], generation: number): string;
+  reload(states: readonly EnvironmentState[], generation: number): Promise<void>;
+  ask(host: string, path: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  /** Until every one of these servers is UP by a check. */
+  untilUp(names: readonly string[]): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** The probe's random of generation n. */
+export const probeOf = (generation: number): string => `random${generation}`;
+
+/** A HAProxy of its own that serves what Bascule renders, all instances of which are apps within this process. */
+export async function startEdgeUnderTest(of: {
+  readonly environments: readonly EnvironmentConfiguration[];
+  readonly components: readonly ComponentConfiguration[];
+  readonly states: readonly EnvironmentState[];
+  readonly httpKeepAliveMs?: number;
+}): Promise<EdgeUnderTest> {
+  const places = await haproxyPlaces();
+  const range = freeLoopbackRange();
+  const port = await freePort();
+  const applied = appliedConfiguration({
+    environments: of.environments,
+    components: of.components,
+    socket: places.socket,
+    address: range.address,
+    port: await freePort(range.address(1)),
+    edge: { http: { address: '127.0.0.1', port }, httpKeepAliveMs: of.httpKeepAliveMs ?? 5_000 },
+  });
+  const text: EdgeUnderTest['text'] = (states, generation) =>
+    stampConfiguration(renderConfiguration(applied, states), {
+      project: 'demo',
+      generation,
+      probe: probeOf(generation),
+      states,
+      version: '0.0.0',
+    });
+  const target = { address: '127.0.0.1', port };
+  const apps = new Map<string, App>();
+  const startInstance = async (name: string) => {
+    const place = applied.addresses[name];
+    if (!place) throw new Error(`no instance ${name}`);
+    apps.set(name, await startApp(place.address, place.port, name));
+  };
+  const stopInstance = async (name: string) => await apps.get(name)?.stop();
+  for (const name of Object.keys(applied.addresses)) await startInstance(name);
+  const haproxy = await startHaproxy(places, text(of.states, 1));
+  return {
+    haproxy,
+    applied,
+    port,
+    apps,
+    startInstance,
+    stopInstance,
+    text,
+    reload: async (states, generation) => await haproxy.reload(text(states, generation)),
+    ask: async (host, path, headers = {}) => await ask(target, host, path, headers),
+    untilUp: async (names) => {
+      await vi.waitFor(
+        async () => {
+          const { servers } = await readServers(haproxy.socket);
+          const missing = names.filter((name) => !servers.some((server) => server.isUp && server.name === name));
+          if (missing.length > 0) throw new Error(`not UP: ${missing.join(', ')}`);
+        },
+        { timeout: 10_000, interval: 20 },
+      );
+    },
+    dispose: async () => {
+      await haproxy.stop();
+      await Promise.all([...apps.values()].map((app) => app.stop().catch(() => undefined)));
+      await rm(places.folder, { recursive: true, force: true });
+    },
+  };
+}

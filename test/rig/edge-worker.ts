@@ -1,0 +1,251 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { vi } from 'vitest';
+import { createActivities } from '../../src/activities/index.js';
+import { changeEdge } from '../../src/client/edge.js';
+import { loadConfiguration } from '../../src/config/load.js';
+import type { AddressBook } from '../../src/domain/configuration.js';
+import type {
+  ApplyChange,
+  ColorChange,
+  EdgeChange,
+  EdgeChangeResult,
+  StandDown,
+} from '../../src/domain/edge-change.js';
+import { type Color, colors } from '../../src/domain/edge-state.js';
+import { backendName, taskQueue } from '../../src/domain/names.js';
+import type { Edge } from '../../src/haproxy/edge.js';
+import { stopManagedEdge } from '../../src/haproxy/managed.js';
+import { markServersDown, readServers } from '../../src/haproxy/runtime.js';
+import { type App, startApp } from './app.js';
+import { Hooks } from './hooks.js';
+import { freeLoopbackRange, freePort } from './ports.js';
+import { killAllOf } from './project.js';
+import { ShimmedHost } from './shimmed-host.js';
+import { startTemporal } from './temporal.js';
+
+const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
+const service = fileURLToPath(new URL('../../examples/app/server.mjs', import.meta.url));
+const workflowsPath = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url));
+const changeWithinMs = 150_000;
+const upWithinMs = 20_000;
+
+type Asked<C extends EdgeChange> = Omit<C, 'id' | 'operation'>;
+
+/** An edge of its own with a worker within this process, on the Temporal server of the rig. */
+export interface EdgeWithWorker {
+  readonly edge: Edge;
+  readonly port: number;
+  readonly host: ShimmedHost;
+  readonly hooks: Hooks;
+  /** Changes its bascule.yaml. */
+  configure(change: (yaml: string) => string): Promise<void>;
+  /** Asks the edge's workflow for a change, and waits for its end. */
+  change(change: Asked<ColorChange> | Asked<StandDown> | Asked<ApplyChange>): Promise<EdgeChangeResult>;
+  /** Starts an instance within this process: it says who it is to every request. */
+  startInstance(name: string): Promise<App>;
+  /** Ends an instance, and starts it as a process of its own; answers when it is UP on the edge. */
+  startAsProcess(name: string): Promise<ChildProcess>;
+  stopInstance(name: string): Promise<void>;
+  untilUp(names: readonly string[]): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+export interface EdgeWorkerRig {
+  /** Its bascule.yaml is in force, HAProxy runs, and both colors of prod and blue of staging are there. */
+  newEdge(): Promise<EdgeWithWorker>;
+  stop(): Promise<void>;
+}
+
+/** A real Temporal server, for edges whose workers' activities can be broken. */
+export async function startEdgeWorkerRig(): Promise<EdgeWorkerRig> {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  const [temporal, workflowBundle] = await Promise.all([
+    startTemporal(),
+    bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') }),
+  ]);
+  const connection = await NativeConnection.connect({ address: temporal.address });
+  const client = new Client({ connection: await Connection.connect({ address: temporal.address }) });
+  const started = new Set<EdgeWithWorker>();
+  return {
+    async newEdge() {
+      const project = `demo${started.size + 1}`;
+      const folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+      const port = await freePort();
+      const configurationFile = join(folder, 'bascule.yaml');
+      await writeFile(configurationFile, configurationOf(await readFile(example, 'utf8'), project, port));
+      const { edge: configuration } = await loadConfiguration(configurationFile);
+      const host = new ShimmedHost();
+      const hooks = new Hooks();
+      const worker = await Worker.create({
+        connection,
+        taskQueue: taskQueue(project),
+        workflowBundle,
+        activities: hooks.wrap(
+          Object.assign(
+            {},
+            ...Object.values(createActivities({ configurationFile, project, client, host, version: '1.0.0' })),
+          ),
+        ),
+        maxHeartbeatThrottleInterval: '100ms',
+        shutdownGraceTime: '1s',
+      });
+      const running = worker.run();
+      const made = edgeOf({
+        client,
+        folder,
+        edge: { host, project, configuration },
+        port,
+        host,
+        hooks,
+        configurationFile,
+        async end() {
+          worker.shutdown();
+          await running;
+        },
+      });
+      started.add(made);
+      await prepare(made);
+      return made;
+    },
+    async stop() {
+      for (const edge of started) await edge.dispose();
+      await connection.close();
+      await client.connection.close();
+      await temporal.stop();
+    },
+  };
+}
+
+function configurationOf(yaml: string, project: string, port: number): string {
+  return yaml
+    .replace('project: demo', `project: ${project}`)
+    .replace('http: 127.0.0.1:8088', `http: 127.0.0.1:${port}`)
+    .replace('127.77.0.0/16', freeLoopbackRange().cidr)
+    .replaceAll('interval: 1s, fall: 3, rise: 2', 'interval: 100ms, fall: 2, rise: 1');
+}
+
+/** Both colors of prod: `aaaaaaa` was deployed to green, then `bbbbbbb` to blue, which is active. Staging has blue. */
+async function prepare(edge: EdgeWithWorker): Promise<void> {
+  await must(edge.change({ kind: 'apply' }));
+  const instances = ['api', 'web'].flatMap((name) => colors.map((color) => `demo-${name}-${color}`));
+  const staging = ['demo-staging-api-green', 'demo-staging-web-green'];
+  for (const name of [...instances, ...staging]) await edge.startInstance(name);
+  await edge.untilUp([...instances, ...staging]);
+  const push = { kind: 'color', history: 'push' } as const;
+  await must(edge.change({ ...push, environment: 'staging', from: 'blue', to: 'green', sha: 'ccccccc' }));
+  await edge.untilUp(instances);
+  await must(edge.change({ ...push, environment: 'prod', from: 'blue', to: 'green', sha: 'aaaaaaa' }));
+  await edge.untilUp(instances);
+  await must(edge.change({ ...push, environment: 'prod', from: 'green', to: 'blue', sha: 'bbbbbbb' }));
+  await edge.untilUp(instances);
+}
+
+async function must(change: Promise<EdgeChangeResult>): Promise<void> {
+  const { outcome, message } = await change;
+  if (outcome !== 'succeeded') throw new Error(message);
+}
+
+interface Parts extends Pick<EdgeWithWorker, 'edge' | 'port' | 'host' | 'hooks'> {
+  readonly client: Client;
+  readonly folder: string;
+  readonly configurationFile: string;
+  end(): Promise<void>;
+}
+
+function edgeOf({ client, folder, edge, port, host, hooks, configurationFile, end }: Parts): EdgeWithWorker {
+  const apps = new Map<string, App>();
+  const { files } = edge.configuration;
+  let isDisposed = false;
+  const placeOf = async (name: string) => {
+    const { addresses } = JSON.parse(await readFile(join(files.state, 'applied.json'), 'utf8')) as {
+      addresses: AddressBook;
+    };
+    const place = addresses[name];
+    if (!place) throw new Error(`no instance ${name}`);
+    return place;
+  };
+  const stopInstance = async (name: string) => {
+    await apps.get(name)?.stop();
+    apps.delete(name);
+  };
+  const untilUp = async (names: readonly string[]) => {
+    await vi.waitFor(
+      async () => {
+        const { servers } = await readServers(files.socket);
+        const missing = names.filter((name) => !servers.some((server) => server.isUp && server.name === name));
+        if (missing.length > 0) throw new Error(`not UP: ${missing.join(', ')}`);
+      },
+      { timeout: upWithinMs, interval: 20 },
+    );
+  };
+  return {
+    edge,
+    port,
+    host,
+    hooks,
+    untilUp,
+    stopInstance,
+    async configure(change) {
+      await writeFile(configurationFile, change(await readFile(configurationFile, 'utf8')));
+    },
+    async change(change) {
+      const id = `${edge.project}/test/${randomUUID()}`;
+      const name = { project: edge.project, edge: edge.configuration.name };
+      return changeEdge(client, name, { ...change, id, operation: id }, AbortSignal.timeout(changeWithinMs));
+    },
+    async startInstance(name) {
+      const place = await placeOf(name);
+      const app = await startApp(place.address, place.port, JSON.stringify(identityOf(name)));
+      apps.set(name, app);
+      return app;
+    },
+    async startAsProcess(name) {
+      const { address, port: instancePort } = await placeOf(name);
+      const { environment, component, color } = identityOf(name);
+      await stopInstance(name);
+      const instance = spawn(process.execPath, [service], {
+        // Its folder is what ends it with the edge.
+        cwd: folder,
+        stdio: 'ignore',
+        env: {
+          HOST: address,
+          PORT: String(instancePort),
+          BASCULE_ENVIRONMENT: environment,
+          BASCULE_COMPONENT: component,
+          BASCULE_COLOR: color,
+        },
+      });
+      await markServersDown(files.socket, backendOf(name), name);
+      await untilUp([name]);
+      return instance;
+    },
+    async dispose() {
+      if (isDisposed) return;
+      isDisposed = true;
+      hooks.clear();
+      await host.mend();
+      await end();
+      await stopManagedEdge(edge);
+      for (const name of [...apps.keys()]) await stopInstance(name);
+      await killAllOf(folder);
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+function identityOf(instance: string): { environment: string; component: string; color: Color } {
+  const [, staging, component = '', color = ''] = /^demo-(staging-)?(\w+)-(\w+)$/.exec(instance) ?? [];
+  return { environment: staging ? 'staging' : 'prod', component, color: color as Color };
+}
+
+const backendOf = (instance: string): string => {
+  const { environment, component } = identityOf(instance);
+  return backendName(environment, component === 'api' ? 'backend_api' : 'web_pool');
+};

@@ -1,0 +1,213 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AppliedConfiguration, ComponentConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
+import type { EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
+import { type Color, colors } from '../../src/domain/edge-state.js';
+import { instanceName } from '../../src/domain/names.js';
+import type { Edge } from '../../src/haproxy/edge.js';
+import { stopManagedEdge } from '../../src/haproxy/managed.js';
+import { readEdge } from '../../src/haproxy/read-edge.js';
+import { renderPlan } from '../../src/haproxy/render-plan.js';
+import { LocalHost } from '../../src/hosts/local.js';
+import { freeLoopbackRange, freePort } from './ports.js';
+
+export interface TestEdge {
+  readonly edge: Edge;
+  readonly folder: string;
+  readonly applied: AppliedConfiguration;
+  /** Every file of the edge with its content. */
+  files(): Promise<Readonly<Record<string, string>>>;
+  /** Starts instances that answer with their name, and answers how to end one. */
+  serve(environment: string, color: Color): Promise<() => Promise<void>>;
+  dispose(): Promise<void>;
+}
+
+/** A project with two environments and two components on an edge of its own; nothing is installed or running yet. */
+export async function createTestEdge(options: { host?: LocalHost; project?: string } = {}): Promise<TestEdge> {
+  const folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+  const applied = await testConfiguration(folder, options.project ?? 'demo');
+  const { edge: configuration, project } = applied.configuration;
+  const edge: Edge = { host: options.host ?? new LocalHost(), project, configuration };
+  const servers = new Set<Server>();
+  return {
+    edge,
+    folder,
+    applied,
+    files: () => readFiles(join(folder, 'edge')),
+    async serve(environment, color) {
+      const started = await Promise.all(instancesOf(applied, environment, color).map(startInstance));
+      for (const server of started) servers.add(server);
+      return async () => void (await Promise.all(started.map(stopInstance)));
+    },
+    async dispose() {
+      await stopManagedEdge(edge);
+      await Promise.all([...servers].map(stopInstance));
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export const withEnvironments = (applied: AppliedConfiguration, names: readonly string[]): AppliedConfiguration => ({
+  ...applied,
+  configuration: {
+    ...applied.configuration,
+    environments: applied.configuration.environments.filter(({ name }) => names.includes(name)),
+  },
+});
+
+export const applyChange: EdgeChange = { id: 'apply', operation: 'apply', kind: 'apply' };
+
+export const switchChange = (from: Color, to: Color, sha: string | null = 'aaaaaaa'): EdgeChange => ({
+  id: 'switch',
+  operation: 'switch',
+  kind: 'color',
+  environment: 'prod',
+  from,
+  to,
+  sha,
+  history: sha === null ? 'back' : 'push',
+});
+
+export interface Planned {
+  readonly change: EdgeChange;
+  readonly record: EdgeRecord;
+  readonly plan: RenderPlan;
+  readonly owner: string;
+  readonly version: string;
+  readonly takeBack: TakeBack;
+  readonly wantedApplied?: AppliedConfiguration;
+}
+
+/** Version of Bascule that the tests' edges are written by. */
+export const version = '1.0.0';
+
+/** Reads the edge and plans a change of it, as the first two steps of switchEdge do. */
+export async function planned(
+  test: TestEdge,
+  run: string,
+  change: EdgeChange,
+  wanted?: AppliedConfiguration,
+): Promise<Planned> {
+  const { edge } = test;
+  const wantedApplied: { wantedApplied?: AppliedConfiguration } =
+    change.kind === 'apply' ? { wantedApplied: wanted ?? test.applied } : {};
+  const record = await readEdge(edge, { probe: true, version, ...wantedApplied });
+  const plan = await renderPlan(edge, { change, record, at: '2026-01-01T00:00:00Z', version, ...wantedApplied });
+  const owner = `${run}/do`;
+  const takeBack = { change, record, doOwner: owner, undoOwner: `${run}/undo` };
+  return { change, record, plan, owner, version, takeBack, ...wantedApplied };
+}
+
+async function testConfiguration(folder: string, project: string): Promise<AppliedConfiguration> {
+  const range = freeLoopbackRange();
+  const port = await freePort();
+  const api = { ...component('api', 8081), routes: [{ prefix: '/api/v1' }] };
+  const components = [api, { ...component('web', 8082), isDefault: true }];
+  const environments = ['staging', 'prod'].map((name) => ({
+    name,
+    prefix: `demo-${name}-`,
+    hosts: [`${name}.localhost`],
+    approval: false,
+    soak: { forMs: 0, errorShare: 0.05, minRequests: 50 },
+    drainMs: 1_000,
+  }));
+  const addresses: Record<string, InstanceAddress> = {};
+  for (const environment of environments) {
+    for (const { name, port: componentPort } of components) {
+      for (const color of colors) {
+        const address = range.address(Object.keys(addresses).length + 2);
+        addresses[instanceName(environment, name, color)] = { address, port: componentPort };
+      }
+    }
+  }
+  const file = (name: string) => join(folder, 'edge', name);
+  return {
+    schemaVersion: 1,
+    addresses,
+    configuration: {
+      project,
+      topology: 'blue-green',
+      edge: {
+        name: 'local',
+        host: { driver: 'local' },
+        manage: true,
+        http: { address: '127.0.0.1', port },
+        files: {
+          config: file('haproxy.cfg'),
+          state: file('state'),
+          certificates: file('certificates'),
+          socket: file('haproxy.sock'),
+          masterSocket: file('master.sock'),
+        },
+        httpKeepAliveMs: 1_000,
+        hardStopAfterMs: 10_000,
+      },
+      environments,
+      components,
+      artifacts: { url: 'file:///nowhere', maxBytes: 1_000, timeoutMs: 1_000 },
+      instances: {
+        driver: 'process',
+        addresses: { address: range.address(0), prefixLength: 24 },
+        directory: join(folder, 'instances'),
+        addressBook: join(folder, 'addresses.json'),
+        releasesKept: 5,
+      },
+    },
+  };
+}
+
+function component(name: string, port: number): ComponentConfiguration {
+  return {
+    name,
+    pool: `${name}_pool`,
+    port,
+    health: { path: '/health', intervalMs: 100, fall: 2, rise: 1 },
+    routes: [],
+    isDefault: false,
+    balance: { kind: 'roundrobin' },
+    timeouts: {},
+    run: ['true'],
+    env: {},
+    startDeadlineMs: 1_000,
+    stopGraceMs: 1_000,
+  };
+}
+
+function instancesOf(applied: AppliedConfiguration, environment: string, color: Color) {
+  const { environments, components } = applied.configuration;
+  const { prefix } = environments.find(({ name }) => name === environment) ?? { prefix: '' };
+  return components.map((each) => {
+    const name = instanceName({ prefix }, each.name, color);
+    const address = applied.addresses[name];
+    if (!address) throw new Error(`no address for ${name}`);
+    return { name, ...address };
+  });
+}
+
+async function startInstance(instance: { name: string } & InstanceAddress): Promise<Server> {
+  const server = createServer((_request, response) => response.end(instance.name));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(instance.port, instance.address, resolve);
+  });
+  return server;
+}
+
+async function stopInstance(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+async function readFiles(folder: string): Promise<Readonly<Record<string, string>>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && entry.name !== 'haproxy.log');
+  const contents = files.map(async ({ parentPath, name }) => {
+    const path = join(parentPath, name);
+    return [path.slice(folder.length + 1), await readFile(path, 'utf8')] as const;
+  });
+  return Object.fromEntries((await Promise.all(contents)).sort(([a], [b]) => a.localeCompare(b)));
+}

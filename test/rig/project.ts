@@ -1,0 +1,180 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { makeRelease, type Release } from './artifacts.js';
+import { freeLoopbackRange, freePort } from './ports.js';
+import { startTemporal, type TemporalServer } from './temporal.js';
+
+const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
+const workerReadyWithinMs = 30_000;
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunningCommand {
+  kill(signal: NodeJS.Signals): void;
+  /** `exitCode` is -1 where a signal ended it. */
+  readonly ended: Promise<CommandResult>;
+}
+
+/** A project in a folder of its own, with a Temporal server, and a worker that can be killed and started again. */
+export interface Project {
+  readonly directory: string;
+  /** Where visitors come in. */
+  readonly edge: { readonly address: string; readonly port: number };
+  readonly temporal: TemporalServer;
+  readonly env: Readonly<Record<string, string>>;
+  /** The command as a user types it. */
+  bascule(...args: readonly string[]): Promise<CommandResult>;
+  /** The same, for one that is to be killed. */
+  start(...args: readonly string[]): RunningCommand;
+  /** The same with `--json`; its document. */
+  json<T>(
+    ...args: readonly string[]
+  ): Promise<{ readonly exitCode: number; readonly document: T; readonly stderr: string }>;
+  release(release: Omit<Release, 'directory'>): Promise<void>;
+  /** A release of every component. */
+  releaseAll(sha: string, options?: Pick<Release, 'unhealthy' | 'crash' | 'files'>): Promise<void>;
+  startWorker(): Promise<void>;
+  /** SIGKILL. */
+  killWorker(): Promise<void>;
+  stopWorker(): Promise<void>;
+  /** Whether the worker that was started last still runs. */
+  workerRuns(): boolean;
+  workerLog(): Promise<string>;
+  stop(): Promise<void>;
+  /** Lets this process end while worker, Temporal, edge and instances go on. */
+  leaveRunning(): void;
+}
+
+export interface ProjectOptions {
+  /** Changes examples/local.yaml, whose addresses are free ones already. */
+  readonly configure?: (yaml: string) => string;
+  readonly temporal?: TemporalServer;
+  /** Temporal's UI too. */
+  readonly ui?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export async function startProject(options: ProjectOptions = {}): Promise<Project> {
+  const directory = await mkdtemp(join(tmpdir(), 'bascule-'));
+  const temporal = options.temporal ?? (await startTemporal({ ui: options.ui ?? false }));
+  const range = freeLoopbackRange().cidr;
+  const edge = { address: '127.0.0.1', port: await freePort() };
+  const yaml = (await readFile(example, 'utf8'))
+    .replace('http: 127.0.0.1:8088', `http: 127.0.0.1:${edge.port}`)
+    .replace('127.77.0.0/16', range);
+  await writeFile(join(directory, 'bascule.yaml'), options.configure?.(yaml) ?? yaml);
+  const env = { TEMPORAL_ADDRESS: temporal.address, NO_COLOR: '1', BASCULE_CONFIG: '', ...options.env };
+  let worker: ChildProcess | null = null;
+  const log = join(directory, 'worker.log');
+
+  const start = (args: readonly string[]): RunningCommand => {
+    const command = execa(process.execPath, [bascule, ...args], {
+      cwd: directory,
+      env,
+      reject: false,
+      stdin: 'ignore',
+    });
+    return {
+      kill: (signal) => void command.kill(signal),
+      ended: command.then(({ exitCode, stdout, stderr }) => ({ exitCode: exitCode ?? -1, stdout, stderr })),
+    };
+  };
+  const run = (args: readonly string[]): Promise<CommandResult> => start(args).ended;
+  const end = async (signal: NodeJS.Signals) => {
+    const ending = worker;
+    worker = null;
+    if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
+    ending.kill(signal);
+    await once(ending, 'exit');
+  };
+  const project: Project = {
+    directory,
+    edge,
+    temporal,
+    env,
+    bascule: (...args) => run(args),
+    start: (...args) => start(args),
+    async json<T>(...args: readonly string[]) {
+      const { exitCode, stdout, stderr } = await run([...args, '--json']);
+      return { exitCode, document: JSON.parse(stdout) as T, stderr };
+    },
+    async release(release) {
+      await makeRelease({ ...release, directory });
+    },
+    async releaseAll(sha, more = {}) {
+      await Promise.all(['api', 'web'].map((component) => makeRelease({ directory, component, sha, ...more })));
+    },
+    async startWorker() {
+      worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, bascule, 'worker'], {
+        cwd: directory,
+        env: { ...process.env, ...env },
+        stdio: 'ignore',
+      });
+      await untilWorkerAnswers(run, worker, log);
+    },
+    killWorker: () => end('SIGKILL'),
+    stopWorker: () => end('SIGTERM'),
+    workerRuns: () => worker !== null && worker.exitCode === null && worker.signalCode === null,
+    workerLog: () => readFile(log, 'utf8'),
+    leaveRunning() {
+      worker?.unref();
+      temporal.leaveRunning();
+    },
+    async stop() {
+      await end('SIGKILL');
+      if (!options.temporal) await temporal.stop();
+      await killAllOf(directory);
+      await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+  return project;
+}
+
+async function untilWorkerAnswers(
+  run: (args: readonly string[]) => Promise<CommandResult>,
+  worker: ChildProcess,
+  log: string,
+): Promise<void> {
+  const deadline = Date.now() + workerReadyWithinMs;
+  while (Date.now() < deadline && worker.exitCode === null) {
+    if ((await run(['status', '--json'])).exitCode === 0) return;
+    await sleep(100);
+  }
+  throw new Error(`the worker does not answer: ${await readFile(log, 'utf8')}`);
+}
+
+/** Ends every process that runs in this folder or from a file of it: HAProxy and the instances go on without a worker. */
+export async function killAllOf(directory: string): Promise<void> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    if (pid === process.pid || !(await belongsTo(pid, directory))) continue;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  }
+}
+
+async function belongsTo(pid: number, directory: string): Promise<boolean> {
+  try {
+    const [folder, command] = await Promise.all([
+      readlink(`/proc/${pid}/cwd`),
+      readFile(`/proc/${pid}/cmdline`, 'utf8'),
+    ]);
+    return folder.startsWith(directory) || command.includes(directory);
+  } catch {
+    // It ended meanwhile, or is another user's.
+    return false;
+  }
+}

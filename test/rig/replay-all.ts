@@ -1,0 +1,21 @@
+import { fileURLToPath } from 'node:url';
+import type { Client } from '@temporalio/client';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+
+const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url));
+
+/**
+ * Replays the history of every workflow that ran, as a worker does that starts with an empty cache. A workflow whose
+ * history can't be replayed never gets further, so each problem is one. Answers them, and how many were replayed.
+ */
+export async function replayAll(client: Client): Promise<{ readonly replayed: number; readonly problems: string[] }> {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  const problems: string[] = [];
+  let replayed = 0;
+  const histories = client.workflow.list({ query: 'WorkflowType != "inspect"' }).intoHistories({ concurrency: 5 });
+  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: { codePath } }, histories)) {
+    replayed += 1;
+    if (error) problems.push(`${workflowId}: ${error.message.slice(0, 500)}`);
+  }
+  return { replayed, problems };
+}

@@ -1,0 +1,53 @@
+import { once } from 'node:events';
+import { WebSocket } from 'ws';
+import type { Answer, Load } from './visitors/messages.js';
+import { identityIn } from './visitors/stream.js';
+
+const openWithinMs = 10_000;
+
+export interface OpenWebSocket {
+  /** Messages received up to now. */
+  messages(): number;
+  /** Who sent the last one. */
+  identity(): Pick<Answer, 'environment' | 'component' | 'color' | 'sha'> | null;
+  /** When and with which code it closed, or null while it is open. */
+  closed(): { readonly at: number; readonly code: number } | null;
+  close(): Promise<void>;
+}
+
+/** A WebSocket through the edge, held open; returns with its first message. */
+export async function openWebSocket(options: {
+  target: Load['target'];
+  host: string;
+  path: string;
+}): Promise<OpenWebSocket> {
+  const { target, host, path } = options;
+  const socket = new WebSocket(`ws://${target.address}:${target.port}${path}`, {
+    headers: { host },
+    handshakeTimeout: openWithinMs,
+  });
+  let messages = 0;
+  let last: ReturnType<OpenWebSocket['identity']> = null;
+  let closed: ReturnType<OpenWebSocket['closed']> = null;
+  socket.on('message', (data) => {
+    messages += 1;
+    last = identityIn(data.toString());
+  });
+  socket.on('close', (code) => {
+    closed = { at: Date.now(), code };
+  });
+  await once(socket, 'message', { signal: AbortSignal.timeout(openWithinMs) });
+  // From here on an error is told by `closed`, which always follows it.
+  socket.on('error', () => undefined);
+  return {
+    messages: () => messages,
+    identity: () => last,
+    closed: () => closed,
+    close: async () => {
+      if (closed) return;
+      const ended = once(socket, 'close');
+      socket.close();
+      await ended;
+    },
+  };
+}

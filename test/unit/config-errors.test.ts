@@ -1,0 +1,647 @@
+import { describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { parseConfiguration } from '../../src/config/load.js';
+import { BasculeError } from '../../src/errors.js';
+
+const file = '/srv/app/bascule.yaml';
+
+const valid = `version: 1
+project: demo
+edge:
+  http: 127.0.0.1:8088
+environments:
+  staging: { prefix: demo-staging-, hosts: [staging.localhost] }
+  prod: { prefix: demo-, hosts: [localhost] }
+components:
+  api:
+    port: 8081
+    health: { path: /health }
+    routes: [{ prefix: /api }]
+    run: [node, api.mjs]
+  web:
+    health: { path: / }
+    default: true
+    run: [node, web.mjs]
+artifacts:
+  url: "file:./artifacts/{component}/{sha}.tar.gz"
+`;
+
+/** The problems of the valid text with one part of it replaced, without the file's name. */
+function problemsWith(part: string | RegExp, replacement: string, inFile = file): string[] {
+  const text = valid.replace(part, replacement);
+  expect(text, 'the part is in the text').not.toBe(valid);
+  return problemsOf(text, inFile);
+}
+
+function problemsOf(text: string, inFile = file): string[] {
+  try {
+    parseConfiguration(text, inFile);
+  } catch (error) {
+    if (!(error instanceof BasculeError) || error.code !== 'config-invalid') throw error;
+    const { problems } = error.args as { problems: readonly string[] };
+    return problems.map((problem) => problem.replace(`${inFile}:`, ''));
+  }
+  return [];
+}
+
+test('the text that these tests change has no error', () => {
+  expect(problemsOf(valid)).toEqual([]);
+});
+
+const duration = 'a duration such as 500ms, 2s, 5m or 1h';
+const nameExpectation =
+  'expected a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
+const noHost = 'expected a host name such as www.example.org, without port or wildcard';
+const noProgram = 'expected a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)';
+const noEnvValue = 'expected a text (quote numbers, true and false), { env: NAME } or { file: PATH }';
+const noRange =
+  'expected a range of IPv4 addresses (/8 to /30) such as 127.77.0.0/16, or one address such as 127.0.0.1';
+const noSoak = 'expected a duration such as 60s, or { for: 60s, errorShare: "1%", minRequests: 50 }';
+const instancesOf = (setting: string) => `instances: { ${setting} }\nartifacts:`;
+
+describe.each<[string, [title: string, part: string | RegExp, replacement: string, ...problems: string[]][]]>([
+  [
+    'the top level',
+    [
+      ['another version', 'version: 1', 'version: 2', '1:10 version: expected 1'],
+      ['a missing version', 'version: 1', '# none', '2:1 version: is missing: expected 1'],
+      ['a project that is no name', 'project: demo', 'project: My_App', `2:10 project: ${nameExpectation}`],
+      ['an unknown key', 'project: demo', 'project: demo\nedgee: 1', '3:1 edgee: unknown key (did you mean "edge"?)'],
+      [
+        'a key that is like no other',
+        'project: demo',
+        'project: demo\nsomething: 1',
+        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, artifacts, instances',
+      ],
+      [
+        'another topology',
+        'project: demo',
+        'project: demo\ntopology: multi-instance',
+        '3:11 topology: expected blue-green',
+      ],
+      [
+        'a part for a later version',
+        'project: demo',
+        'project: demo\ncertificates: {}',
+        '3:1 certificates: unknown key: expected version, project, edge, topology, environments, components, artifacts, instances',
+      ],
+      ['a key that stands twice', 'project: demo', 'project: demo\nproject: demo', '3:1 this key stands twice'],
+      ['an unknown anchor', 'project: demo', 'project: *demo', '2:10 YAML: no anchor of this name stands above'],
+      ['an unknown tag', 'project: demo', 'project: !env demo', '2:10 YAML: Unresolved tag: !env'],
+    ],
+  ],
+  [
+    'the edge',
+    [
+      [
+        'a missing address',
+        'http: 127.0.0.1:8088',
+        'manage: true',
+        '3:1 edge.http: is missing: expected an IPv4 address and a port such as 127.0.0.1:8088, or "*:80" for every address',
+      ],
+      ...[
+        '8088',
+        '"127.0.0.1"',
+        '127.0.0.1:0',
+        '127.0.0.1:65536',
+        '127.0.0.256:80',
+        'localhost:80',
+        '127.0.0.1:080',
+      ].map((address): [string, string, string, string] => [
+        `the address ${address}`,
+        '127.0.0.1:8088',
+        address,
+        '4:9 edge.http: expected an IPv4 address and a port such as 127.0.0.1:8088, or "*:80" for every address',
+      ]),
+      ['no mapping', /edge:\n.*/, 'edge: 8088', '3:7 edge: expected the edge, with at least `http`'],
+      [
+        'another driver',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  host: { driver: incus, instance: edge }',
+        '5:19 edge.host.driver: expected local',
+        '5:26 edge.host.instance: unknown key: expected driver',
+      ],
+      [
+        'TLS, which a later version brings',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"',
+        '5:3 edge.https: unknown key (did you mean "http"?)',
+      ],
+      [
+        'a keep-alive of 0, which HAProxy takes for ever',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  httpKeepAlive: 0s',
+        `5:18 edge.httpKeepAlive: expected ${duration}, more than 0 and up to 24 days`,
+      ],
+      [
+        'a duration beyond what HAProxy can count',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  hardStopAfter: 600h',
+        `5:18 edge.hardStopAfter: expected ${duration}, more than 0 and up to 24 days`,
+      ],
+      [
+        'a socket whose path is too long',
+        'http: 127.0.0.1:8088',
+        `http: 127.0.0.1:8088\n  files: { socket: /run/${'s'.repeat(86)} }`,
+        `5:20 edge.files.socket: expected a socket's path of at most 90 bytes: "/run/${'s'.repeat(86)}" has 91`,
+      ],
+      [
+        "a master's socket whose path is too long",
+        'http: 127.0.0.1:8088',
+        `http: 127.0.0.1:8088\n  files: { master: /run/${'s'.repeat(86)} }`,
+        `5:20 edge.files.master: expected a socket's path of at most 90 bytes: "/run/${'s'.repeat(86)}" has 91`,
+      ],
+      [
+        'two sockets whose paths are too long',
+        'http: 127.0.0.1:8088',
+        `http: 127.0.0.1:8088\n  files:\n    socket: /run/${'s'.repeat(86)}\n    master: /run/${'m'.repeat(86)}`,
+        `6:13 edge.files.socket: expected a socket's path of at most 90 bytes: "/run/${'s'.repeat(86)}" has 91`,
+        `7:13 edge.files.master: expected a socket's path of at most 90 bytes: "/run/${'m'.repeat(86)}" has 91`,
+      ],
+      [
+        "a socket that leaves no room for the master's beside it",
+        'http: 127.0.0.1:8088',
+        `http: 127.0.0.1:8088\n  files: { socket: /run/${'s'.repeat(85)} }`,
+        `5:3 edge.files.master: expected a socket's path of at most 90 bytes: "/run/${'s'.repeat(85)}-master.sock" has 102`,
+      ],
+      [
+        'one path for both sockets',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  files: { socket: a.sock, master: ./a.sock }',
+        '5:36 edge.files.master: expected another path than that of `socket`',
+      ],
+      [
+        'a port that the edge takes on every address',
+        '127.0.0.1:8088',
+        '"*:8081"',
+        '10:11 components.api.port: expected another port than 8081: the edge takes it on every address',
+      ],
+      [
+        'a default port that the edge takes on every address',
+        '127.0.0.1:8088',
+        '"*:8080"',
+        '14:3 components.web.port: expected another port than 8080: the edge takes it on every address',
+      ],
+    ],
+  ],
+  [
+    'environments',
+    [
+      ...['edge', 'environment', 'certificates', 'provision', 'inspect'].map(
+        (name): [string, string, string, string] => [
+          `the reserved name ${name}`,
+          'staging:',
+          `${name}:`,
+          `6:3 environments.${name}: expected another name than the reserved edge, environment, certificates, provision, inspect`,
+        ],
+      ),
+      ['a name with a blank', 'staging:', '"my stage":', `6:3 environments["my stage"]: ${nameExpectation}`],
+      ['none', /environments:\n.*\n.*\n/, 'environments: {}\n', '5:15 environments: expected at least one environment'],
+      [
+        'no hosts',
+        'hosts: [localhost]',
+        'approval: true',
+        '7:3 environments.prod.hosts: is missing: expected a list of host names',
+      ],
+      ['an empty list of hosts', '[localhost]', '[]', '7:33 environments.prod.hosts: expected at least one host name'],
+      [
+        'one host instead of a list',
+        '[localhost]',
+        'localhost',
+        '7:33 environments.prod.hosts: expected a list of host names',
+      ],
+      ...['"localhost:80"', '"*.localhost"', 'a..b', '-a', '""', 'a_b', '127.0.0.1/8'].map(
+        (host): [string, string, string, string] => [
+          `the host ${host}`,
+          '[localhost]',
+          `[${host}]`,
+          `7:34 environments.prod.hosts[0]: ${noHost}`,
+        ],
+      ),
+      [
+        'a host of another environment, in other letters',
+        '[localhost]',
+        '[localhost, Staging.Localhost]',
+        '7:45 environments.prod.hosts[1]: "staging.localhost" is a host of environment "staging" already',
+      ],
+      [
+        'a host that stands twice',
+        '[localhost]',
+        '[localhost, localhost]',
+        '7:45 environments.prod.hosts[1]: "localhost" is a host of environment "prod" already',
+      ],
+      [
+        'a soak that is no duration',
+        '[localhost]',
+        '[localhost], soak: 5 minutes',
+        `7:52 environments.prod.soak: ${noSoak}`,
+      ],
+      ['a soak that is a number', '[localhost]', '[localhost], soak: 60', `7:52 environments.prod.soak: ${noSoak}`],
+      [
+        'a misspelt key of the soak',
+        '[localhost]',
+        '[localhost], soak: { four: 60s }',
+        '7:54 environments.prod.soak.four: unknown key (did you mean "for"?)',
+      ],
+      [
+        'a share without a sign',
+        '[localhost]',
+        '[localhost], soak: { errorShare: 0.01 }',
+        '7:66 environments.prod.soak.errorShare: expected a share such as "1%"',
+      ],
+      [
+        'a drain that is no duration',
+        '[localhost]',
+        '[localhost], drain: 300',
+        `7:53 environments.prod.drain: expected ${duration}, up to 24 days`,
+      ],
+      [
+        'yes for true',
+        '[localhost]',
+        '[localhost], approval: yes',
+        '7:56 environments.prod.approval: expected true or false',
+      ],
+      [
+        'instance names that are those of another environment',
+        /api:\n/,
+        'staging-web: { pool: other, health: { path: / }, run: [a] }\n  api:\n',
+        '7:19 environments.prod.prefix: expected another prefix: instance "demo-staging-web-blue" is one of environment staging, component "web" already',
+      ],
+      [
+        'instance names that are too long',
+        'prefix: demo-,',
+        `prefix: ${'p'.repeat(55)},`,
+        `7:19 environments.prod.prefix: expected instance names of at most 63 characters: "${'p'.repeat(55)}api-green" has 64`,
+        `7:19 environments.prod.prefix: expected instance names of at most 63 characters: "${'p'.repeat(55)}web-green" has 64`,
+      ],
+    ],
+  ],
+  [
+    'components',
+    [
+      [
+        'none',
+        /components:\n[\s\S]*(?=artifacts:)/,
+        'components: {}\n',
+        '8:13 components: expected at least one component',
+      ],
+      ['a name with an underscore', 'api:\n', 'my_api:\n', `9:3 components.my_api: ${nameExpectation}`],
+      [
+        'no health check',
+        'health: { path: /health }',
+        '# none',
+        '9:3 components.api.health: is missing: expected a health check, with at least `path`',
+      ],
+      [
+        'a misspelt key',
+        'health: { path: /health }',
+        'helth: { path: /health }',
+        '9:3 components.api.health: is missing: expected a health check, with at least `path`',
+        '11:5 components.api.helth: unknown key (did you mean "health"?)',
+      ],
+      [
+        'a health path without a slash',
+        'path: /health',
+        'path: health',
+        '11:21 components.api.health.path: expected a path that begins with "/", of letters, digits and . _ ~ / - only',
+      ],
+      [
+        'an interval of 0',
+        'path: /health',
+        'path: /health, interval: 0s',
+        `11:40 components.api.health.interval: expected ${duration}, more than 0 and up to 24 days`,
+      ],
+      [
+        'checks that are no whole numbers',
+        'path: /health',
+        'path: /health, fall: 1.5, rise: 0',
+        '11:36 components.api.health.fall: expected a whole number from 1 to 100',
+        '11:47 components.api.health.rise: expected a whole number from 1 to 100',
+      ],
+      ['a port beyond all', '8081', '65536', '10:11 components.api.port: expected a whole number from 1 to 65535'],
+      ['a port in quotes', '8081', '"8081"', '10:11 components.api.port: expected a whole number from 1 to 65535'],
+      [
+        'a route that is a text',
+        '[{ prefix: /api }]',
+        '[/api]',
+        '12:14 components.api.routes[0]: expected a route such as { prefix: /api }',
+      ],
+      [
+        'a route for a later version',
+        '{ prefix: /api }',
+        '{ prefix: /api, extensions: [ts] }',
+        '12:30 components.api.routes[0].extensions: unknown key: expected prefix',
+      ],
+      [
+        'a prefix that leads to another component',
+        'default: true',
+        'default: true\n    routes: [{ prefix: /api }]',
+        '17:24 components.web.routes[0].prefix: prefix "/api" leads to component "api" already',
+      ],
+      [
+        'two defaults',
+        'port: 8081',
+        'port: 8081\n    default: true',
+        '17:14 components.web.default: expected one default component: "api" is it already',
+      ],
+      [
+        'no default',
+        'default: true',
+        'default: false',
+        '8:1 components: expected `default: true` in one component, which takes what no route takes',
+      ],
+      [
+        'a default that is no truth value',
+        'default: true',
+        'default: yes',
+        '16:14 components.web.default: expected true or false',
+      ],
+      [
+        "another component's default pool",
+        'port: 8081',
+        'pool: web_pool',
+        '14:3 components.web.pool: pool "web_pool" is the one of component "api" already',
+      ],
+      [
+        'two ways to balance',
+        'port: 8081',
+        'balance: { cookie: A, hash: uri }',
+        '10:14 components.api.balance: expected { cookie: NAME } or { hash: uri }',
+      ],
+      [
+        'a way to balance as a text',
+        'port: 8081',
+        'balance: cookie',
+        '10:14 components.api.balance: expected { cookie: NAME } or { hash: uri }',
+      ],
+      [
+        'a misspelt way to balance',
+        'port: 8081',
+        'balance: { cooky: A }',
+        '10:16 components.api.balance.cooky: unknown key (did you mean "cookie"?)',
+      ],
+      [
+        'a hash of something else',
+        'port: 8081',
+        'balance: { hash: source }',
+        '10:22 components.api.balance.hash: expected uri',
+      ],
+      [
+        'a misspelt timeout',
+        'port: 8081',
+        'timeouts: { tunel: 1h }',
+        '10:17 components.api.timeouts.tunel: unknown key (did you mean "tunnel"?)',
+      ],
+      ['a command line', '[node, api.mjs]', 'node api.mjs', `13:10 components.api.run: ${noProgram}`],
+      ['no command', '[node, api.mjs]', '[]', '13:5 components.api.run[0]: is missing: expected a program'],
+      [
+        'an argument that is a number',
+        '[node, api.mjs]',
+        '[node, 1]',
+        '13:17 components.api.run[1]: expected an argument in quotes',
+      ],
+      [
+        'a migration that is a command line',
+        'port: 8081',
+        'migrate: node migrate.mjs',
+        '10:14 components.api.migrate: expected a list such as ["node", "migrate.mjs"], or { command: […], timeout: 10m }',
+      ],
+      [
+        'a migration without a command',
+        'port: 8081',
+        'migrate: { timeout: 10m }',
+        `10:5 components.api.migrate.command: is missing: ${noProgram}`,
+      ],
+      ['a number as a variable', 'port: 8081', 'env: { A: 1 }', `10:15 components.api.env.A: ${noEnvValue}`],
+      [
+        'two sources of a variable',
+        'port: 8081',
+        'env: { A: { env: B, file: c } }',
+        `10:15 components.api.env.A: ${noEnvValue}`,
+      ],
+      ['no source of a variable', 'port: 8081', 'env: { A: {} }', `10:15 components.api.env.A: ${noEnvValue}`],
+      [
+        'a misspelt source',
+        'port: 8081',
+        'env: { A: { fil: x } }',
+        '10:17 components.api.env.A.fil: unknown key (did you mean "file"?)',
+      ],
+      [
+        "a variable's name with a blank",
+        'port: 8081',
+        'env: { "A B": x }',
+        '10:12 components.api.env["A B"]: expected the name of an environment variable: letters, digits and "_"',
+      ],
+      [
+        'a deadline of 0',
+        'port: 8081',
+        'startDeadline: 0s',
+        `10:20 components.api.startDeadline: expected ${duration}, more than 0 and up to 24 days`,
+      ],
+      [
+        'a grace without a unit',
+        'port: 8081',
+        'stopGrace: 30',
+        `10:16 components.api.stopGrace: expected ${duration}, up to 24 days`,
+      ],
+    ],
+  ],
+  [
+    'artifacts',
+    [
+      [
+        'a URL for all releases',
+        '{sha}',
+        'latest',
+        '19:8 artifacts.url: expected {sha} in it: each release has its own URL',
+      ],
+      [
+        'another scheme',
+        'file:./',
+        'ftp://example.org/',
+        '19:8 artifacts.url: expected a URL that begins with file:, http: or https:',
+      ],
+      [
+        'an unknown placeholder',
+        '{component}',
+        '{name}',
+        '19:8 artifacts.url: expected no other placeholder than {component}, {environment}, {sha}',
+      ],
+      [
+        'half a placeholder',
+        '{component}',
+        '{component',
+        '19:8 artifacts.url: expected no other placeholder than {component}, {environment}, {sha}',
+      ],
+      ['a URL without a host', 'file:./', 'https:///', '19:8 artifacts.url: expected a valid URL with a host name'],
+      [
+        'a password in the URL',
+        'file:./',
+        'https://ci:s3cret@example.org/',
+        '19:8 artifacts.url: expected no user or password in it: name a secret as artifacts.token',
+      ],
+      [
+        'a file URL with a host',
+        'file:./',
+        'file://server/',
+        '19:8 artifacts.url: expected a path after file:, such as file:./artifacts/{sha}.tar.gz or file:///srv/artifacts/{sha}.tar.gz',
+      ],
+      [
+        'a checksum whose {url} is not at its beginning',
+        'artifacts:',
+        'artifacts:\n  checksum: "https://example.org/{url}"',
+        '19:13 artifacts.checksum: expected {url} only at its beginning',
+      ],
+      [
+        'the token itself',
+        'artifacts:',
+        'artifacts:\n  token: s3cret',
+        '19:10 artifacts.token: expected { env: NAME } or { file: PATH }, never the token itself',
+      ],
+      [
+        'a size in words',
+        'artifacts:',
+        'artifacts:\n  maxSize: 2 gigabytes',
+        '19:12 artifacts.maxSize: expected a size such as 500MB or 2GB',
+      ],
+    ],
+  ],
+  [
+    'instances',
+    [
+      ['another driver', 'artifacts:', instancesOf('driver: incus'), '18:22 instances.driver: expected process'],
+      ...['127.77.0.0/31', '127.77.0.0/7', '127.77.0/16', '127.77.0.300', 'localhost'].map(
+        (range): [string, string, string, string] => [
+          `the range ${range}`,
+          'artifacts:',
+          instancesOf(`addresses: ${range}`),
+          `18:25 instances.addresses: ${noRange}`,
+        ],
+      ),
+      [
+        'a range of other machines',
+        'artifacts:',
+        instancesOf('addresses: 10.0.0.0/8'),
+        '18:25 instances.addresses: expected a range within 127.0.0.0/8, or one address',
+      ],
+      [
+        'a range that begins elsewhere',
+        'artifacts:',
+        instancesOf('addresses: 127.77.3.9/16'),
+        '18:25 instances.addresses: expected 127.77.0.0/16, the beginning of that range',
+      ],
+      [
+        'a range that is too small',
+        'artifacts:',
+        instancesOf('addresses: 127.77.0.0/29'),
+        '18:25 instances.addresses: expected room for 8 instances (environments × components × 2 colors), this has 6',
+      ],
+      [
+        'no address',
+        'artifacts:',
+        instancesOf('addresses: 0.0.0.0'),
+        '18:25 instances.addresses: expected an address that instances can listen on',
+      ],
+      [
+        'releases kept, none',
+        'artifacts:',
+        instancesOf('releasesKept: 0'),
+        '18:28 instances.releasesKept: expected a whole number from 2 to 1000',
+      ],
+    ],
+  ],
+])('in %s an error has its place and says what was expected', (_, cases) => {
+  test.each(cases)('%s', (_title, part, replacement, ...problems) => {
+    expect(problemsWith(part, replacement)).toEqual(problems);
+  });
+});
+
+test('all errors are shown at once, in the order of the text, whichever check found them', () => {
+  const text = valid
+    .replace('project: demo', 'project: Demo')
+    .replace('[localhost]', '[localhost, staging.localhost], soak: soon')
+    .replace('path: /health', 'path: health')
+    .replace('port: 8081', 'port: 8081\n    port: 8082')
+    .replace('{sha}', 'latest');
+  expect(problemsOf(text)).toEqual([
+    `2:10 project: ${nameExpectation}`,
+    '7:45 environments.prod.hosts[1]: "staging.localhost" is a host of environment "staging" already',
+    `7:71 environments.prod.soak: ${noSoak}`,
+    '11:5 this key stands twice',
+    '12:21 components.api.health.path: expected a path that begins with "/", of letters, digits and . _ ~ / - only',
+    '20:8 artifacts.url: expected {sha} in it: each release has its own URL',
+  ]);
+});
+
+test('broken YAML is shown with its place, and nothing that follows from it', () => {
+  expect(problemsWith('[localhost]', '[localhost')).toEqual([
+    '7:44 YAML: Flow sequence in block collection must be sufficiently indented and end with a ]',
+    '7:45 YAML: Flow map in block collection must be sufficiently indented and end with a }',
+  ]);
+});
+
+test('an empty file says what is expected in it', () => {
+  expect(problemsOf('')).toEqual([
+    '1:1 expected a configuration: version, project, edge, environments, components, artifacts',
+  ]);
+});
+
+test('a folder whose path may not stand in haproxy.cfg is an error, once', () => {
+  expect(problemsWith('demo', 'demo ', '/home/My Projects/bascule.yaml')).toEqual([
+    '1:1 expected this file in a folder whose path has letters, digits and . _ / + @ - only, not "/home/My Projects"',
+  ]);
+});
+
+test('a deep folder makes the sockets of the edge too long', () => {
+  const folder = `/srv/${'d'.repeat(70)}`;
+  expect(problemsWith('demo', 'demo ', `${folder}/bascule.yaml`)).toEqual([
+    `3:1 edge.files.socket: expected a socket's path of at most 90 bytes: "${folder}/.bascule/edge/haproxy.sock" has 102`,
+  ]);
+});
+
+test('a single component is the default one, unless it says that it is not', () => {
+  const single = valid.replace(/ {2}web:\n[\s\S]*(?=artifacts:)/, '');
+  expect(problemsOf(single)).toEqual([]);
+  expect(problemsOf(single.replace('port: 8081', 'default: false'))).toEqual([
+    '8:1 components: expected `default: true` in one component, which takes what no route takes',
+  ]);
+});
+
+test('the message counts the errors and the remedy says how to go on', () => {
+  expect(() => parseConfiguration(valid.replace('version: 1', 'version: 2'), 'bascule.yaml')).toThrow(
+    expect.objectContaining({
+      message: 'bascule.yaml has an error:\nbascule.yaml:1:10 version: expected 1',
+      remedy: 'Mend the file; `bascule validate` checks it.',
+    }),
+  );
+});
+
+test('whatever stands in place of any value, the errors are readable', () => {
+  const everything = parse(valid) as Record<string, unknown>;
+  everything.instances = { driver: 'process', addresses: '127.0.0.1', directory: 'd', releasesKept: 3 };
+  Object.assign(everything.edge as object, { files: { socket: 's', master: 'm' }, host: { driver: 'local' } });
+  Object.assign((everything.components as { api: object }).api, {
+    balance: { cookie: 'A' },
+    env: { A: 'x', B: { env: 'C' } },
+    migrate: { command: ['a'], timeout: '1m' },
+    timeouts: { tunnel: '1h' },
+  });
+  const paths = pathsOf(everything);
+  expect(paths.length).toBeGreaterThan(50);
+  for (const path of paths) {
+    for (const value of [null, 7, true, 'x y', [], {}, [null], [[]], { a: null }, { a: { a: {} } }]) {
+      const changed = structuredClone(everything);
+      const parent = path.slice(0, -1).reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], changed);
+      (parent as Record<string, unknown>)[path.at(-1) ?? ''] = value;
+      for (const problem of problemsOf(stringify(changed))) {
+        expect(problem).toMatch(/^\d+:\d+ \S+?: .*(expected|unknown key|already)/);
+        expect(problem).not.toMatch(/Invalid|Unrecognized|undefined|NaN/);
+      }
+    }
+  }
+});
+
+function pathsOf(value: unknown): string[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, child]) => [[key], ...pathsOf(child).map((rest) => [key, ...rest])]);
+}

@@ -1,0 +1,181 @@
+import { describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { parseConfiguration } from '../../src/config/load.js';
+import { BasculeError } from '../../src/errors.js';
+
+const valid = `
+version: 1
+project: demo
+edge:
+  name: local
+  http: 127.0.0.1:8088
+  files: { config: e/haproxy.cfg, state: e/state, certificates: e/certs, socket: e/h.sock, master: e/m.sock }
+  httpKeepAlive: 5s
+  hardStopAfter: 1h
+environments:
+  prod: { prefix: demo-, hosts: [localhost], soak: 60s, drain: 5m }
+components:
+  api:
+    pool: backend_api
+    port: 8081
+    health: { path: /health, interval: 2s, fall: 3, rise: 2 }
+    routes: [{ prefix: /api }]
+    balance: { cookie: SERVERID }
+    timeouts: { tunnel: 1h }
+    run: [node, api.mjs]
+    env: { LEVEL: info }
+artifacts: { url: "file:./{sha}.tar.gz" }
+instances: { addresses: 127.77.0.0/16, directory: instances }
+`;
+
+/** Every value that reaches haproxy.cfg or a shell. */
+const values: readonly (readonly (string | number)[])[] = [
+  ['project'],
+  ['edge', 'name'],
+  ['edge', 'http'],
+  ['edge', 'files', 'config'],
+  ['edge', 'files', 'state'],
+  ['edge', 'files', 'certificates'],
+  ['edge', 'files', 'socket'],
+  ['edge', 'files', 'master'],
+  ['edge', 'httpKeepAlive'],
+  ['edge', 'hardStopAfter'],
+  ['environments', 'prod', 'prefix'],
+  ['environments', 'prod', 'hosts', 0],
+  ['environments', 'prod', 'soak'],
+  ['environments', 'prod', 'drain'],
+  ['components', 'api', 'pool'],
+  ['components', 'api', 'port'],
+  ['components', 'api', 'health', 'path'],
+  ['components', 'api', 'health', 'interval'],
+  ['components', 'api', 'health', 'fall'],
+  ['components', 'api', 'health', 'rise'],
+  ['components', 'api', 'routes', 0, 'prefix'],
+  ['components', 'api', 'balance', 'cookie'],
+  ['components', 'api', 'timeouts', 'tunnel'],
+  ['instances', 'addresses'],
+  ['instances', 'directory'],
+];
+/** Every name that does. */
+const keys = [
+  ['environments', 'prod'],
+  ['components', 'api'],
+  ['components', 'api', 'env', 'LEVEL'],
+] as const;
+
+/** Each is added to a valid value, where it would begin a directive, another word, a pattern file or an expansion. */
+const additions = [
+  '\n  use_backend other',
+  '\n',
+  '\r',
+  '\0',
+  '\t',
+  ' ',
+  ' or TRUE',
+  ' -f /etc/passwd',
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: HAProxy expands it
+  '${HOME}',
+  '$HOME',
+  '$(id)',
+  '`id`',
+  '%[src]',
+  '"',
+  "'",
+  '#',
+  '\\',
+  ';id',
+  '|id',
+  '&',
+  '>x',
+  '*',
+  '\u00e9',
+  '\u2028',
+];
+
+describe.each(values.map((path) => ({ field: path.join('.'), path })))('$field', ({ path }) => {
+  test.each(additions.map((addition) => ({ shown: JSON.stringify(addition), addition })))(
+    'refuses $shown after and before a valid value',
+    ({ addition }) => {
+      expect(refusedPaths(path, (value) => `${value}${addition}`)).toEqual([formatted(path)]);
+      expect(refusedPaths(path, (value) => `${addition}${value}`)).toEqual([formatted(path)]);
+    },
+  );
+
+  test('refuses nothing at all', () => {
+    expect(refusedPaths(path, () => '')).toEqual([formatted(path)]);
+  });
+
+  test('refuses an option that names a file of patterns', () => {
+    expect(refusedPaths(path, () => '-f /etc/passwd')).toEqual([formatted(path)]);
+  });
+});
+
+describe.each(keys.map((path) => ({ field: path.join('.'), path })))('the name $field', ({ path }) => {
+  test.each(additions.map((addition) => ({ shown: JSON.stringify(addition), addition })))(
+    'refuses $shown after and before a valid one',
+    ({ addition }) => {
+      expect(refusedNames(path, (name) => `${name}${addition}`)).toHaveLength(1);
+      expect(refusedNames(path, (name) => `${addition}${name}`)).toHaveLength(1);
+    },
+  );
+});
+
+test('the configuration that these tests change has no error', () => {
+  expect(problemsOf(parse(valid))).toEqual([]);
+});
+
+test('an argument may hold what it likes, since no shell reads it', () => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell would expand it
+  const run = ['node', '-e', 'console.log("$HOME"); # ${HOME}\n'];
+  const configuration = parse(valid);
+  configuration.components.api.run = run;
+  const [component] = parseConfiguration(stringify(configuration), '/srv/app/bascule.yaml').components;
+  expect(component?.run).toEqual(run);
+});
+
+test('a wrong value is not repeated in the error, since it may be a secret', () => {
+  const configuration = parse(valid);
+  configuration.artifacts.token = 'hunter2';
+  configuration.components.api.env.PASSWORD = ['hunter2'];
+  const problems = problemsOf(configuration);
+  expect(problems).toHaveLength(2);
+  expect(problems.join()).not.toContain('hunter2');
+});
+
+const formatted = (path: readonly (string | number)[]): string =>
+  path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('');
+
+function refusedPaths(path: readonly (string | number)[], change: (value: string) => string): string[] {
+  const configuration = parse(valid);
+  const parent = parentOf(configuration, path);
+  const key = path.at(-1) ?? '';
+  parent[key] = change(String(parent[key]));
+  return problemsOf(configuration).map((problem) => problem.split(': ')[0]?.split(' ')[1] ?? '');
+}
+
+function refusedNames(path: readonly string[], change: (name: string) => string): string[] {
+  const configuration = parse(valid);
+  const parent = parentOf(configuration, path);
+  const name = path.at(-1) ?? '';
+  parent[change(name)] = parent[name];
+  delete parent[name];
+  return problemsOf(configuration);
+}
+
+function parentOf(configuration: unknown, path: readonly (string | number)[]): Record<string | number, unknown> {
+  return path
+    .slice(0, -1)
+    .reduce((value, part) => value[part] as Record<string | number, unknown>, configuration as Record<string, unknown>);
+}
+
+function problemsOf(configuration: unknown): string[] {
+  try {
+    parseConfiguration(stringify(configuration), '/srv/app/bascule.yaml');
+  } catch (error) {
+    if (error instanceof BasculeError && error.code === 'config-invalid') {
+      return [...(error.args as { problems: readonly string[] }).problems];
+    }
+    throw error;
+  }
+  return [];
+}

@@ -1,0 +1,233 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadConfiguration, parseConfiguration } from '../../src/config/load.js';
+import { BasculeError } from '../../src/errors.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bascule-config-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const examples = resolve(import.meta.dirname, '../../examples');
+
+test('the minimal example has every default', async () => {
+  expect(await loadConfiguration(join(examples, 'minimal.yaml'))).toEqual({
+    project: 'hello',
+    edge: {
+      name: 'local',
+      host: { driver: 'local' },
+      manage: true,
+      http: { address: '127.0.0.1', port: 8088 },
+      files: {
+        config: `${examples}/.bascule/edge/haproxy.cfg`,
+        state: `${examples}/.bascule/edge/state`,
+        certificates: `${examples}/.bascule/edge/certificates`,
+        socket: `${examples}/.bascule/edge/haproxy.sock`,
+        masterSocket: `${examples}/.bascule/edge/haproxy-master.sock`,
+      },
+      httpKeepAliveMs: 5_000,
+      hardStopAfterMs: 3_600_000,
+    },
+    topology: 'blue-green',
+    environments: [
+      {
+        name: 'prod',
+        prefix: 'hello-prod-',
+        hosts: ['localhost'],
+        approval: false,
+        soak: { forMs: 60_000, errorShare: 0.05, minRequests: 50 },
+        drainMs: 300_000,
+      },
+    ],
+    components: [
+      {
+        name: 'web',
+        pool: 'web_pool',
+        port: 8080,
+        health: { path: '/', intervalMs: 2_000, fall: 3, rise: 2 },
+        routes: [],
+        isDefault: true,
+        balance: { kind: 'roundrobin' },
+        timeouts: {},
+        run: ['node', 'server.mjs'],
+        env: {},
+        startDeadlineMs: 60_000,
+        stopGraceMs: 30_000,
+      },
+    ],
+    artifacts: {
+      url: `file://${examples}/artifacts/{sha}.tar.gz`,
+      maxBytes: 2_000_000_000,
+      timeoutMs: 600_000,
+    },
+    instances: {
+      driver: 'process',
+      addresses: { address: '127.77.0.0', prefixLength: 16 },
+      directory: `${examples}/.bascule/instances`,
+      addressBook: `${examples}/.bascule/addresses.json`,
+      releasesKept: 5,
+    },
+  });
+});
+
+test('the local example has two environments and two components', async () => {
+  const configuration = await loadConfiguration(join(examples, 'local.yaml'));
+  expect(configuration.environments.map(({ name, prefix, hosts }) => ({ name, prefix, hosts }))).toEqual([
+    { name: 'staging', prefix: 'demo-staging-', hosts: ['staging.localhost'] },
+    { name: 'prod', prefix: 'demo-', hosts: ['localhost', 'prod.localhost'] },
+  ]);
+  expect(configuration.components).toMatchObject([
+    {
+      name: 'api',
+      pool: 'backend_api',
+      port: 8081,
+      health: { path: '/api/v1/health', intervalMs: 1_000, fall: 3, rise: 2 },
+      routes: [{ prefix: '/api/v1' }],
+      isDefault: false,
+      balance: { kind: 'cookie', cookie: 'SERVERID' },
+    },
+    { name: 'web', pool: 'web_pool', port: 8082, routes: [], isDefault: true, balance: { kind: 'roundrobin' } },
+  ]);
+  expect(configuration.artifacts).toMatchObject({
+    url: `file://${examples}/artifacts/{component}/{sha}/{component}-{sha}.tar.gz`,
+    checksum: '{url}.sha256',
+  });
+});
+
+test('every setting that differs from its default is taken over', () => {
+  const text = `
+version: 1
+project: shop
+edge:
+  name: front
+  host: { driver: local }
+  manage: false
+  http: "*:80"
+  files: { config: /etc/haproxy/haproxy.cfg, state: s, certificates: c, socket: /run/h/a.sock, master: /run/h/m.sock }
+  httpKeepAlive: 500ms
+  hardStopAfter: 2h
+topology: blue-green
+environments:
+  prod: { hosts: [Shop.Example.ORG], approval: true, soak: { for: 90s, errorShare: 0.5%, minRequests: 7 }, drain: 0s }
+  test: { hosts: [test.example.org], soak: 0s }
+components:
+  api:
+    health: { path: /up, interval: 250ms, fall: 5, rise: 4 }
+    routes: [{ prefix: /api }, { prefix: /v2/ }]
+    default: true
+    balance: { hash: uri }
+    timeouts: { tunnel: 1h }
+    run: [./api]
+    migrate: { command: [./api, migrate], timeout: 3m }
+    env: { LEVEL: info, EMPTY: "", KEY: { env: API_KEY }, URL: { file: secrets/url } }
+    startDeadline: 10s
+    stopGrace: 1s
+  web: { port: 9000, health: { path: / }, run: [./web], migrate: [./web, migrate] }
+artifacts:
+  url: https://artifacts.example.org/{component}/{sha}.tar.gz
+  checksum: file:sums/{sha}
+  token: { file: /etc/token }
+  maxSize: 300MB
+  timeout: 30s
+instances: { driver: process, addresses: 127.0.0.1, directory: /srv/shop, releasesKept: 3 }
+`;
+  expect(parseConfiguration(text, '/srv/app/bascule.yaml')).toMatchObject({
+    edge: {
+      name: 'front',
+      manage: false,
+      http: { address: '*', port: 80 },
+      files: {
+        config: '/etc/haproxy/haproxy.cfg',
+        state: '/srv/app/s',
+        certificates: '/srv/app/c',
+        socket: '/run/h/a.sock',
+        masterSocket: '/run/h/m.sock',
+      },
+      httpKeepAliveMs: 500,
+      hardStopAfterMs: 7_200_000,
+    },
+    environments: [
+      {
+        prefix: 'shop-prod-',
+        hosts: ['shop.example.org'],
+        approval: true,
+        soak: { forMs: 90_000, errorShare: 0.005, minRequests: 7 },
+        drainMs: 0,
+      },
+      { prefix: 'shop-test-', soak: { forMs: 0, errorShare: 0.05, minRequests: 50 }, drainMs: 300_000 },
+    ],
+    components: [
+      {
+        pool: 'api_pool',
+        port: 8080,
+        health: { intervalMs: 250, fall: 5, rise: 4 },
+        routes: [{ prefix: '/api' }, { prefix: '/v2/' }],
+        isDefault: true,
+        balance: { kind: 'hash-uri' },
+        timeouts: { tunnelMs: 3_600_000 },
+        run: ['./api'],
+        migrate: { command: ['./api', 'migrate'], timeoutMs: 180_000 },
+        env: { LEVEL: 'info', EMPTY: '', KEY: { env: 'API_KEY' }, URL: { file: '/srv/app/secrets/url' } },
+        startDeadlineMs: 10_000,
+        stopGraceMs: 1_000,
+      },
+      { port: 9000, isDefault: false, migrate: { command: ['./web', 'migrate'], timeoutMs: 600_000 } },
+    ],
+    artifacts: {
+      url: 'https://artifacts.example.org/{component}/{sha}.tar.gz',
+      checksum: 'file:///srv/app/sums/{sha}',
+      token: { file: '/etc/token' },
+      maxBytes: 300_000_000,
+      timeoutMs: 30_000,
+    },
+    instances: {
+      addresses: { address: '127.0.0.1', prefixLength: 32 },
+      directory: '/srv/shop',
+      addressBook: '/srv/app/.bascule/addresses.json',
+      releasesKept: 3,
+    },
+  });
+});
+
+test('an anchor may stand for a value that is written twice', () => {
+  const text = `
+version: 1
+project: hello
+edge: { http: 127.0.0.1:8088 }
+environments: { prod: { hosts: [localhost] } }
+components:
+  web: { health: &health { path: /up }, run: [./web], default: true }
+  api: { health: *health, run: [./api] }
+artifacts: { url: "file:./{sha}.tar" }
+`;
+  const { components } = parseConfiguration(text, '/srv/app/bascule.yaml');
+  expect(components.map(({ health }) => health.path)).toEqual(['/up', '/up']);
+});
+
+test('a missing file says how to write one', async () => {
+  const file = join(folder, 'bascule.yaml');
+  await expect(loadConfiguration(file)).rejects.toMatchObject({
+    code: 'config-not-found',
+    message: `${file} does not exist`,
+    remedy: 'Run `bascule init` to write one, or name yours with --config FILE.',
+  });
+});
+
+test('a folder in place of the file is said to be unreadable', async () => {
+  const file = join(folder, 'folder.yaml');
+  await mkdir(file);
+  await expect(loadConfiguration(file)).rejects.toMatchObject({
+    code: 'config-unreadable',
+    message: `${file} cannot be read (EISDIR)`,
+  });
+});
+
+test('errors in a file name it as it was given', async () => {
+  const file = join(folder, 'wrong.yaml');
+  await writeFile(file, 'version: 1\nproject: [\n');
+  await expect(loadConfiguration(file)).rejects.toThrow(BasculeError);
+  await expect(loadConfiguration(file)).rejects.toThrow(`${file} has an error:\n${file}:3:1 YAML: `);
+});

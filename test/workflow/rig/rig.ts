@@ -1,0 +1,134 @@
+import { Context } from '@temporalio/activity';
+import { Client } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { inject } from 'vitest';
+import { taskQueue } from '../../../src/domain/names.js';
+import { temporalPath, temporalTestServerPath } from '../../rig/temporal.js';
+import { project, World } from './world.js';
+
+const searchAttributes = ['BasculeEnvironment', 'BasculeKind', 'BasculeSha', 'BasculeOutcome'];
+/** temporal.api.enums.v1.IndexedValueType */
+const keyword = 2;
+
+/** A Temporal server, a worker with the real workflows, and worlds for their activities. */
+export interface Rig {
+  /** Waits in real time: only `skip` and `resultOf` let the server's time run ahead. */
+  readonly client: Client;
+  /** A new environment and edge, which no other test knows. */
+  newWorld(): World;
+  /** Starts a workflow as a person could. */
+  start(type: string, workflowId: string, args: unknown[]): Promise<unknown>;
+  /**
+   * Lets time pass, in no time where no activity runs. Where one runs, `resultOf` has to be waiting too, and the
+   * activity must not end before this does: the server counts who holds its time, and fails where the count is off.
+   */
+  skip(ms: number): Promise<void>;
+  /** Waits for a workflow's result; meanwhile time runs ahead where no activity runs. */
+  resultOf<T>(workflowId: string): Promise<T>;
+  /** The server's time. */
+  now(): Promise<number>;
+  /** `RUNNING`, `COMPLETED` and so on. */
+  statusOf(workflowId: string): Promise<string>;
+  /** Id of the newest run. */
+  runOf(workflowId: string): Promise<string>;
+  /** Kinds of the events in a workflow's history. */
+  eventsOf(workflowId: string): Promise<readonly string[]>;
+  /** A workflow's history in the form that a replay takes. */
+  historyOf(workflowId: string): Promise<string>;
+  stop(): Promise<void>;
+}
+
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
+/** On the time-skipping server. */
+export async function startRig(): Promise<Rig> {
+  const env = await TestWorkflowEnvironment.createTimeSkipping({
+    server: { executable: { type: 'existing-path', path: await temporalTestServerPath() } },
+  });
+  await env.connection.operatorService.addSearchAttributes({
+    namespace: 'default',
+    searchAttributes: Object.fromEntries(searchAttributes.map((name) => [name, keyword])),
+  });
+  return rigOf(env);
+}
+
+/** On the dev server, which suggests continue-as-new after so many events. Its time is the real one. */
+export async function startRigThatContinuesAsNew(suggestAfterEvents: number): Promise<Rig> {
+  const env = await TestWorkflowEnvironment.createLocal({
+    server: {
+      executable: { type: 'existing-path', path: await temporalPath() },
+      extraArgs: [
+        ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+        ...['--dynamic-config-value', `limit.historyCount.suggestContinueAsNew=${suggestAfterEvents}`],
+        ...['--dynamic-config-value', 'history.transferProcessorMaxPollRPS=2000'],
+        ...['--dynamic-config-value', 'history.transferProcessorMaxPollHostRPS=4000'],
+      ],
+    },
+  });
+  return rigOf(env);
+}
+
+async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
+  const client = new Client({ connection: env.connection });
+  const worlds = new Map<string, World>();
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue: taskQueue(project),
+    identity: 'test',
+    workflowBundle: { codePath: inject('workflowBundle') },
+    activities: dispatching(new World('any', client), worlds),
+    maxHeartbeatThrottleInterval: '20ms',
+    shutdownGraceTime: '1s',
+  });
+  const running = worker.run();
+  return {
+    client,
+    newWorld() {
+      const name = `env${worlds.size + 1}`;
+      const world = new World(name, client);
+      worlds.set(name, world);
+      return world;
+    },
+    start: (type, workflowId, args) => client.workflow.start(type, { workflowId, args, taskQueue: taskQueue(project) }),
+    skip: (ms) => env.sleep(ms),
+    resultOf: (workflowId) => env.client.workflow.getHandle(workflowId).result(),
+    now: () => env.currentTimeMs(),
+    statusOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).status.name,
+    runOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).runId,
+    async eventsOf(workflowId) {
+      const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
+      return (events ?? []).map((event) => event.attributes ?? '');
+    },
+    historyOf: async (workflowId) => historyToJSON(await client.workflow.getHandle(workflowId).fetchHistory()),
+    async stop() {
+      for (const world of worlds.values()) world.faults.releaseAll();
+      worker.shutdown();
+      await running;
+      await env.teardown();
+    },
+  };
+}
+
+/** Activities that find the world they are of by their workflow's id. */
+function dispatching(sample: World, worlds: ReadonlyMap<string, World>) {
+  return Object.fromEntries(
+    Object.keys(sample.activities()).map((name) => [
+      name,
+      (input: unknown) => {
+        const id = Context.current().info.workflowExecution?.workflowId ?? '';
+        const world = worlds.get(worldNameOf(id));
+        const run = world?.activities()[name];
+        if (!run) throw new Error(`no world for ${name} of ${id}`);
+        return run(input);
+      },
+    ]),
+  );
+}
+
+/** `demo/edge/env1/3`, `demo/environment/env1` and `demo/env1/deploy/2` are all of env1. */
+function worldNameOf(workflowId: string): string {
+  const [, first = '', second = ''] = workflowId.split('/');
+  return first === 'edge' || first === 'environment' ? second : first;
+}

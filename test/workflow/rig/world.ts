@@ -1,0 +1,222 @@
+import { Context } from '@temporalio/activity';
+import type { Client } from '@temporalio/client';
+import type { Activities } from '../../../src/activities/index.js';
+import { changeEdge, withdrawEdgeChange } from '../../../src/client/edge.js';
+import type { ComponentConfiguration } from '../../../src/domain/configuration.js';
+import type { EdgeChange } from '../../../src/domain/edge-change.js';
+import { type Color, otherColor } from '../../../src/domain/edge-state.js';
+import { instanceName } from '../../../src/domain/names.js';
+import type { DeployRequest, PlannedComponent, ReleasePlan } from '../../../src/domain/operation.js';
+import { planRollback, planSwitch } from '../../../src/domain/plans.js';
+import { broken, EdgeWorld } from './edge-world.js';
+import { Faults } from './faults.js';
+
+export const project = 'demo';
+
+/** The activities by their groups but `inspection`, which only reads for people. */
+type Groups = Omit<Activities, 'inspection'>;
+
+interface Instance {
+  readonly sha: string;
+  readonly state: 'prepared' | 'running' | 'failed';
+}
+
+/**
+ * One environment with two components on one edge of its own, in memory. Environment and edge have the same name, by
+ * which an activity finds its world.
+ */
+export class World {
+  readonly edge: EdgeWorld;
+  readonly faults = new Faults();
+  readonly instances = new Map<string, Instance>();
+  /** Names of components, in the order in which their migrations began and ended. */
+  readonly migrations: string[] = [];
+  isKnown = true;
+  needsApproval = false;
+  /** Milliseconds; the soak and the drain themselves are answered at once unless they are held. */
+  soakMs = 60_000;
+  /** Set where the active release runs with the same checksums and environment. */
+  isActiveAlready = false;
+
+  constructor(
+    readonly name: string,
+    private readonly client: Client,
+  ) {
+    this.edge = new EdgeWorld([name, 'other']);
+  }
+
+  /** As if releases had been deployed here, oldest first: the last one is active, the one before is its standby. */
+  holds(...shas: readonly string[]): void {
+    this.edge.holds(this.name, ...shas);
+    const { color, sha, standby } = this.edge.serves(this.name);
+    for (const [on, held] of [
+      [color, sha],
+      [otherColor(color), standby],
+    ] as const) {
+      for (const { name } of components) {
+        if (held) this.instances.set(instanceName({ prefix: '' }, name, on), { sha: held, state: 'running' });
+      }
+    }
+  }
+
+  get serves() {
+    const { color, sha, standby } = this.edge.serves(this.name);
+    return { color, sha, standby };
+  }
+
+  get history(): readonly string[] {
+    return (this.edge.recorded.histories[this.name] ?? []).map((line) => `${line.color} ${line.sha}`);
+  }
+
+  /** State of the instances of a color: `web: running <sha>` and so on. */
+  instancesOf(color: Color): readonly string[] {
+    return components.map(({ name }) => {
+      const found = this.instances.get(instanceName({ prefix: '' }, name, color));
+      return found ? `${name}: ${found.state} ${found.sha}` : `${name}: none`;
+    });
+  }
+
+  /** All activities, each with what goes wrong around it. */
+  activities(): Record<string, (input: unknown) => Promise<unknown>> {
+    const groups: Groups = { ...this.operations, edge: this.edge.activities as Groups['edge'] };
+    const all = Object.values(groups).flatMap((group) => Object.entries(group));
+    return Object.fromEntries(
+      all.map(([name, run]) => [
+        name,
+        (input: unknown) =>
+          this.faults.around(name, subjectOf(name, input), () => (run as (input: unknown) => Promise<unknown>)(input)),
+      ]),
+    );
+  }
+
+  private readonly operations: Omit<Groups, 'edge'> = {
+    local: {
+      knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
+    },
+
+    edgeRequests: {
+      requestEdgeChange: (change) =>
+        changeEdge(this.client, { project, edge: this.name }, change, Context.current().cancellationSignal),
+      withdrawEdgeChange: ({ id }) => withdrawEdgeChange(this.client, { project, edge: this.name }, id),
+    },
+
+    plans: {
+      pinRelease: async ({ request, isRollback }) => this.pin(request, isRollback),
+      planRollback: async ({ request }) => {
+        const found = planRollback(this.state(), this.lines(), request.to ?? null);
+        if (!found) throw broken('nothing-to-roll-back-to', `${this.name} has no release below the active one`);
+        const held = this.instancesOf(found.to.color);
+        const isFast = !request.full && held.every((one) => one.endsWith(`running ${found.to.sha}`));
+        return { ...found, isFast };
+      },
+      planSwitch: async ({ request }) => {
+        const held = components.map(
+          ({ name }) => this.instances.get(instanceName({ prefix: '' }, name, request.color))?.sha ?? null,
+        );
+        const found = planSwitch(this.state(), this.lines(), request.color, held);
+        if ('refused' in found) throw broken('switch-refused', found.refused);
+        return found;
+      },
+    },
+
+    watches: {
+      drainColor: async () => ({ ofThisColor: 0, others: 0 }),
+      waitUntilUpOnEdge: async ({ plan }) => {
+        for (const { instance } of plan.components) {
+          const found = this.instances.get(instance);
+          if (found?.state !== 'running' || found.sha !== plan.sha)
+            throw broken('not-up-on-edge', `${instance} is not UP`);
+        }
+      },
+      watchSoak: async () => {},
+    },
+
+    instances: {
+      fetchArtifact: async () => {},
+      recreateInstance: async ({ component, plan }) => {
+        this.instances.set(component.instance, { sha: plan.sha, state: 'prepared' });
+        return { pid: 1000 };
+      },
+      migrate: async ({ component }) => {
+        this.migrations.push(`${component.name} begins`);
+        // Long enough for another one to begin, were they run at the same time.
+        await new Promise((resolve) => setImmediate(resolve));
+        this.migrations.push(`${component.name} ends`);
+      },
+      startInstance: async ({ component, plan }) => {
+        this.instances.set(component.instance, { sha: plan.sha, state: 'running' });
+      },
+      markFailed: async ({ plan }) => {
+        for (const { instance } of plan.components) {
+          const found = this.instances.get(instance);
+          if (found?.sha === plan.sha && plan.target !== this.serves.color) {
+            this.instances.set(instance, { ...found, state: 'failed' });
+          }
+        }
+      },
+    },
+  };
+
+  private state() {
+    return { name: this.name, ...this.serves };
+  }
+
+  private lines() {
+    return this.edge.recorded.histories[this.name] ?? [];
+  }
+
+  private pin(request: DeployRequest, isRollback: boolean): ReleasePlan {
+    const { color, sha, standby } = this.serves;
+    const target = otherColor(color);
+    return {
+      sha: request.sha,
+      active: { color, sha },
+      target,
+      standby,
+      isActiveAlready: this.isActiveAlready && sha === request.sha,
+      components: components.map((configuration) => plannedComponent(configuration, target, request.sha)),
+      needsApproval: this.needsApproval,
+      soak: { forMs: request.soakMs ?? this.soakMs, errorShare: 0.05, minRequests: 50 },
+      drainMs: isRollback ? 5_000 : (request.drainMs ?? 300_000),
+      httpKeepAliveMs: 5_000,
+      switchedAwayAt: this.lines()[0]?.at ?? null,
+      warnings: [],
+    };
+  }
+}
+
+/** What a fault may be aimed at, besides the activity's name: a component, or the last part of an edge change's id. */
+function subjectOf(activity: string, input: unknown): string {
+  const { component, id } = input as { component?: PlannedComponent } & Partial<EdgeChange>;
+  if (component) return component.name;
+  return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
+}
+
+function plannedComponent(configuration: ComponentConfiguration, target: Color, sha: string): PlannedComponent {
+  const { name } = configuration;
+  return {
+    name,
+    url: `https://artifacts.example/${name}/${sha}.tar.gz`,
+    sha256: 'f'.repeat(64),
+    instance: instanceName({ prefix: '' }, name, target),
+    configuration,
+    address: { address: '127.77.0.1', port: 8080 },
+    owner: null,
+  };
+}
+
+const components: readonly ComponentConfiguration[] = ['backend', 'web'].map((name) => ({
+  name,
+  pool: name,
+  port: 8080,
+  health: { path: '/health', intervalMs: 2_000, fall: 3, rise: 2 },
+  routes: [],
+  isDefault: name === 'web',
+  balance: { kind: 'roundrobin' },
+  timeouts: {},
+  run: [name],
+  migrate: { command: [name, 'migrate'], timeoutMs: 60_000 },
+  env: {},
+  startDeadlineMs: 60_000,
+  stopGraceMs: 30_000,
+}));
