@@ -63,7 +63,8 @@ export const yesOrNo = z.boolean(expected('true or false'));
 
 /** A program and its arguments; no shell reads them. */
 export const argv = z.tuple(
-  [text(/^[^\0]+$/, 'a program')],
+  // `env`, which starts it, would take a program with `=` in its name for a variable.
+  [text(/^[^\0=]+$/, 'a program, without "=" in its name')],
   z.string(expected('an argument in quotes')).regex(/^[^\0]*$/, 'expected no NUL'),
   {
     ...expected('a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)'),

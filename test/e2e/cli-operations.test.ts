@@ -5,6 +5,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
+import { quick } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -13,12 +14,7 @@ const [first, second, third, sick] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0b
 let project: Project;
 
 beforeAll(async () => {
-  project = await startProject({
-    configure: (yaml) =>
-      yaml
-        .replaceAll('    run:', '    startDeadline: 3s\n    run:')
-        .replace('  manage: true', '  httpKeepAlive: 1s\n  manage: true'),
-  });
+  project = await startProject({ configure: quick });
   for (const sha of [first, second, third]) await project.releaseAll(sha);
   await project.releaseAll(sick, { unhealthy: true });
   await project.startWorker();
@@ -240,7 +236,7 @@ describe('what dies meanwhile', () => {
   });
 });
 
-describe('without a worker', () => {
+describe.concurrent('without a worker', () => {
   beforeAll(async () => {
     await project.stopWorker();
   });

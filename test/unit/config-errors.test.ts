@@ -53,6 +53,7 @@ const nameExpectation =
   'expected a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
 const noHost = 'expected a host name such as www.example.org, without port or wildcard';
 const noProgram = 'expected a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)';
+const namelessProgram = 'expected a program, without "=" in its name';
 const noEnvValue = 'expected a text (quote numbers, true and false), { env: NAME } or { file: PATH }';
 const noRange =
   'expected a range of IPv4 addresses (/8 to /30) such as 127.77.0.0/16, or one address such as 127.0.0.1';
@@ -393,7 +394,13 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '10:17 components.api.timeouts.tunel: unknown key (did you mean "tunnel"?)',
       ],
       ['a command line', '[node, api.mjs]', 'node api.mjs', `13:10 components.api.run: ${noProgram}`],
-      ['no command', '[node, api.mjs]', '[]', '13:5 components.api.run[0]: is missing: expected a program'],
+      ['no command', '[node, api.mjs]', '[]', `13:5 components.api.run[0]: is missing: ${namelessProgram}`],
+      [
+        'a variable before the program',
+        '[node, api.mjs]',
+        '[A=b, node]',
+        `13:11 components.api.run[0]: ${namelessProgram}`,
+      ],
       [
         'an argument that is a number',
         '[node, api.mjs]',
