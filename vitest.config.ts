@@ -1,21 +1,21 @@
 import { defineConfig } from 'vitest/config';
 
-/**
- * One project for each kind of test, run one kind after the other. Where tests start servers or kill processes, one
- * file at a time: two cores are what they may count on.
- */
+/** One project for each kind of test, run one kind after the other. */
 const kinds = [
-  { name: 'unit', parallelFiles: 2, timeoutMs: 10_000 },
-  { name: 'workflow', parallelFiles: 2, timeoutMs: 60_000 },
-  { name: 'integration', parallelFiles: 2, timeoutMs: 60_000 },
-  { name: 'e2e', parallelFiles: 2, timeoutMs: 180_000 },
-  { name: 'chaos', parallelFiles: 1, timeoutMs: 300_000 },
+  { name: 'unit', timeoutMs: 10_000 },
+  { name: 'workflow', timeoutMs: 60_000 },
+  { name: 'integration', timeoutMs: 60_000 },
+  { name: 'e2e', timeoutMs: 180_000 },
+  { name: 'chaos', timeoutMs: 300_000 },
 ];
+
+/** Files that run at once: two cores are what the tests may count on. */
+const parallelFiles = 2;
 
 export default defineConfig({
   test: {
     reporters: ['./test/rig/reporter.ts'],
-    projects: kinds.map(({ name, parallelFiles, timeoutMs }, position) => ({
+    projects: kinds.map(({ name, timeoutMs }, position) => ({
       test: {
         name,
         include: [`test/${name}/**/*.test.ts`],
