@@ -263,6 +263,10 @@ const prose = {
     message: `the record of ${a.instance} in ${a.file} is damaged: ${a.reason}`,
     remedy: `End what still listens on its address, remove ${a.file}, and deploy again.`,
   }),
+  'instance-empty': (a: { instance: string }): Prose => ({
+    message: `${a.instance} holds no release`,
+    remedy: 'See `bascule status` for the color that does, and name it with --color.',
+  }),
   'instance-release-missing': (a: { instance: string; sha: string }): Prose => ({
     message: `${a.instance} does not hold release ${a.sha}`,
     remedy: 'Deploy it.',

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { allInstances, readEnv } from './activities/instance-places.js';
-import { loadProject, type WorkerContext } from './activities/project.js';
+import { loadProject, type ProjectPlace } from './activities/project.js';
+import { readEnv } from './config/secrets.js';
 import { readApplied } from './haproxy/installed.js';
 import { ensureManagedEdge } from './haproxy/managed.js';
 import { InstanceKeeper } from './instances/keeper.js';
+import { allInstances } from './instances/places.js';
 
 const everyMs = 1_000;
 
@@ -16,7 +17,7 @@ export interface Keeper {
  * Keeps the managed edge and the recorded instances running while the worker runs: what a reboot or a crash ended is
  * started again, as it was. The edge comes first, so that visitors have what still runs.
  */
-export function startKeeper(context: WorkerContext, log: Logger): Keeper {
+export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
   const stopping = new AbortController();
   const instances = new InstanceKeeper();
   const keeping = keep();
@@ -44,7 +45,7 @@ export function startKeeper(context: WorkerContext, log: Logger): Keeper {
   }
 
   async function pass(): Promise<void> {
-    const project = await loadProject(context);
+    const project = await loadProject(place);
     const inForce = await readApplied(project.edge);
     if (!inForce) return;
     if (project.configuration.edge.manage) await ensureManagedEdge(project.edge);

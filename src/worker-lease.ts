@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from './domain/configuration.js';
 import { BasculeError } from './errors.js';
+import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
 
 const renewEveryMs = 5_000;
 /** A lease that was not renewed for so long is nobody's. */
@@ -18,11 +19,8 @@ export interface Lease {
   release(): Promise<void>;
 }
 
-interface LeaseFile {
+interface LeaseFile extends ProcessIdentity {
   readonly id: string;
-  readonly pid: number;
-  /** Start of the process, in the kernel's ticks since boot: a later process may have the same pid. */
-  readonly startTime: string | null;
   readonly host: string;
   readonly renewedAt: string;
 }
@@ -34,11 +32,10 @@ interface LeaseFile {
  * @throws `worker-running` where another worker holds it
  */
 export async function acquireLease(configuration: Configuration): Promise<Lease> {
-  const file = join(dirname(configuration.instances.addressBook), 'worker.lease');
-  const own = { id: randomUUID(), pid: process.pid, startTime: await startTimeOf(process.pid), host: hostname() };
+  const file = leaseFile(configuration);
+  const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
   await mkdir(dirname(file), { recursive: true });
-  const holder = await read(file);
-  if (holder && (await isHeld(holder))) throw runningAlready(file, holder);
+  await refuseSecondWorker(configuration);
   await write(file, own);
   await sleep(settleMs);
   const winner = await read(file);
@@ -65,17 +62,18 @@ export async function acquireLease(configuration: Configuration): Promise<Lease>
   };
 }
 
-async function isHeld(lease: LeaseFile): Promise<boolean> {
-  if (Date.now() - Date.parse(lease.renewedAt) > staleAfterMs) return false;
-  const canBeSeen = lease.host === hostname() && lease.startTime !== null;
-  return !canBeSeen || (await startTimeOf(lease.pid)) === lease.startTime;
+/** Throws `worker-running` where a worker of the project holds its lease. */
+export async function refuseSecondWorker(configuration: Configuration): Promise<void> {
+  const file = leaseFile(configuration);
+  const holder = await read(file);
+  if (holder && (await isHeld(holder))) throw runningAlready(file, holder);
 }
 
-/** Field 22 of /proc/<pid>/stat (proc(5)), null where the process or /proc is not there. */
-async function startTimeOf(pid: number): Promise<string | null> {
-  const stat = await readIfThere(`/proc/${pid}/stat`);
-  // The program's name, in parentheses, may hold spaces and parentheses itself.
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+const leaseFile = ({ instances }: Configuration): string => join(dirname(instances.addressBook), 'worker.lease');
+
+async function isHeld(lease: LeaseFile): Promise<boolean> {
+  if (Date.now() - Date.parse(lease.renewedAt) > staleAfterMs) return false;
+  return lease.host !== hostname() || (await isProcessAlive(lease));
 }
 
 async function read(file: string): Promise<LeaseFile | null> {

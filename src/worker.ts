@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker } from '@temporalio/worker';
@@ -7,7 +8,7 @@ import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
 import { connectionSettings } from './client/connection.js';
 import { loadConfiguration } from './config/load.js';
-import { taskQueue } from './domain/names.js';
+import { taskQueue, workerIdentity } from './domain/names.js';
 import { BasculeError } from './errors.js';
 import { LocalHost } from './hosts/local.js';
 import { startKeeper } from './keeper.js';
@@ -48,23 +49,25 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   let connection: NativeConnection | null = null;
   try {
     await removeLeftovers(configuration);
-    connection = await connect();
-    const { namespace } = connectionSettings();
-    await assertSearchAttributes(connection, namespace);
-    const context: WorkerContext = {
-      configurationFile: options.configurationFile,
-      project: configuration.project,
-      client: new Client({ connection, namespace }),
-      host: new LocalHost(),
-      version: readVersion(),
-    };
-    const keeper = startKeeper(context, log);
+    const place = { configurationFile: options.configurationFile, host: new LocalHost() };
+    // Before Temporal answers, so that visitors are served whatever becomes of it.
+    const keeper = startKeeper(place, log);
     let metrics: MetricsServer | null = null;
     try {
+      connection = await connect();
+      const { namespace } = connectionSettings();
+      await assertSearchAttributes(connection, namespace);
+      const context: WorkerContext = {
+        ...place,
+        project: configuration.project,
+        client: new Client({ connection, namespace }),
+        version: readVersion(),
+      };
       const worker = await Worker.create({
         connection,
         namespace,
         taskQueue: taskQueue(configuration.project),
+        identity: workerIdentity({ version: context.version, pid: process.pid, host: hostname() }),
         activities: Object.assign({}, ...Object.values(createActivities(context))),
         ...workflows(),
         stickyQueueScheduleToStartTimeout,

@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { readEnvironment, readProgress } from '../client/operations.js';
 import { wantedConfiguration } from '../config/address-book.js';
+import { readEnv } from '../config/secrets.js';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
@@ -8,28 +9,30 @@ import type {
 } from '../domain/configuration.js';
 import type { EdgeRecord } from '../domain/edge-change.js';
 import { type Color, colors, type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
-import type {
-  ColorState,
-  ColorView,
-  ComponentView,
-  EnvironmentView,
-  InspectAnswers,
-  InspectRequest,
-  Logs,
-  LogsRequest,
-  Status,
+import {
+  type ColorState,
+  type ColorView,
+  type ComponentView,
+  type EnvironmentView,
+  type InspectAnswers,
+  type InspectRequest,
+  isFastRollback,
+  type Logs,
+  type LogsRequest,
+  type Status,
 } from '../domain/inspect.js';
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { formatApplied, readApplied, sha256 } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { environmentDigest } from '../instances/environment.js';
 import { readLog } from '../instances/log.js';
+import { allInstances } from '../instances/places.js';
 import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
-import { allInstances } from './instance-places.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 
 /** How long `logs --follow` waits for new lines in one go, and how often it looks. */
@@ -111,6 +114,7 @@ async function viewEnvironment(context: WorkerContext, project: Project, seen: S
     waiting: progress?.waiting ?? null,
     until: progress?.until ?? null,
     rollback: asked?.rollbackRefused ? null : rollbackOf(state, history, views),
+    rollbackRefused: asked?.rollbackRefused ?? null,
     colors: views,
     operation: asked?.operation
       ? { ...asked.operation, step: progress?.step ?? null, since: progress?.since ?? null }
@@ -135,6 +139,7 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
         state: found.state,
         health: healthOf(servers, environment.name, component, instance.name),
         restarts: found.restarts,
+        environmentChanged: found.isAlive ? await hasChanged(project, component.name, found.environmentDigest) : null,
         sha: found.sha,
       };
     }),
@@ -146,6 +151,22 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
     state: isStandby ? 'standby' : colorState(components),
     components: components.map(({ sha: _, ...component }) => component),
   };
+}
+
+/** Whether a component's `env` gives another digest now; null where its secrets cannot be read. */
+async function hasChanged(
+  { configuration }: Project,
+  componentName: string,
+  digest: string | null,
+): Promise<boolean | null> {
+  const component = configuration.components.find(({ name }) => name === componentName);
+  if (!component || digest === null) return null;
+  try {
+    return environmentDigest(await readEnv(component)) !== digest;
+  } catch (error) {
+    if (isBasculeError(error) && error.code === 'secret-missing') return null;
+    throw error;
+  }
 }
 
 /** The least of its components' states: a color runs when all of it runs. */
@@ -178,9 +199,7 @@ function rollbackOf(
   const plan = planRollback(state, history, null);
   if (!plan) return null;
   const { to } = plan;
-  const view = views[to.color];
-  const isUp = view.components.every((component) => component.health?.startsWith('UP L'));
-  return { to: to.sha, fast: to.color !== state.color && view.sha === to.sha && isUp, until: null };
+  return { to: to.sha, fast: isFastRollback(state.color, views, to), until: null };
 }
 
 async function readLogs(context: WorkerContext, request: LogsRequest): Promise<Logs> {

@@ -1,12 +1,12 @@
 import { Context } from '@temporalio/activity';
-import { readSecret } from '../config/secrets.js';
-import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
+import { readEnv, readSecret } from '../config/secrets.js';
+import type { CleanupPlan, PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
 import { markServersDown, readServers } from '../haproxy/runtime.js';
 import { fetchArtifact } from '../instances/artifact.js';
 import { waitHealthy } from '../instances/health.js';
+import { artifactFile, instanceOf } from '../instances/places.js';
 import * as process from '../instances/process.js';
 import { asActivities } from './as-activities.js';
-import { artifactFile, instanceOf, readEnv } from './instance-places.js';
 import { poolServer } from './pools.js';
 import { loadProject, type WorkerContext } from './project.js';
 import type { MarkedDown } from './watches.js';
@@ -77,6 +77,21 @@ export function instanceActivities(context: WorkerContext) {
       const env = await readEnv(configuration);
       const started = await process.startInstance(instance, { ...release, run: configuration.run, env });
       await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, signal });
+    },
+
+    /** Ends what runs in an instance of the inactive color, and removes its releases and its log. */
+    async removeInstance(removal: {
+      owner: string;
+      environment: string;
+      plan: CleanupPlan;
+      unused: UnusedInstance;
+    }): Promise<void> {
+      const { owner, environment, plan, unused } = removal;
+      const instance = instanceOf(await loadProject(context), environment, plan, unused);
+      const signal = Context.current().cancellationSignal;
+      const { owner: expected, stopGraceMs } = unused;
+      await process.recreateInstance(instance, { expected, owner, stopGraceMs, signal });
+      await process.deleteInstance(instance, owner);
     },
 
     async markFailed({ owner, environment, plan }: Omit<Step, 'component'>): Promise<void> {

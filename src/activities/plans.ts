@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import { readSecret } from '../config/secrets.js';
+import { readEnv, readSecret } from '../config/secrets.js';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
@@ -7,11 +7,14 @@ import type {
 } from '../domain/configuration.js';
 import { type Color, neverDeployed, otherColor } from '../domain/edge-state.js';
 import type {
+  CleanupPlan,
+  CleanupRequest,
   DeployRequest,
   PlannedComponent,
   ReleasePlan,
   RollbackRequest,
   SwitchRequest,
+  UnusedInstance,
 } from '../domain/operation.js';
 import { planRollback, planSwitch, type RollbackPlan, type SwitchPlan } from '../domain/plans.js';
 import { BasculeError } from '../errors.js';
@@ -20,9 +23,9 @@ import { readEdge } from '../haproxy/read-edge.js';
 import { serversNotUp } from '../haproxy/readiness.js';
 import { pinArtifact } from '../instances/artifact.js';
 import { environmentDigest } from '../instances/environment.js';
+import { allInstances } from '../instances/places.js';
 import { type Instance, readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
-import { allInstances, readEnv } from './instance-places.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 
 /** Reads and decides what an operation does; changes nothing. */
@@ -105,7 +108,48 @@ export function planActivities(context: WorkerContext) {
         throw new BasculeError('switch-refused', { environment: state.name, color, why: found.refused });
       return found;
     },
+
+    async planCleanup(plan: { environment: string; request: CleanupRequest }): Promise<CleanupPlan> {
+      const { project, applied, environment, state, history } = await open(plan.environment);
+      const target = otherColor(state.color);
+      const isStandbyKept =
+        state.standby !== null &&
+        !plan.request.standby &&
+        (await serversNotUp(project.edge, applied, environment.name, target)).length === 0;
+      return {
+        active: { color: state.color, sha: state.sha },
+        target,
+        standby: state.standby,
+        isStandbyKept,
+        instances: isStandbyKept ? [] : await unusedInstances(project, applied, environment, target),
+        drainMs: environment.drainMs,
+        httpKeepAliveMs: project.configuration.edge.httpKeepAliveMs,
+        switchedAwayAt: history[0]?.at ?? null,
+      };
+    },
   });
+}
+
+/** The instances of a color that hold anything. */
+async function unusedInstances(
+  project: Project,
+  applied: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  color: Color,
+): Promise<UnusedInstance[]> {
+  const all = allInstances(project, applied).filter(
+    ({ instance }) => instance.environment === environment.name && instance.color === color,
+  );
+  const found = await Promise.all(
+    all.map(async ({ instance, component }) => {
+      const { owner, state } = await readInstance(instance);
+      const { name, address, port } = instance;
+      const { stopGraceMs } = component;
+      const unused = { name: component.name, instance: name, address: { address, port }, stopGraceMs, owner };
+      return state === 'empty' ? [] : [unused];
+    }),
+  );
+  return found.flat();
 }
 
 async function pinComponent(
@@ -117,6 +161,8 @@ async function pinComponent(
   sha: string,
 ): Promise<PlannedComponent> {
   const { artifacts } = project.configuration;
+  // A secret that is missing is found before anything is touched.
+  await readEnv(component);
   const instance = instancesOf(project, applied, environment, target).find((one) => one.component === component.name);
   if (!instance) {
     throw new BasculeError('component-not-applied', { component: component.name, environment: environment.name });

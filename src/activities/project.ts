@@ -4,13 +4,17 @@ import type { Configuration } from '../domain/configuration.js';
 import type { Edge } from '../haproxy/edge.js';
 import type { LocalHost } from '../hosts/local.js';
 
-/** What every activity works with. */
-export interface WorkerContext {
+/** Where the worker's configuration is, and the machine that it is about. */
+export interface ProjectPlace {
   /** The worker's bascule.yaml, read anew by each activity that needs it. */
   readonly configurationFile: string;
+  readonly host: LocalHost;
+}
+
+/** What every activity works with. */
+export interface WorkerContext extends ProjectPlace {
   readonly project: string;
   readonly client: Client;
-  readonly host: LocalHost;
   /** Version of Bascule. */
   readonly version: string;
 }
@@ -21,10 +25,10 @@ export interface Project {
 }
 
 /** The worker's bascule.yaml as it is now. Throws `config-invalid`, `config-not-found`. */
-export async function loadProject(context: WorkerContext): Promise<Project> {
-  const configuration = await loadConfiguration(context.configurationFile);
+export async function loadProject({ configurationFile, host }: ProjectPlace): Promise<Project> {
+  const configuration = await loadConfiguration(configurationFile);
   return {
     configuration,
-    edge: { host: context.host, project: configuration.project, configuration: configuration.edge },
+    edge: { host, project: configuration.project, configuration: configuration.edge },
   };
 }

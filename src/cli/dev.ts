@@ -8,6 +8,7 @@ import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { applyConfiguration } from './apply.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
+import { noteRunningDev, stopDev } from './dev-stop.js';
 import { type DevTemporal, ensureTemporal } from './dev-temporal.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
@@ -22,30 +23,34 @@ export function addDev(program: Command, invocation: Invocation): void {
       "Runs Temporal's dev server (its database lies in .bascule/), a worker and the managed edge until Ctrl-C. " +
         'The edge and the instances go on serving after it.',
     )
-    .usage('')
-    .addHelpText('after', '\nExample:\n  $ bascule dev')
-    .action(async () => {
+    .usage('[--stop]')
+    .option('--stop', 'end all of it: also the edge and the instances, which stay as they are on record')
+    .addHelpText('after', '\nExample:\n  $ bascule dev\n  $ bascule dev --stop')
+    .action(async ({ stop }: { readonly stop?: boolean }) => {
+      const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
+      if (stop) return stopDev(invocation, folder);
       const { loadConfiguration } = await import('../config/load.js');
       const configuration = await loadConfiguration(invocation.configurationFile);
       const interrupted = Promise.race(
         (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)),
       );
-      await runDev(invocation, configuration, interrupted);
+      await runDev(invocation, configuration, folder, interrupted);
     });
 }
 
 async function runDev(
   invocation: Invocation,
   configuration: Configuration,
+  folder: string,
   interrupted: Promise<unknown>,
 ): Promise<void> {
   const { output } = invocation;
-  const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
   const temporal = await ensureTemporal(folder);
   output.note(
     temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
   );
   const worker = await startWorker(invocation, folder);
+  const forget = await noteRunningDev(folder);
   try {
     const isUp = await Promise.race([
       prepare(invocation, configuration, worker).then(() => true),
@@ -63,7 +68,10 @@ async function runDev(
     output.note('\nending the worker and Temporal …');
     await worker.stop();
     await temporal.server?.stop();
-    output.note('The edge and the instances go on serving. `bascule dev` brings the worker back.');
+    await forget();
+    output.note(
+      'The edge and the instances go on serving. `bascule dev` brings the worker back, `bascule dev --stop` ends them too.',
+    );
   }
 }
 
@@ -158,6 +166,6 @@ function describe(
     `${green('✔')} ${bold(configuration.project)} is up`,
     ...rows.map(([name = '', where]) => `  ${dim(name.padEnd(width))}  ${where}`),
     `${cyan('→')} in another terminal: bascule deploy ${more.length > 0 ? `${first} ` : ''}SHA`,
-    dim('Ctrl-C ends the worker and Temporal; the edge and the instances go on serving.'),
+    dim('Ctrl-C ends the worker and Temporal; the edge and the instances go on serving until `bascule dev --stop`.'),
   ].join('\n');
 }

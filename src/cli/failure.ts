@@ -27,7 +27,8 @@ export function reportError(invocation: Invocation, error: unknown): void {
   if (output.options.json) output.answer(document, '');
 }
 
-function describeError({ accepted, options }: Invocation, error: unknown): ErrorDocument {
+/** An error as `--json` has it. */
+export function describeError({ accepted, options }: Invocation, error: unknown): ErrorDocument {
   const operation = accepted?.operation ?? null;
   const outcome = endingOfError(error);
   if (isBasculeError(error)) {

@@ -2,12 +2,20 @@ import type { Client } from '@temporalio/client';
 import { formatDuration } from '../config/units.js';
 import { defaults } from '../domain/defaults.js';
 import { parseOperationId } from '../domain/names.js';
-import type { Accepted, DeployRequest, OperationResult, RollbackRequest, SwitchRequest } from '../domain/operation.js';
+import type {
+  Accepted,
+  CleanupRequest,
+  DeployRequest,
+  OperationResult,
+  RollbackRequest,
+  SwitchRequest,
+} from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
 import { exitCodeOfResult } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
 import { createProgressView } from './progress.js';
 import { describeResult } from './result.js';
+import { warningOfOtherVersion } from './worker-version.js';
 
 /** What is asked of an environment, and how its end is waited for. */
 export type OperationRequest = { readonly environment: string } & Waiting &
@@ -15,6 +23,7 @@ export type OperationRequest = { readonly environment: string } & Waiting &
     | { readonly kind: 'deploy'; readonly request: DeployRequest }
     | { readonly kind: 'switch'; readonly request: SwitchRequest }
     | { readonly kind: 'rollback'; readonly request: RollbackRequest }
+    | { readonly kind: 'cleanup'; readonly request: CleanupRequest }
   );
 
 export interface Waiting {
@@ -29,8 +38,11 @@ export async function runOperation(invocation: Invocation, asked: OperationReque
   const name = { project: await invocation.project(), environment: asked.environment };
   await invocation.withClient(async (client) => {
     const { request } = await import('../client/operations.js');
+    const otherVersion = warningOfOtherVersion(client, name.project);
     const accepted = await request(client, name, asked.kind, { ...asked.request, by: invocation.by });
     invocation.accepted = { operation: accepted.operation, environment: asked.environment };
+    const warning = await otherVersion;
+    if (warning !== null) invocation.output.note(warning);
     if (asked.isDetached) return answerAccepted(invocation, accepted);
     if (accepted.joined) invocation.output.note(`joins ${accepted.operation}, which was asked for already`);
     await followToEnd(invocation, client, accepted.operation, asked);

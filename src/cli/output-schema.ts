@@ -61,6 +61,10 @@ const colorView = z.object({
       state: colorState,
       health: z.string().nullable(),
       restarts: z.number(),
+      environmentChanged: z
+        .boolean()
+        .nullable()
+        .describe('whether `env` has other values by now than those it was started with'),
     }),
   ),
 });
@@ -75,6 +79,7 @@ const environmentView = z.object({
   waiting: z.enum(['approval', 'soak', 'drain']).nullable(),
   until: z.string().nullable(),
   rollback: z.object({ to: z.string(), fast: z.boolean(), until: z.string().nullable() }).nullable(),
+  rollbackRefused: z.string().nullable().describe('why a rollback without --to is refused now'),
   colors: z.object({ blue: colorView, green: colorView }),
   operation: z
     .object({
@@ -143,7 +148,28 @@ export const acceptedSchema = z
   })
   .meta({ id: 'Accepted', description: 'deploy --detach, approve, abort' });
 
+export const rollbackListSchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    environment: z.string(),
+    active: release,
+    releases: list(
+      z.object({
+        at: z.string(),
+        color,
+        sha: z.string(),
+        fast: z.boolean().describe('by a switch; else it is deployed again'),
+        isNext: z.boolean().describe('where a rollback without --to goes'),
+      }),
+    ),
+    refused: z.string().nullable().describe('why a rollback without --to is refused now'),
+  })
+  .meta({ id: 'RollbackList', description: 'rollback --list' });
+
 /** The JSON schema of what `--json` prints. Fields are added, so more of them are allowed. */
 export function outputJsonSchema(): object {
-  return z.toJSONSchema(z.union([resultSchema, statusSchema, acceptedSchema, endingSchema]), { io: 'input' });
+  return z.toJSONSchema(z.union([resultSchema, statusSchema, rollbackListSchema, acceptedSchema, endingSchema]), {
+    io: 'input',
+  });
 }

@@ -3,8 +3,10 @@ import { readVersion } from '../version.js';
 import { addAbort } from './abort.js';
 import { addApply } from './apply.js';
 import { addApprove } from './approve.js';
+import { addCleanup } from './cleanup.js';
 import { addDeploy } from './deploy.js';
 import { addDev } from './dev.js';
+import { addExec } from './exec.js';
 import { addFollow } from './follow.js';
 import { addHistory } from './history.js';
 import { addInit } from './init.js';
@@ -19,8 +21,8 @@ import { addValidate } from './validate.js';
 import { addWorker } from './worker.js';
 
 const groups = {
-  'Deploy:': [addDeploy, addRollback, addSwitch],
-  'Look:': [addStatus, addHistory, addFollow, addLogs],
+  'Deploy:': [addDeploy, addRollback, addSwitch, addCleanup],
+  'Look:': [addStatus, addHistory, addFollow, addLogs, addExec],
   'Steer:': [addApprove, addAbort],
   'Edge:': [addApply, addRender, addValidate],
   'Set up:': [addInit, addSchema, addDev, addWorker],

@@ -7,10 +7,12 @@ import { formatRelease } from './format.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
 import { runOperation } from './operation.js';
+import { listReleases } from './rollback-list.js';
 
 interface RollbackOptions {
   readonly to?: string;
   readonly full?: boolean;
+  readonly list?: boolean;
   readonly yes?: boolean;
   readonly why?: string;
 }
@@ -27,11 +29,13 @@ export function addRollback(program: Command, invocation: Invocation): void {
     .argument('[environment]', 'may be left out where there is one')
     .option('--to <sha>', 'the release to go back to (default: the newest below the active one)')
     .option('--full', 'deploy it again even where a switch would do')
+    .option('--list', 'only show the releases to go back to')
     .option('--yes', 'do not ask')
     .option('--why <text>', 'a reason, for the record')
     .addHelpText('after', '\nExample:\n  $ bascule rollback prod\n  $ bascule rollback prod --to 4f2a91c --yes')
     .action(async (environmentArgument: string | undefined, options: RollbackOptions) => {
       const environment = await invocation.environment(environmentArgument);
+      if (options.list) return listReleases(invocation, environment);
       const to = options.to === undefined ? undefined : shaArgument(options.to);
       const { full, why } = options;
       if (!options.yes && isAtTerminal(invocation)) await confirm(invocation, environment, to, full ?? false);

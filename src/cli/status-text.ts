@@ -53,6 +53,7 @@ function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
       `${id}${sha === null ? '' : ` (${shortSha(sha)})`}, ${index + 1} in the queue`,
     ]),
     ...rollbackFact(view),
+    ...changedEnvironmentFact(view),
     ...(view.sha === null
       ? [['note', 'nothing was ever deployed: HAProxy answers 503; the first deploy goes to green']]
       : []),
@@ -84,11 +85,12 @@ function colorRow({ green, bold, dim, yellow }: Colors, view: EnvironmentView, c
 
 function componentRow(colors: Colors, component: ComponentView): string[] {
   const { red, yellow, dim } = colors;
-  const { name, instance, address, state, health, restarts } = component;
+  const { name, instance, address, state, health, restarts, environmentChanged } = component;
   const isBad = state === 'failed' || (health !== null && !health.startsWith('UP'));
   const seen = [state, ...(health === null ? [] : [health])].join(' · ');
   const restarted = restarts === 0 ? '' : yellow(`  restarted ${restarts} ×`);
-  return [`    ${name}`, instance, dim(address), `${isBad ? red(seen) : seen}${restarted}`];
+  const changed = environmentChanged ? yellow('  env changed since it started') : '';
+  return [`    ${name}`, instance, dim(address), `${isBad ? red(seen) : seen}${restarted}${changed}`];
 }
 
 /** An empty color needs no list of what is not there. */
@@ -106,6 +108,15 @@ function runningFacts({ cyan, yellow }: Colors, { name, operation, waiting, unti
       : `${yellow(`waits: ${waiting}`)}${until === null ? '' : ` until ${formatClock(until)}`}`;
   const next = waiting === 'approval' ? `bascule approve ${name}` : `bascule follow ${id}`;
   return [['runs', `${id}${sha === null ? '' : ` (${shortSha(sha)})`} · ${doing} ${cyan('→')} ${next}`]];
+}
+
+/** Only of the active color: what else runs gets its environment when it is deployed. */
+function changedEnvironmentFact({ name, active, sha, colors }: EnvironmentView): string[][] {
+  const changed = colors[active].components.filter(({ environmentChanged }) => environmentChanged);
+  if (changed.length === 0 || sha === null) return [];
+  const components = changed.map((component) => component.name).join(', ');
+  const what = `the env of ${components} changed since this release started`;
+  return [['env', `${what} → bascule deploy ${name} ${sha} --again`]];
 }
 
 function rollbackFact({ rollback }: EnvironmentView): string[][] {

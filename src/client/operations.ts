@@ -7,6 +7,7 @@ import {
 import { environmentWorkflowId, taskQueue } from '../domain/names.js';
 import type {
   Accepted,
+  CleanupRequest,
   DeployRequest,
   EnvironmentStatus,
   OperationAnswer,
@@ -32,6 +33,7 @@ interface Requests {
   deploy: DeployRequest;
   switch: SwitchRequest;
   rollback: RollbackRequest;
+  cleanup: CleanupRequest;
   approve: SteerRequest;
   abort: SteerRequest;
 }

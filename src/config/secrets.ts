@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { SecretSource } from '../domain/configuration.js';
+import type { ComponentConfiguration, SecretSource } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 
 /**
@@ -10,6 +10,15 @@ export async function readSecret(source: SecretSource, purpose: string): Promise
   const secret = 'env' in source ? fromVariable(source.env, purpose) : await fromFile(source.file, purpose);
   if (secret === '') throw new BasculeError('secret-missing', { purpose, source: nameOf(source), reason: 'is empty' });
   return secret;
+}
+
+/** The component's own `env`, its secrets read now. Throws what `readSecret` throws. */
+export async function readEnv(component: ComponentConfiguration): Promise<Record<string, string>> {
+  const entries = Object.entries(component.env).map(async ([name, value]) => [
+    name,
+    typeof value === 'string' ? value : await readSecret(value, `${component.name}: env.${name}`),
+  ]);
+  return Object.fromEntries(await Promise.all(entries));
 }
 
 function fromVariable(variable: string, purpose: string): string {

@@ -123,6 +123,6 @@ export const isToTheSame = (a: { to?: string | null }, b: { to?: string | null }
 /** Whether the operation changed what visitors get (or a deploy found that it need not). */
 function isInForce(operation: QueuedOperation, result: OperationResult): boolean {
   if (result.outcome !== 'succeeded') return false;
-  if (operation.kind === 'switch' && operation.request.dryRun) return false;
+  if (operation.kind === 'cleanup' || (operation.kind === 'switch' && operation.request.dryRun)) return false;
   return operation.kind === 'deploy' || result.changed !== false;
 }

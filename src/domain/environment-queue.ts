@@ -1,11 +1,12 @@
 import type { OperationKind } from './names.js';
-import type { DeployRequest, OperationResult, RollbackRequest, SwitchRequest } from './operation.js';
+import type { CleanupRequest, DeployRequest, OperationResult, RollbackRequest, SwitchRequest } from './operation.js';
 
 /** An operation that an environment accepted and has not begun. */
 export type QueuedOperation =
   | { readonly id: string; readonly kind: 'deploy'; readonly request: DeployRequest }
   | { readonly id: string; readonly kind: 'rollback'; readonly request: RollbackRequest }
-  | { readonly id: string; readonly kind: 'switch'; readonly request: SwitchRequest };
+  | { readonly id: string; readonly kind: 'switch'; readonly request: SwitchRequest }
+  | { readonly id: string; readonly kind: 'cleanup'; readonly request: CleanupRequest };
 
 /** A rollback within this time of the end of another one is the same one. */
 export const rollbackRepeatsMs = 60_000;

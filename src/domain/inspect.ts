@@ -68,6 +68,8 @@ export interface EnvironmentView {
   readonly until: string | null;
   /** Where a rollback without `--to` goes, null where it goes nowhere. */
   readonly rollback: { readonly to: string; readonly fast: boolean; readonly until: string | null } | null;
+  /** Why a rollback without `--to` is refused now, null where it is not. */
+  readonly rollbackRefused: string | null;
   readonly colors: Readonly<Record<Color, ColorView>>;
   readonly operation: {
     readonly id: string;
@@ -95,4 +97,24 @@ export interface ComponentView {
   /** As the edge sees it, such as `UP L7OK`; null where the edge does not know it. */
   readonly health: string | null;
   readonly restarts: number;
+  /**
+   * Whether its `env` has other values by now than those it was started with; null where that can't be told: it does not
+   * run, or a secret is missing.
+   */
+  readonly environmentChanged: boolean | null;
+}
+
+/** Whether a rollback to a release is a mere switch: all instances of its color hold it and are UP on the edge. */
+export function isFastRollback(
+  active: Color,
+  views: Readonly<Record<Color, ColorView>>,
+  to: { readonly color: Color; readonly sha: string | null },
+): boolean {
+  const view = views[to.color];
+  return (
+    to.color !== active &&
+    to.sha !== null &&
+    view.sha === to.sha &&
+    view.components.every(({ health }) => health?.startsWith('UP L'))
+  );
 }

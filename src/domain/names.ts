@@ -18,6 +18,13 @@ export const edgeChangeWorkflowId = (project: string, edge: string, number: numb
   `${edgeWorkflowId(project, edge)}/${number}`;
 export const inspectWorkflowId = (project: string, what: string): string => `${project}/inspect/${what}`;
 
+/** What Temporal shows of a worker, and by which others know its version. */
+export const workerIdentity = ({ version, pid, host }: { version: string; pid: number; host: string }): string =>
+  `bascule ${version} ${pid}@${host}`;
+
+/** The version in a worker's identity, null where it is no worker of Bascule's. */
+export const versionOfWorker = (identity: string): string | null => /^bascule (\S+) /.exec(identity)?.[1] ?? null;
+
 export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup';
 
 /** Id of an operation, which is also its workflow's id. */

@@ -74,6 +74,14 @@ export interface SwitchRequest {
   readonly why?: string;
 }
 
+export interface CleanupRequest {
+  /** The standby goes too, although it is healthy. */
+  readonly standby?: boolean;
+  readonly requestId?: string;
+  readonly by?: string;
+  readonly why?: string;
+}
+
 /** Approves or aborts an operation; without `operation` the one that runs. */
 export interface SteerRequest {
   readonly operation?: string;
@@ -81,7 +89,7 @@ export interface SteerRequest {
   readonly why?: string;
 }
 
-/** Answer of the Updates `deploy`, `switch` and `rollback`. */
+/** Answer of the Updates that ask for an operation. */
 export interface Accepted {
   readonly operation: string;
   /** Whether it is an operation that was there already. */
@@ -141,23 +149,45 @@ export type OperationAnswer =
   | { readonly state: 'queued'; readonly position: number }
   | { readonly state: 'unknown' };
 
-/** What pinRelease found and fixed for the whole deploy. */
-export interface ReleasePlan {
+/** How long old connections to a color may take until its instances are touched. */
+export interface DrainPlan {
+  readonly target: Color;
+  readonly drainMs: number;
+  readonly httpKeepAliveMs: number;
+  /** When traffic was switched away from `target`, RFC 3339; null where that never was. */
+  readonly switchedAwayAt: string | null;
+}
+
+/** What pinRelease found and fixed for the whole deploy; the release goes to `target`. */
+export interface ReleasePlan extends DrainPlan {
   readonly sha: string;
   readonly active: Release & { readonly color: Color };
-  /** The color that the release goes to. */
-  readonly target: Color;
   readonly standby: string | null;
   /** The sha is active and healthy with the same checksums and environment. */
   readonly isActiveAlready: boolean;
   readonly components: readonly PlannedComponent[];
   readonly needsApproval: boolean;
   readonly soak: { readonly forMs: number; readonly errorShare: number; readonly minRequests: number };
-  readonly drainMs: number;
-  readonly httpKeepAliveMs: number;
-  /** When traffic was switched away from `target`, RFC 3339; null where that never was. */
-  readonly switchedAwayAt: string | null;
   readonly warnings: readonly string[];
+}
+
+/** What planCleanup found on the inactive color, which is `target`. */
+export interface CleanupPlan extends DrainPlan {
+  readonly active: Release & { readonly color: Color };
+  readonly standby: string | null;
+  /** Whether there is a healthy standby that nobody asked to remove: then nothing is. */
+  readonly isStandbyKept: boolean;
+  readonly instances: readonly UnusedInstance[];
+}
+
+export interface UnusedInstance {
+  /** The component's name. */
+  readonly name: string;
+  readonly instance: string;
+  readonly address: InstanceAddress;
+  readonly stopGraceMs: number;
+  /** As in PlannedComponent. */
+  readonly owner: string | null;
 }
 
 export interface PlannedComponent extends PinnedComponent {

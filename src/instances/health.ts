@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { request } from 'undici';
 import { BasculeError } from '../errors.js';
+import type { ProcessIdentity } from '../hosts/process-identity.js';
 import { lastLogLines } from './log.js';
 import { markHealthy } from './process.js';
-import { type Instance, type ProcessIdentity, readInstance } from './record.js';
+import { type Instance, readInstance } from './record.js';
 
 /** How long one answer may take. */
 const answerWithinMs = 5_000;

@@ -3,18 +3,11 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 import { runAct, runMigration } from './act.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
 import { lastLogLines } from './log.js';
-import {
-  type Instance,
-  type InstanceRecord,
-  instanceFiles,
-  isProcessAlive,
-  type ProcessIdentity,
-  parseRecord,
-  readInstance,
-} from './record.js';
+import { type Instance, type InstanceRecord, instanceFiles, parseRecord, readInstance } from './record.js';
 import { unpackArtifact } from './unpack.js';
 
 /** How often a process that should end is looked at. */

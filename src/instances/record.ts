@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Color } from '../domain/edge-state.js';
 import { shaPattern } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
+import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 
 /** Where a component runs: a process of this machine, and the folder with what is known of it. */
 export interface Instance {
@@ -41,12 +41,6 @@ export interface InstanceRecord {
   readonly environmentDigest: string | null;
 }
 
-/** A process, also after its pid was given to another one: `startTime` is `<boot id>/<clock ticks since boot>`. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  readonly startTime: string;
-}
-
 /** An instance as it is: `starting` is a process that was not healthy yet, or one that ended and is started again. */
 export interface InstanceStatus extends InstanceRecord {
   readonly state: InstanceState;
@@ -74,21 +68,6 @@ export async function readInstance(instance: Instance): Promise<InstanceStatus> 
   const record = parseRecord(instance, text ?? '');
   const isAlive = record.process ? await isProcessAlive(record.process) : false;
   return { ...record, state: stateOf(record, isAlive), isAlive };
-}
-
-/** Whether that very process runs: one with its pid that started at another time is not it, and a zombie does not run. */
-export async function isProcessAlive({ pid, startTime }: ProcessIdentity): Promise<boolean> {
-  try {
-    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // proc(5): the fields from the third on follow the name in brackets, which may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(') ') + 2).split(' ');
-    return !['Z', 'X'].includes(fields[0] ?? 'X') && `${boot.trim()}/${fields[19]}` === startTime;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ESRCH') return false;
-    throw error;
-  }
 }
 
 /** Content of the record; an empty one where there is none. Throws `instance-record-damaged`. */

@@ -1,4 +1,3 @@
-import { CancellationScope } from '@temporalio/workflow';
 import type { ColorChange } from '../domain/edge-change.js';
 import { shortSha } from '../domain/names.js';
 import type {
@@ -8,8 +7,10 @@ import type {
   PlannedComponent,
   ReleasePlan,
 } from '../domain/operation.js';
+import { drainColor } from './drain.js';
 import { beginOperation, type Ending, type Operation } from './operation.js';
 import { instances, plans, watches } from './proxies.js';
+import { inParallel } from './saga.js';
 
 /** What differs when a release is deployed again by a full rollback: no approval, no soak, no migration, and back in the history. */
 export interface DeployMode {
@@ -56,7 +57,7 @@ export async function deployRelease(operation: Operation, request: DeployRequest
 
   // 3. Drain: no old HAProxy worker can send a visitor to the inactive color. Artifacts are fetched meanwhile.
   await inParallel([
-    () => drain(operation, plan, standDown.reloadedAt),
+    () => drainColor(operation, plan, standDown.reloadedAt),
     ...plan.components.map(
       (component) => () => saga.step(`fetch ${component.name}`, instances.fetchArtifact, { component }),
     ),
@@ -121,24 +122,6 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   return { message: `${environment} serves ${shortSha(plan.sha)} (${plan.target})`, changed: true };
 }
 
-async function drain(operation: Operation, plan: ReleasePlan, standDownReloadedAt: string | null): Promise<void> {
-  if (plan.switchedAwayAt === null) return operation.saga.skip('drain');
-  const notBeforeMs = Date.parse(standDownReloadedAt ?? new Date().toISOString()) + plan.httpKeepAliveMs;
-  const untilMs = Math.max(Date.parse(plan.switchedAwayAt) + plan.drainMs, notBeforeMs);
-  await operation.whileWaiting('drain', Math.max(untilMs - Date.now(), 0), () =>
-    operation.saga.step(
-      'drain',
-      watches.drainColor,
-      {
-        environment: operation.environment,
-        color: plan.target,
-        until: new Date(untilMs).toISOString(),
-      },
-      describeShut,
-    ),
-  );
-}
-
 async function migrate(operation: Operation, plan: ReleasePlan, component: PlannedComponent): Promise<void> {
   operation.lost.push(`the migration of ${component.name} ran and is not taken back`);
   const { owner, environment } = operation;
@@ -151,24 +134,4 @@ async function soak(operation: Operation, plan: ReleasePlan): Promise<void> {
   await operation.whileWaiting('soak', plan.soak.forMs, () =>
     operation.saga.step('soak', watches.watchSoak, { environment: operation.environment, plan, until }),
   );
-}
-
-/** Runs all at once; the first failure stops the others, and is thrown when they have stopped. */
-async function inParallel<T>(runs: readonly (() => Promise<T>)[]): Promise<T[]> {
-  const scope = new CancellationScope();
-  return scope.run(async () => {
-    const running = runs.map((run) => run());
-    try {
-      return await Promise.all(running);
-    } catch (error) {
-      scope.cancel();
-      await Promise.allSettled(running);
-      throw error;
-    }
-  });
-}
-
-/** What the drain had to end at its deadline. */
-function describeShut({ ofThisColor, others }: { ofThisColor: number; others: number }): string | null {
-  return ofThisColor + others === 0 ? null : `shut ${ofThisColor} sessions of this color, ${others} others`;
 }

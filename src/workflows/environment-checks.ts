@@ -1,6 +1,6 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import { shaPattern } from '../domain/names.js';
-import type { DeployRequest, SwitchRequest } from '../domain/operation.js';
+import type { CleanupRequest, DeployRequest, SwitchRequest } from '../domain/operation.js';
 
 /** What is refused before it enters the history. What a form or another program sends may be anything. */
 
@@ -17,6 +17,14 @@ export function checkDeploy(request: DeployRequest): void {
 export function checkSwitch(request: SwitchRequest): void {
   if (request?.color !== 'blue' && request?.color !== 'green') {
     throw refusal('usage', `a color is blue or green, not ${request?.color}`);
+  }
+}
+
+export function checkCleanup(request: CleanupRequest): void {
+  checkFields(request);
+  const { standby } = request;
+  if (standby !== undefined && typeof standby !== 'boolean') {
+    throw refusal('usage', `standby is true or false, not ${standby}`);
   }
 }
 

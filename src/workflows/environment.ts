@@ -22,6 +22,7 @@ import {
 import { operationId, parseEnvironmentWorkflowId, shortSha } from '../domain/names.js';
 import type {
   Accepted,
+  CleanupRequest,
   DeployRequest,
   OperationAnswer,
   OperationResult,
@@ -30,7 +31,15 @@ import type {
   StopRequest,
 } from '../domain/operation.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
-import { checkDeploy, checkFields, checkRollbackTo, checkSwitch, checkWait, refusal } from './environment-checks.js';
+import {
+  checkCleanup,
+  checkDeploy,
+  checkFields,
+  checkRollbackTo,
+  checkSwitch,
+  checkWait,
+  refusal,
+} from './environment-checks.js';
 import { describeFailure } from './failure.js';
 import { markHistory } from './history-mark.js';
 import {
@@ -39,6 +48,7 @@ import {
   approvedSignal,
   approveSignal,
   approveUpdate,
+  cleanupUpdate,
   deployUpdate,
   environmentStatusQuery,
   resultQuery,
@@ -110,6 +120,16 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     },
     {
       validator: (request = {}) => refuseRollback(request),
+    },
+  );
+  setHandler(
+    cleanupUpdate,
+    async (request = {}) => {
+      await refuseUnknown();
+      return acceptCleanup(request);
+    },
+    {
+      validator: (request = {}) => checkCleanup(request),
     },
   );
   setHandler(approveUpdate, (request = {}) => approve(request), { validator: (request = {}) => checkSteer(request) });
@@ -229,8 +249,21 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     if (repeated) return join(repeated, request);
     if (running?.operation.kind === 'deploy') {
       void stopRunning(running, { code: 'rolled-back', by: request.by ?? null, why: request.why ?? null });
+    } else if (running?.operation.kind === 'cleanup') {
+      void stopRunning(running, { code: 'aborted', by: request.by ?? null, why: 'a rollback goes first' });
     }
     return accept('rollback', request);
+  }
+
+  function acceptCleanup(request: CleanupRequest): Accepted {
+    const known = book.earlierOperation(request);
+    if (known) return accepted(known, true);
+    const same = [running?.operation, ...book.state.queue].find(
+      (other) => other?.kind === 'cleanup' && !!other.request.standby === !!request.standby,
+    );
+    return same && !(same === running?.operation && running?.stop)
+      ? join(same.id, request)
+      : accept('cleanup', request);
   }
 
   function accept(kind: QueuedOperation['kind'], request: QueuedOperation['request']): Accepted {

@@ -1,4 +1,5 @@
 // Every workflow under the name that it has in Temporal.
+export { cleanupFailed as cleanup } from './cleanup.js';
 export { deploy } from './deploy.js';
 export { edge } from './edge.js';
 export { environment } from './environment.js';

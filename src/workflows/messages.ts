@@ -2,6 +2,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
 import type {
   Accepted,
+  CleanupRequest,
   DeployRequest,
   EnvironmentStatus,
   OperationAnswer,
@@ -16,6 +17,7 @@ import type {
 export const deployUpdate = defineUpdate<Accepted, [DeployRequest]>('deploy');
 export const switchUpdate = defineUpdate<Accepted, [SwitchRequest]>('switch');
 export const rollbackUpdate = defineUpdate<Accepted, [RollbackRequest]>('rollback');
+export const cleanupUpdate = defineUpdate<Accepted, [CleanupRequest?]>('cleanup');
 export const approveUpdate = defineUpdate<Accepted, [SteerRequest]>('approve');
 export const abortUpdate = defineUpdate<Accepted, [SteerRequest]>('abort');
 export const waitUpdate = defineUpdate<OperationAnswer, [{ operation: string }]>('wait');

@@ -113,3 +113,18 @@ export class Saga {
     );
   }
 }
+
+/** Runs all at once; the first failure stops the others, and is thrown when they have stopped. */
+export async function inParallel<T>(runs: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const scope = new CancellationScope();
+  return scope.run(async () => {
+    const running = runs.map((run) => run());
+    try {
+      return await Promise.all(running);
+    } catch (error) {
+      scope.cancel();
+      await Promise.allSettled(running);
+      throw error;
+    }
+  });
+}

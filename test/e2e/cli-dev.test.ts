@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { makeRelease } from '../rig/artifacts.js';
+import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
+import { processesOf } from '../rig/processes.js';
 import { killAllOf } from '../rig/project.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -71,9 +74,36 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
 
   const { dev: again } = await startDev();
   expect(JSON.parse((await start('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
-  again.kill('SIGINT');
+  await deploy('a1a1a1a1');
+  const stopped = await start('dev', '--stop');
+  expect(stopped.exitCode, stopped.stderr).toBe(0);
+  expect(stopped.stdout).toContain('stopped bascule dev');
+  expect(stopped.stdout).toContain(`stopped HAProxy at 127.0.0.1:${edgePort}`);
+  expect(stopped.stdout).toContain('stopped demo-api-green');
   expect((await again).exitCode).toBe(0);
+  expect(await isListening(edgePort)).toBe(false);
+  expect(await processesOf(folder)).toEqual([]);
+  expect(JSON.parse((await start('dev', '--stop', '--json')).stdout)).toMatchObject({ stopped: [] });
+
+  // What was stopped comes back as it was, also where Temporal does not.
+  const { exitCode: withoutTemporal, stderr: said } = await start('worker');
+  expect({ withoutTemporal, said }).toEqual({ withoutTemporal: 5, said: expect.stringContaining('does not answer') });
+  await expect.poll(() => answeredSha(), { timeout: 10_000 }).toBe('a1a1a1a1');
 });
+
+async function deploy(sha: string): Promise<void> {
+  for (const component of ['api', 'web']) await makeRelease({ directory: folder, component, sha });
+  const { exitCode, stderr } = await start('deploy', 'prod', sha, '--soak', '0s');
+  expect(exitCode, stderr).toBe(0);
+}
+
+async function answeredSha(): Promise<string | null> {
+  try {
+    return (await visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/' })).sha;
+  } catch {
+    return null;
+  }
+}
 
 test('dev says why the worker ended, and ends too', async () => {
   const yaml = join(folder, 'bascule.yaml');

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { create } from 'tar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LocalHost } from '../../src/hosts/local.js';
+import { isProcessAlive } from '../../src/hosts/process-identity.js';
 import { runAct } from '../../src/instances/act.js';
 import { environmentDigest } from '../../src/instances/environment.js';
 import { checkHealth, waitHealthy } from '../../src/instances/health.js';
@@ -28,7 +29,7 @@ import {
   startInstance,
   stopInstance,
 } from '../../src/instances/process.js';
-import { type Instance, instanceFiles, isProcessAlive, readInstance } from '../../src/instances/record.js';
+import { type Instance, instanceFiles, readInstance } from '../../src/instances/record.js';
 
 const sha = 'aaaaaaa1';
 const owner = 'demo/prod/deploy/1';

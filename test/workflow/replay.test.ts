@@ -43,7 +43,7 @@ if (process.env.UPDATE_HISTORIES) {
 
   test('there is a history of each kind of workflow', () => {
     const kinds = new Set(files.map((file) => file.split('.')[0]));
-    expect([...kinds].sort()).toEqual(['deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge']);
+    expect([...kinds].sort()).toEqual(['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge']);
   });
 
   test('a history that the workflows would not have written is caught', async () => {

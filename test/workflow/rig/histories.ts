@@ -98,6 +98,8 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<string>>> = {
 
   'switch.succeeded': async ({ operator }) => endedId(operator, await operator.switch({ color: 'green' })),
 
+  'cleanup.succeeded': async ({ operator }) => endedId(operator, await operator.cleanup({ standby: true })),
+
   'environment.queue': async ({ operator, world }) => {
     const held = world.faults.hold('migrate backend');
     const first = await operator.deploy('ccccccc', { requestId: 'build-1' });

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { environmentWorkflowId, taskQueue } from '../../../src/domain/names.js';
 import type {
   Accepted,
+  CleanupRequest,
   DeployRequest,
   EnvironmentStatus,
   OperationAnswer,
@@ -31,6 +32,7 @@ export class Operator {
   deploy = (sha: string, options: Omit<DeployRequest, 'sha'> = {}) => this.update('deploy', { sha, ...options });
   rollback = (request?: RollbackRequest) => this.update('rollback', request);
   switch = (request: SwitchRequest) => this.update('switch', request);
+  cleanup = (request?: CleanupRequest) => this.update('cleanup', request);
   approve = (request?: SteerRequest) => this.update('approve', request);
   abort = (request?: SteerRequest) => this.update('abort', request);
 

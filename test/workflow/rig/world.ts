@@ -6,7 +6,7 @@ import type { ComponentConfiguration } from '../../../src/domain/configuration.j
 import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { type Color, otherColor } from '../../../src/domain/edge-state.js';
 import { instanceName } from '../../../src/domain/names.js';
-import type { DeployRequest, PlannedComponent, ReleasePlan } from '../../../src/domain/operation.js';
+import type { DeployRequest, PlannedComponent, ReleasePlan, UnusedInstance } from '../../../src/domain/operation.js';
 import { planRollback, planSwitch } from '../../../src/domain/plans.js';
 import { broken, EdgeWorld } from './edge-world.js';
 import { Faults } from './faults.js';
@@ -117,6 +117,21 @@ export class World {
         if ('refused' in found) throw broken('switch-refused', found.refused);
         return found;
       },
+      planCleanup: async ({ request }) => {
+        const { color, sha, standby } = this.serves;
+        const target = otherColor(color);
+        const isStandbyKept = standby !== null && !request.standby;
+        return {
+          active: { color, sha },
+          target,
+          standby,
+          isStandbyKept,
+          instances: isStandbyKept ? [] : this.unusedInstances(target),
+          drainMs: 300_000,
+          httpKeepAliveMs: 5_000,
+          switchedAwayAt: this.lines()[0]?.at ?? null,
+        };
+      },
     },
 
     watches: {
@@ -146,6 +161,9 @@ export class World {
       startInstance: async ({ component, plan }) => {
         this.instances.set(component.instance, { sha: plan.sha, state: 'running' });
       },
+      removeInstance: async ({ unused }) => {
+        this.instances.delete(unused.instance);
+      },
       markFailed: async ({ plan }) => {
         for (const { instance } of plan.components) {
           const found = this.instances.get(instance);
@@ -156,6 +174,13 @@ export class World {
       },
     },
   };
+
+  private unusedInstances(color: Color): UnusedInstance[] {
+    return components
+      .map(({ name, stopGraceMs }) => ({ name, instance: instanceName({ prefix: '' }, name, color), stopGraceMs }))
+      .filter(({ instance }) => this.instances.has(instance))
+      .map((unused) => ({ ...unused, address: { address: '127.77.0.1', port: 8080 }, owner: null }));
+  }
 
   private state() {
     return { name: this.name, ...this.serves };
@@ -187,8 +212,12 @@ export class World {
 
 /** What a fault may be aimed at, besides the activity's name: a component, or the last part of an edge change's id. */
 function subjectOf(activity: string, input: unknown): string {
-  const { component, id } = input as { component?: PlannedComponent } & Partial<EdgeChange>;
+  const { component, unused, id } = input as {
+    component?: PlannedComponent;
+    unused?: UnusedInstance;
+  } & Partial<EdgeChange>;
   if (component) return component.name;
+  if (unused) return unused.name;
   return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
 }
 

@@ -1,19 +1,27 @@
 import { join } from 'node:path';
-import { readSecret } from '../config/secrets.js';
-import type { AppliedConfiguration, ComponentConfiguration, Configuration } from '../domain/configuration.js';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  Configuration,
+  EdgeConfiguration,
+} from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
 import { instanceName } from '../domain/names.js';
 import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
 import type { LocalHost } from '../hosts/local.js';
-import type { Instance } from '../instances/record.js';
-import type { Project } from './project.js';
+import type { Instance } from './record.js';
 
-/** Where a component of a release runs. */
+/** The machine that an edge and its instances share. */
+interface EdgePlace {
+  readonly edge: { readonly host: LocalHost; readonly configuration: EdgeConfiguration };
+}
+
+/** Where a component of a color runs. */
 export function instanceOf(
-  { configuration, edge }: Project,
+  { configuration, edge }: EdgePlace & { readonly configuration: Configuration },
   environment: string,
   plan: Pick<ReleasePlan, 'target'>,
-  component: PlannedComponent,
+  component: Pick<PlannedComponent, 'name' | 'instance' | 'address'>,
 ): Instance {
   return {
     host: edge.host,
@@ -29,7 +37,7 @@ export function instanceOf(
 
 /** Every instance that the configuration in force has, with its component. */
 export function allInstances(
-  { edge }: Project,
+  { edge }: EdgePlace,
   { configuration, addresses }: AppliedConfiguration,
 ): { instance: Instance; component: ComponentConfiguration }[] {
   return configuration.environments.flatMap((environment) =>
@@ -73,15 +81,6 @@ function placeOf(
     directory: configuration.instances.directory,
     edgeConfig: at.config,
   };
-}
-
-/** The component's own `env`, its secrets read now. Throws what `readSecret` throws. */
-export async function readEnv(component: ComponentConfiguration): Promise<Record<string, string>> {
-  const entries = Object.entries(component.env).map(async ([name, value]) => [
-    name,
-    typeof value === 'string' ? value : await readSecret(value, `${component.name}: env.${name}`),
-  ]);
-  return Object.fromEntries(await Promise.all(entries));
 }
 
 /** Where an artifact lies until it is unpacked; two components with the same content share it. */

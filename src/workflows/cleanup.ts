@@ -1,0 +1,57 @@
+import { shortSha } from '../domain/names.js';
+import type { CleanupPlan, CleanupRequest, OperationInput, OperationResult } from '../domain/operation.js';
+import { drainColor } from './drain.js';
+import { beginOperation, type Ending, type Operation } from './operation.js';
+import { instances, plans } from './proxies.js';
+import { inParallel } from './saga.js';
+
+/**
+ * Removes what the inactive color holds: failed and stopped instances and releases that were taken back, and the
+ * standby where that is asked for. Nothing of it is taken back: what is removed is named.
+ */
+export async function cleanupFailed(input: OperationInput<CleanupRequest>): Promise<OperationResult> {
+  const operation = beginOperation(input, 'cleanup', null, `bascule cleanup ${input.environment}`);
+  return operation.run(() => cleanUp(operation, input.request));
+}
+
+async function cleanUp(operation: Operation, request: CleanupRequest): Promise<Ending> {
+  const { id, environment, owner, saga } = operation;
+
+  // 1. What the inactive color holds.
+  const plan = await saga.step('see what is left', plans.planCleanup, { environment, request });
+  operation.from = plan.active;
+  operation.to = plan.active;
+  if (plan.instances.length === 0) return { message: nothingToDo(environment, plan), changed: false };
+
+  // 2. Stand down: nobody falls back to it any more.
+  const standDown = await operation.changeEdge(`stand down ${plan.target}`, {
+    kind: 'stand-down',
+    id: `${owner}/stand-down`,
+    operation: id,
+    environment,
+  });
+  if (plan.standby !== null) operation.lost.push(`the standby ${shortSha(plan.standby)} on ${plan.target}`);
+
+  // 3. Drain: no old HAProxy worker can send a visitor there.
+  await drainColor(operation, plan, standDown.reloadedAt);
+
+  // 4. Remove.
+  await inParallel(
+    plan.instances.map((unused) => async () => {
+      await saga.step(`remove ${unused.instance}`, instances.removeInstance, { owner, environment, plan, unused });
+      operation.lost.push(`what ${unused.instance} held`);
+    }),
+  );
+
+  // It is what was asked for.
+  operation.lost.length = 0;
+  return {
+    message: `${environment}: removed ${plan.instances.map(({ instance }) => instance).join(', ')}`,
+    changed: true,
+  };
+}
+
+function nothingToDo(environment: string, { isStandbyKept, standby, target }: CleanupPlan): string {
+  if (!isStandbyKept) return `${environment} has nothing to clean up`;
+  return `${environment} has nothing to clean up but its standby ${shortSha(standby)} (${target}), which --standby removes`;
+}

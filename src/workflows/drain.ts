@@ -1,0 +1,34 @@
+import type { DrainPlan } from '../domain/operation.js';
+import type { Operation } from './operation.js';
+import { watches } from './proxies.js';
+
+/**
+ * Waits until no old HAProxy worker can send a visitor to the plan's color, which was stood down by the reload at
+ * `standDownReloadedAt`; at the plan's deadline it ends the connections that are left.
+ */
+export async function drainColor(
+  operation: Operation,
+  plan: DrainPlan,
+  standDownReloadedAt: string | null,
+): Promise<void> {
+  if (plan.switchedAwayAt === null) return operation.saga.skip('drain');
+  const notBeforeMs = Date.parse(standDownReloadedAt ?? new Date().toISOString()) + plan.httpKeepAliveMs;
+  const untilMs = Math.max(Date.parse(plan.switchedAwayAt) + plan.drainMs, notBeforeMs);
+  await operation.whileWaiting('drain', Math.max(untilMs - Date.now(), 0), () =>
+    operation.saga.step(
+      'drain',
+      watches.drainColor,
+      {
+        environment: operation.environment,
+        color: plan.target,
+        until: new Date(untilMs).toISOString(),
+      },
+      describeShut,
+    ),
+  );
+}
+
+/** What the drain had to end at its deadline. */
+function describeShut({ ofThisColor, others }: { ofThisColor: number; others: number }): string | null {
+  return ofThisColor + others === 0 ? null : `shut ${ofThisColor} sessions of this color, ${others} others`;
+}

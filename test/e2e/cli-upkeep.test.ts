@@ -1,0 +1,239 @@
+import { once } from 'node:events';
+import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { endingSchema, resultSchema, rollbackListSchema, statusSchema } from '../../src/cli/output-schema.js';
+import { mustSucceed, quick } from '../rig/chaos.js';
+import { visitOnce } from '../rig/one-visit.js';
+import { type Project, startProject } from '../rig/project.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const main = join(root, 'dist/cli/main.js');
+const [first, second, sick] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
+const firstSecret = 'open-sesame-1';
+
+let project: Project;
+const token = () => join(project.directory, 'token');
+const deploy = (sha: string, ...more: readonly string[]) =>
+  mustSucceed(project, 'deploy', 'prod', sha, '--soak', '0s', ...more);
+
+beforeAll(async () => {
+  project = await startProject({
+    configure: (yaml) =>
+      quick(yaml).replace(
+        '    run: ["node", "server.mjs"]',
+        '    env: { GREETING: hello, TOKEN: { file: ./token } }\n    run: ["node", "server.mjs"]',
+      ),
+  });
+  await writeFile(token(), `${firstSecret}\n`);
+  for (const sha of [first, second]) await project.releaseAll(sha);
+  await project.releaseAll(sick, { unhealthy: true });
+  await project.startWorker();
+  await mustSucceed(project, 'apply');
+  await deploy(first);
+  await deploy(second);
+});
+afterAll(() => project.stop());
+
+async function status() {
+  const { document } = await project.json<unknown>('status', 'prod');
+  const [prod] = statusSchema.parse(document).environments;
+  if (!prod) throw new Error('there is no prod');
+  return prod;
+}
+
+async function rollbackList() {
+  return rollbackListSchema.parse((await project.json<unknown>('rollback', 'prod', '--list')).document);
+}
+
+async function cleanup(...more: readonly string[]) {
+  const { exitCode, document } = await project.json<unknown>('cleanup', 'prod', ...more);
+  return { exitCode, ...resultSchema.parse(document) };
+}
+
+/** Names of the folders that hold releases of an instance. */
+const releasesOf = (instance: string) =>
+  readdir(join(project.directory, '.bascule/instances', instance, 'releases')).catch(() => []);
+
+describe('rollback --list', () => {
+  test('shows where a rollback would go, and how, and changes nothing', async () => {
+    const before = await status();
+    expect(await rollbackList()).toMatchObject({
+      active: { color: before.active, sha: second },
+      releases: [{ sha: first, fast: true, isNext: true }],
+      refused: null,
+    });
+    const { stdout } = await project.bascule('rollback', 'prod', '--list');
+    expect(stdout).toMatch(/a1a1a1a1 +green .*fast +→ bascule rollback prod$/m);
+    expect((await status()).sha).toBe(second);
+  });
+});
+
+describe('exec', () => {
+  const exec = (...args: readonly string[]) => project.bascule('exec', ...args);
+
+  test("runs a program in the active release's folder with its environment, and ends with its exit code", async () => {
+    const script = 'console.log(process.cwd(), process.env.BASCULE_SHA, process.env.TOKEN); process.exit(3)';
+    const { exitCode, stdout } = await exec('prod', 'api', '--', 'node', '-e', script);
+    expect(exitCode).toBe(3);
+    expect(stdout).toMatch(new RegExp(`/demo-api-blue/releases/${second}-\\w+ ${second} ${firstSecret}$`));
+  });
+
+  test('goes to the color that is named', async () => {
+    const { stdout } = await exec('prod', 'web', '--color', 'green', '--', 'sh', '-c', 'echo $BASCULE_SHA $HOST');
+    expect(stdout).toMatch(new RegExp(`^${first} 127\\.`));
+  });
+
+  test('gives what it started the exit code of a signal as a shell has it', async () => {
+    expect((await exec('prod', 'api', '--', 'sh', '-c', 'kill -9 $$')).exitCode).toBe(137);
+  });
+
+  test.each([
+    [['prod', 'nope', '--', 'true'], 'there is no component nope', 'There are: staging api'],
+    [['staging', 'api', '--', 'true'], 'demo-staging-api-blue holds no release', '--color'],
+    [['prod', 'api', '--', 'no-such-program'], 'no-such-program is not installed', 'Install no-such-program'],
+    [['prod', 'api'], 'what is to be run follows after --', 'bascule exec ENV COMPONENT -- PROGRAM'],
+  ] as const)('%j ends with 2 and says what is missing', async (args, message, remedy) => {
+    const { exitCode, stderr } = await exec(...args);
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(message) });
+    expect(stderr).toContain(remedy);
+  });
+});
+
+describe('a changed secret', () => {
+  test('shows in status without its value, and comes into force by deploying again', async () => {
+    expect((await status()).colors.blue.components.map(({ environmentChanged }) => environmentChanged)).toEqual([
+      false,
+      false,
+    ]);
+    await writeFile(token(), 'open-sesame-2\n');
+    const [api, web] = (await status()).colors.blue.components;
+    expect([api?.environmentChanged, web?.environmentChanged]).toEqual([true, false]);
+    const { stdout } = await project.bascule('status', 'prod');
+    expect(stdout).toContain(`env of api changed since this release started → bascule deploy prod ${second} --again`);
+    expect(stdout).not.toContain('open-sesame');
+
+    await deploy(second, '--again');
+    expect((await status()).colors.green.components.map(({ environmentChanged }) => environmentChanged)).toEqual([
+      false,
+      false,
+    ]);
+    const { stdout: said } = await project.bascule('exec', 'prod', 'api', '--', 'sh', '-c', 'echo $TOKEN');
+    expect(said).toBe('open-sesame-2');
+  });
+
+  test('that is missing is found before a deploy touches anything', async () => {
+    await rm(token());
+    const { exitCode, document } = await project.json<unknown>('deploy', 'prod', first);
+    expect(exitCode).toBe(2);
+    expect(resultSchema.parse(document)).toMatchObject({ code: 'secret-missing', lost: [], generation: null });
+    expect((await status()).colors.green.components[0]?.environmentChanged).toBeNull();
+    await writeFile(token(), `${firstSecret}\n`);
+  });
+});
+
+describe('cleanup', () => {
+  test('leaves a healthy standby; --standby removes it too, and a rollback then deploys again', async () => {
+    const { active } = await status();
+    const standby = active === 'blue' ? 'green' : 'blue';
+    expect(await cleanup()).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: false });
+    expect((await status()).colors[standby].state).toBe('standby');
+
+    expect(await cleanup('--standby')).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: true });
+    expect((await status()).colors[standby].state).toBe('empty');
+    expect(await releasesOf(`demo-api-${standby}`)).toEqual([]);
+    expect((await rollbackList()).releases[0]).toMatchObject({ sha: second, fast: false });
+    expect(await cleanup()).toMatchObject({ exitCode: 0, changed: false });
+    expect(await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).toMatchObject({ sha: second });
+  });
+
+  test('removes what a failed deploy left, and leaves the rule that a rollback has to be named', async () => {
+    expect((await project.bascule('deploy', 'prod', sick)).exitCode).toBe(1);
+    const { active } = await status();
+    const other = active === 'blue' ? 'green' : 'blue';
+    expect((await status()).colors[other].state).toBe('failed');
+    expect((await rollbackList()).refused).toContain('name the release');
+
+    const { exitCode, stdout } = await project.bascule('cleanup', 'prod');
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`demo-api-${other}`) });
+    expect((await status()).colors[other].state).toBe('empty');
+    const refused = endingSchema.parse((await project.json<unknown>('rollback', 'prod')).document);
+    expect(refused.code).toBe('rollback-refused');
+    expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(second);
+  });
+});
+
+test('dev --stop is refused while a worker runs that would start all again', async () => {
+  const { exitCode, stderr } = await project.bascule('dev', '--stop');
+  expect({ exitCode, stderr }).toEqual({
+    exitCode: 2,
+    stderr: expect.stringContaining('another worker of this project'),
+  });
+  expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(second);
+});
+
+describe('another version', () => {
+  test('of the worker is named by every command that talks to it', async () => {
+    const other = join(project.directory, 'other-version');
+    await mkdir(other);
+    await cp(join(root, 'dist'), join(other, 'dist'), { recursive: true });
+    await Promise.all(
+      ['node_modules', 'templates'].map((folder) => symlink(join(root, folder), join(other, folder), 'dir')),
+    );
+    const text = await readFile(join(root, 'package.json'), 'utf8');
+    const { version } = JSON.parse(text) as { version: string };
+    await writeFile(join(other, 'package.json'), text.replace(`"version": "${version}"`, '"version": "99.0.0"'));
+    const run = (...args: readonly string[]) =>
+      execa(process.execPath, [join(other, 'dist/cli/main.js'), ...args], { cwd: project.directory, env: project.env });
+    for (const command of [['status'], ['cleanup', 'prod']]) {
+      const { stderr } = await run(...command);
+      expect(stderr).toContain(`the worker is Bascule ${version}, this command 99.0.0`);
+    }
+    expect((await project.bascule('status')).stderr).toBe('');
+  });
+});
+
+describe('status --watch', () => {
+  test('shows what changes, says when it can not be read, and goes on', async () => {
+    const watch = execa(process.execPath, [main, 'status', 'prod', '--watch', '--json'], {
+      cwd: project.directory,
+      env: project.env,
+      reject: false,
+    });
+    const lines = createInterface({ input: watch.stdout })[Symbol.asyncIterator]();
+    const until = async (isIt: (line: string) => boolean) => {
+      for (;;) {
+        const { value, done } = await lines.next();
+        if (done) throw new Error('the watching has ended');
+        if (isIt(value)) return value;
+      }
+    };
+    await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === second);
+    await deploy(first);
+    await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === first);
+    await project.killWorker();
+    expect(endingSchema.parse(JSON.parse(await until((line) => line.includes('"outcome"'))))).toMatchObject({
+      code: 'no-worker',
+    });
+    await project.startWorker();
+    await until((line) => line.includes('"environments"'));
+    watch.kill('SIGINT');
+    const [exitCode] = await once(watch, 'exit');
+    expect(exitCode).toBe(130);
+  });
+
+  test('is read by a person where stdout is no terminal', async () => {
+    const watch = execa(process.execPath, [main, 'status', 'prod', '--watch'], {
+      cwd: project.directory,
+      env: project.env,
+      reject: false,
+    });
+    const [shown] = await once(watch.stdout, 'data');
+    expect(String(shown)).toContain(`prod  localhost`);
+    watch.kill('SIGINT');
+    await watch;
+  });
+});
