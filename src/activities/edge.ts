@@ -11,7 +11,7 @@ import { stageConfiguration, unstageConfiguration } from '../haproxy/stage.js';
 import { verifyTraffic } from '../haproxy/verify.js';
 import { keepAddresses } from './addresses.js';
 import { asActivities } from './as-activities.js';
-import { loadProject, type WorkerContext } from './project.js';
+import { loadProject, readProject, type WorkerContext } from './project.js';
 
 /** A reload takes a tenth of a second; a machine under load several. */
 const reloadMs = 15_000;
@@ -29,7 +29,7 @@ export function edgeActivities(context: WorkerContext) {
   const { version } = context;
 
   async function open(change: EdgeChange) {
-    const { configuration, edge } = await loadProject(context);
+    const { configuration, edge } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
     return { edge, wanted: change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {} };
   }
 
@@ -53,15 +53,15 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async unstageConfig(takeBack: TakeBack): Promise<void> {
-      await unstageConfiguration((await open(takeBack.change)).edge, takeBack);
+      await unstageConfiguration((await loadProject(context)).edge, takeBack);
     },
 
     async installConfig(step: Step & { claim: Claim }): Promise<void> {
-      await installConfiguration((await open(step.change)).edge, step);
+      await installConfiguration((await loadProject(context)).edge, step);
     },
 
     async restoreConfig(takeBack: TakeBack): Promise<void> {
-      await restoreConfiguration((await open(takeBack.change)).edge, takeBack);
+      await restoreConfiguration((await loadProject(context)).edge, takeBack);
     },
 
     async reloadEdge(step: { claim: Claim; digest: string }): Promise<{ reloadedAt: string }> {
@@ -72,21 +72,21 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async reloadRestored(takeBack: TakeBack): Promise<void> {
-      await reloadRestored((await open(takeBack.change)).edge, takeBack, reloadMs);
+      await reloadRestored((await loadProject(context)).edge, takeBack, reloadMs);
     },
 
     async verifyTraffic(step: Step): Promise<void> {
-      await verifyTraffic((await open(step.change)).edge, { ...step, timeoutMs: verifyMs });
+      await verifyTraffic((await loadProject(context)).edge, { ...step, timeoutMs: verifyMs });
     },
 
     async recordColor(step: Step & { claim: Claim }): Promise<void> {
-      const { edge } = await open(step.change);
+      const { edge } = await loadProject(context);
       await recordColors(edge, step);
       if (step.change.repair) await clearNeedsOperator(edge, step.claim);
     },
 
     async restoreColors(takeBack: TakeBack & { plan: RenderPlan }): Promise<void> {
-      await restoreColors((await open(takeBack.change)).edge, takeBack);
+      await restoreColors((await loadProject(context)).edge, takeBack);
     },
 
     async markNeedsOperator(mark: { message: string; remedy: string }): Promise<void> {

@@ -57,7 +57,7 @@ export function inspectionActivities(context: WorkerContext) {
 
 async function readStatus(context: WorkerContext): Promise<Status> {
   const project = await loadProject(context);
-  const { configuration, edge } = project;
+  const { configuration, edge, problem } = project;
   const wanted = await wantedConfiguration(configuration);
   const inForce = await readApplied(edge);
   const applied = inForce?.applied ?? wanted;
@@ -68,6 +68,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
     schemaVersion: 1,
     project: configuration.project,
     version: context.version,
+    configurationProblem: problem,
     isConfigurationApplied: inForce?.digest === sha256(formatApplied(wanted)),
     edge: {
       name: configuration.edge.name,

@@ -26,13 +26,13 @@ import { environmentDigest } from '../instances/environment.js';
 import { allInstances } from '../instances/places.js';
 import { type Instance, readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
-import { loadProject, type Project, type WorkerContext } from './project.js';
+import { loadProject, type Project, readProject, type WorkerContext } from './project.js';
 
 /** Reads and decides what an operation does; changes nothing. */
 export function planActivities(context: WorkerContext) {
   /** What is in force for an environment. Throws `unknown-environment`, `edge-not-applied`, `environment-not-applied`. */
-  async function open(environment: string) {
-    const project = await loadProject(context);
+  async function open(environment: string, read: typeof readProject = loadProject) {
+    const project = await read(context);
     const { configuration, edge } = project;
     const wanted = configuration.environments.find((one) => one.name === environment);
     if (!wanted) {
@@ -57,7 +57,8 @@ export function planActivities(context: WorkerContext) {
 
   return asActivities({
     async pinRelease(pin: { environment: string; request: DeployRequest; isRollback: boolean }): Promise<ReleasePlan> {
-      const { project, applied, environment, state, history } = await open(pin.environment);
+      const read = pin.isRollback ? loadProject : readProject;
+      const { project, applied, environment, state, history } = await open(pin.environment, read);
       const { configuration } = project;
       const { request } = pin;
       const target = otherColor(state.color);

@@ -1,12 +1,13 @@
 import type { Client } from '@temporalio/client';
 import { loadConfiguration } from '../config/load.js';
 import type { Configuration } from '../domain/configuration.js';
+import { isBasculeError } from '../errors.js';
 import type { Edge } from '../haproxy/edge.js';
 import type { LocalHost } from '../hosts/local.js';
 
 /** Where the worker's configuration is, and the machine that it is about. */
 export interface ProjectPlace {
-  /** The worker's bascule.yaml, read anew by each activity that needs it. */
+  /** bascule.yaml, read anew by each activity that needs it. */
   readonly configurationFile: string;
   readonly host: LocalHost;
 }
@@ -24,11 +25,33 @@ export interface Project {
   readonly edge: Edge;
 }
 
-/** The worker's bascule.yaml as it is now. Throws `config-invalid`, `config-not-found`. */
-export async function loadProject({ configurationFile, host }: ProjectPlace): Promise<Project> {
-  const configuration = await loadConfiguration(configurationFile);
-  return {
-    configuration,
-    edge: { host, project: configuration.project, configuration: configuration.edge },
-  };
+/** What was read last without an error, by the file's path. */
+const lastGood = new Map<string, Configuration>();
+
+/**
+ * The worker's bascule.yaml as it is now: for what puts something of it in force. Throws `config-invalid`,
+ * `config-not-found`, `config-unreadable`.
+ */
+export async function readProject(place: ProjectPlace): Promise<Project> {
+  const configuration = await loadConfiguration(place.configurationFile);
+  lastGood.set(place.configurationFile, configuration);
+  return projectOf(place, configuration);
+}
+
+/**
+ * The same for all else: where the file is broken by now, as this worker read it last, so that a half-edited file keeps
+ * nobody from rolling back. `problem` says what is wrong with the file. Throws as `readProject` where it never was right.
+ */
+export async function loadProject(place: ProjectPlace): Promise<Project & { readonly problem: string | null }> {
+  try {
+    return { ...(await readProject(place)), problem: null };
+  } catch (error) {
+    const last = lastGood.get(place.configurationFile);
+    if (!last || !isBasculeError(error)) throw error;
+    return { ...projectOf(place, last), problem: error.message };
+  }
+}
+
+function projectOf({ host }: ProjectPlace, configuration: Configuration): Project {
+  return { configuration, edge: { host, project: configuration.project, configuration: configuration.edge } };
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { Document } from 'yaml';
 import { defaults } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 
@@ -17,9 +18,7 @@ export async function readLocalNames(file: string): Promise<LocalNames | null> {
   const text = await readWhereThereIs(file);
   if (text === null) return null;
   const { parseDocument } = await import('yaml');
-  const document = parseDocument(text);
-  if (document.errors.length > 0) return null;
-  const value: unknown = document.toJS();
+  const value = readValue(parseDocument(text));
   const project = at(value, 'project');
   const environments = at(value, 'environments');
   const edge = at(at(value, 'edge'), 'name');
@@ -29,6 +28,16 @@ export async function readLocalNames(file: string): Promise<LocalNames | null> {
     edge: typeof edge === 'string' ? edge : defaults.edgeName,
     environments: Object.keys(environments),
   };
+}
+
+/** With an error in one place the names may still be read from another. */
+function readValue(document: Document): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    // An alias without its anchor, for one: bascule validate says what is wrong.
+    return null;
+  }
 }
 
 function at(value: unknown, key: string): unknown {

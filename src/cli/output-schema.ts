@@ -99,6 +99,7 @@ export const statusSchema = z
     schemaVersion,
     project: z.string(),
     version: z.string(),
+    configurationProblem: z.string().nullable().describe("what is wrong with the worker's bascule.yaml"),
     isConfigurationApplied: z.boolean(),
     edge: z.object({
       name: z.string(),

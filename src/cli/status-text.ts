@@ -14,7 +14,10 @@ export function describeStatus(colors: Colors, status: Status): string {
   return [describeEdge(colors, status).join('\n'), ...environments].join('\n\n');
 }
 
-function describeEdge(colors: Colors, { project, edge, isConfigurationApplied }: Status): string[] {
+function describeEdge(
+  colors: Colors,
+  { project, edge, isConfigurationApplied, configurationProblem }: Status,
+): string[] {
   const { bold, dim, red, yellow, cyan } = colors;
   const isFresh = edge.generation === null;
   const facts = [
@@ -29,6 +32,7 @@ function describeEdge(colors: Colors, { project, edge, isConfigurationApplied }:
   ];
   return [
     `${bold(project)}  ${dim(facts.join(' · '))}`,
+    ...(configurationProblem === null ? [] : describeProblem(colors, configurationProblem)),
     ...troubles.map((trouble) => `  ${red(trouble)}`),
     ...(troubles.length > 0 ? [`  ${cyan('→')} bascule apply --repair`] : []),
     ...(troubles.length === 0 && (isFresh || !isConfigurationApplied)
@@ -36,6 +40,13 @@ function describeEdge(colors: Colors, { project, edge, isConfigurationApplied }:
           `  ${yellow(isFresh ? 'nothing is applied yet' : 'bascule.yaml differs from what is applied')} ${cyan('→')} bascule apply`,
         ]
       : []),
+  ];
+}
+
+function describeProblem({ red, cyan }: Colors, problem: string): string[] {
+  return [
+    ...problem.split('\n').map((line) => `  ${red(line)}`),
+    `  ${cyan('→')} mend it: what was read last stays in force, and no deploy or apply begins until then`,
   ];
 }
 

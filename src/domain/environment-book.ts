@@ -79,8 +79,8 @@ export class EnvironmentBook {
     this.keepResult(result);
     this.written.last = result;
     if (operation.kind === 'deploy' && result.outcome !== 'succeeded') {
-      const active = result.from.color === null ? 'the release before' : shortSha(result.from.sha);
-      this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${active}; to leave ${active} too, name the release: bascule rollback ${this.environment} --to SHA`;
+      const active = result.from.color === null ? 'what it served before' : shortSha(result.from.sha);
+      this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${active}; to leave that too, name the release: bascule rollback ${this.environment} --to SHA`;
     } else if (isInForce(operation, result)) {
       this.written.failedDeploy = null;
     }

@@ -38,6 +38,8 @@ export interface Status {
   readonly schemaVersion: 1;
   readonly project: string;
   readonly version: string;
+  /** What is wrong with the worker's bascule.yaml, null where nothing is: what it read last stays in force. */
+  readonly configurationProblem: string | null;
   /** Whether the worker's bascule.yaml differs from the configuration in force. */
   readonly isConfigurationApplied: boolean;
   readonly edge: EdgeStatus;

@@ -237,3 +237,50 @@ describe('status --watch', () => {
     await watch;
   });
 });
+
+describe("a worker's bascule.yaml that is broken", () => {
+  let text = '';
+  const file = () => join(project.directory, 'bascule.yaml');
+
+  beforeAll(async () => {
+    text = await readFile(file(), 'utf8');
+    await writeFile(file(), text.replace('topology: blue-green', 'topology: [blue-green'));
+  });
+  afterAll(() => writeFile(file(), text));
+
+  test.each([['deploy', 'prod', second], ['apply']])(
+    '%s %s is refused with its place, and nothing begins',
+    async (...args) => {
+      const { exitCode, document } = await project.json<unknown>(...args);
+      expect({ exitCode, document }).toMatchObject({
+        exitCode: 2,
+        document: { code: 'config-invalid', message: expect.stringMatching(/bascule\.yaml:\d+:\d+/) },
+      });
+    },
+  );
+
+  test('is named by status, and keeps nobody from rolling back', async () => {
+    const { exitCode, stdout } = await project.bascule('status', 'prod');
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/bascule\.yaml:\d+:\d+/) });
+    expect(stdout).toContain('what was read last stays in force');
+    const to = (await rollbackList()).releases[0]?.sha ?? '';
+    await mustSucceed(project, 'rollback', 'prod', '--to', to);
+    expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(to);
+  });
+
+  test('keeps the instances running as they were', async () => {
+    const { active, colors } = await status();
+    const instance = colors[active].components[0]?.instance ?? '';
+    const record = await readFile(join(project.directory, '.bascule/instances', instance, 'record'), 'utf8');
+    process.kill(Number(/^pid=(\d+)$/m.exec(record)?.[1]), 'SIGKILL');
+    await expect
+      .poll(async () => (await status()).colors[active].components[0], { timeout: 20_000 })
+      .toMatchObject({ state: 'running', restarts: 1, health: expect.stringContaining('UP L') });
+  });
+
+  test('is in force as soon as it is mended, without a restart', async () => {
+    await writeFile(file(), text);
+    expect((await project.bascule('status')).stdout).not.toContain('bascule.yaml:');
+    await mustSucceed(project, 'apply');
+  });
+});
