@@ -81,6 +81,48 @@ const prose = {
     message: `an earlier change of the edge on ${a.host} could not be taken back:\n${a.text.trim()}`,
     remedy: `Mend it, then \`bascule apply --repair\`, which removes ${a.file}.`,
   }),
+  'haproxy-too-old': (a: { host: string; version: string }): Prose => ({
+    message: `HAProxy on ${a.host} is ${a.version}; Bascule needs 2.4 or later`,
+    remedy: 'Install a later one: https://haproxy.debian.net has them for Debian and Ubuntu.',
+  }),
+  'edge-not-running': (a: { host: string; socket: string; manage: boolean }): Prose => ({
+    message: `HAProxy does not run on ${a.host}: nobody answers on ${a.socket}`,
+    remedy: a.manage
+      ? 'A running worker starts it within a second: start one with `bascule worker`, or see its log for why it can not.'
+      : 'Start it, with systemd: `systemctl start haproxy`.',
+  }),
+  'config-broken': (a: { problem: string }): Prose => ({
+    message: a.problem,
+    remedy: 'Mend it; `bascule validate` checks it. What the worker read last stays in force.',
+  }),
+  'config-not-applied': (_: Record<string, never>): Prose => ({
+    message: 'bascule.yaml differs from what is applied',
+    remedy: 'See how with `bascule apply --dry-run`, then `bascule apply`.',
+  }),
+  'instance-not-running': (a: { instance: string; environment: string }): Prose => ({
+    message: `${a.instance} should run and does not`,
+    remedy: `A running worker starts it again, at the latest after a minute. See \`bascule logs ${a.environment}\` for why it ended.`,
+  }),
+  'instance-restarts': (a: { instance: string; restarts: number }): Prose => ({
+    message: `${a.instance} ended by itself and was started again ${a.restarts} times`,
+    remedy: 'See its log with `bascule logs` for why.',
+  }),
+  'instance-left-failed': (a: { instance: string; environment: string }): Prose => ({
+    message: `${a.instance} holds a release that failed, for a look`,
+    remedy: `See \`bascule logs\`, then \`bascule cleanup ${a.environment}\`; the next deploy removes it too.`,
+  }),
+  'disk-low': (a: { path: string; freeBytes: number; totalBytes: number }): Prose => ({
+    message: `only ${(a.freeBytes / 1e9).toFixed(1)} GB of ${(a.totalBytes / 1e9).toFixed(1)} GB are free where ${a.path} lies`,
+    remedy: 'Make room: `bascule doctor` shows below what takes how much; `bascule cleanup` removes what is not used.',
+  }),
+  'version-differs': (a: { difference: string }): Prose => ({
+    message: a.difference,
+    remedy: 'Install the same version of Bascule on both, then start the worker again.',
+  }),
+  'clock-differs': (a: { whose: string; aheadMs: number }): Prose => ({
+    message: `${a.whose} is ${Math.abs(a.aheadMs / 1_000).toFixed(0)} s ${a.aheadMs > 0 ? 'ahead' : 'behind'}`,
+    remedy: 'Keep the clocks with NTP: `timedatectl set-ntp true`.',
+  }),
   'edge-not-master-worker': (a: { host: string; socket: string }): Prose => ({
     message: `HAProxy on ${a.host} does not answer on its master socket ${a.socket}; without master-worker mode it cannot be reloaded`,
     remedy: `Start it with \`haproxy -W -S ${a.socket}\`, or let Bascule run it (\`edge.manage: true\`).`,

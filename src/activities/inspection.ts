@@ -2,6 +2,7 @@ import { Context } from '@temporalio/activity';
 import { readEnvironment, readProgress } from '../client/operations.js';
 import { wantedConfiguration } from '../config/address-book.js';
 import { readEnv } from '../config/secrets.js';
+import { examineHost } from '../doctor.js';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
@@ -48,6 +49,11 @@ export function inspectionActivities(context: WorkerContext) {
           return { version: context.version };
         case 'status':
           return readStatus(context);
+        case 'doctor': {
+          const { currentAttemptScheduledTimestampMs: temporalNow } = Context.current().info;
+          const temporalAheadMs = temporalNow - Date.now();
+          return { ...(await examineHost(await loadProject(context), context.version)), temporalAheadMs };
+        }
         case 'logs':
           return readLogs(context, request.logs);
       }

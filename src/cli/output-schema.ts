@@ -149,6 +149,18 @@ export const acceptedSchema = z
   })
   .meta({ id: 'Accepted', description: 'deploy --detach, approve, abort' });
 
+const finding = z.object({ code: z.string(), message: z.string(), remedy: z.string() });
+
+export const diagnosisSchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    examinedBy: z.enum(['worker', 'command']).describe('who looked at the machine of edge and instances'),
+    checks: list(z.object({ name: z.string(), note: z.string().nullable(), findings: list(finding) })),
+    usage: list(z.object({ what: z.string(), path: z.string(), bytes: z.number() })),
+  })
+  .meta({ id: 'Diagnosis', description: 'doctor' });
+
 export const rollbackListSchema = z
   .object({
     schemaVersion,
@@ -170,7 +182,10 @@ export const rollbackListSchema = z
 
 /** The JSON schema of what `--json` prints. Fields are added, so more of them are allowed. */
 export function outputJsonSchema(): object {
-  return z.toJSONSchema(z.union([resultSchema, statusSchema, rollbackListSchema, acceptedSchema, endingSchema]), {
-    io: 'input',
-  });
+  return z.toJSONSchema(
+    z.union([resultSchema, statusSchema, rollbackListSchema, diagnosisSchema, acceptedSchema, endingSchema]),
+    {
+      io: 'input',
+    },
+  );
 }

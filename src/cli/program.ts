@@ -6,6 +6,7 @@ import { addApprove } from './approve.js';
 import { addCleanup } from './cleanup.js';
 import { addDeploy } from './deploy.js';
 import { addDev } from './dev.js';
+import { addDoctor } from './doctor.js';
 import { addExec } from './exec.js';
 import { addFollow } from './follow.js';
 import { addHistory } from './history.js';
@@ -22,7 +23,7 @@ import { addWorker } from './worker.js';
 
 const groups = {
   'Deploy:': [addDeploy, addRollback, addSwitch, addCleanup],
-  'Look:': [addStatus, addHistory, addFollow, addLogs, addExec],
+  'Look:': [addStatus, addHistory, addFollow, addLogs, addExec, addDoctor],
   'Steer:': [addApprove, addAbort],
   'Edge:': [addApply, addRender, addValidate],
   'Set up:': [addInit, addSchema, addDev, addWorker],

@@ -6,7 +6,7 @@ import type { Invocation } from './invocation.js';
 import { look } from './look.js';
 import { describeStatus } from './status-text.js';
 import { watchStatus } from './status-watch.js';
-import { describeOtherVersion } from './worker-version.js';
+import { warningOf } from './worker-version.js';
 
 export function addStatus(program: Command, invocation: Invocation): void {
   program
@@ -27,7 +27,7 @@ export function addStatus(program: Command, invocation: Invocation): void {
       const describe = (status: Status) => describeStatus(invocation.output.out, status);
       if (watch) return watchStatus(invocation, read, describe);
       const status = await invocation.withClient(read);
-      const otherVersion = describeOtherVersion(status.version);
+      const otherVersion = warningOf(status.version);
       if (otherVersion !== null) invocation.output.note(otherVersion);
       invocation.output.answer(status, describe(status));
     });

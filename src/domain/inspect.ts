@@ -1,17 +1,20 @@
 import type { Drift } from './edge-change.js';
 import type { Color, HistoryLine } from './edge-state.js';
+import type { Examination } from './examination.js';
 import type { OperationKind } from './names.js';
 import type { Progress } from './operation.js';
 
-/** What `status`, `history` and `logs` ask the worker for. */
+/** What `status`, `history`, `logs` and `doctor` ask the worker for. */
 export type InspectRequest =
   | { readonly what: 'ping' }
   | { readonly what: 'status' }
+  | { readonly what: 'doctor' }
   | { readonly what: 'logs'; readonly logs: LogsRequest };
 
 export interface InspectAnswers {
   ping: { readonly version: string };
   status: Status;
+  doctor: Examination;
   logs: Logs;
 }
 

@@ -3,12 +3,15 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
 import { openSource, type Source, type Token } from './artifact-source.js';
 
 /** Far more than any list of checksums. */
 const checksumMaxBytes = 1_000_000;
+
+/** A server that takes longer to begin its answer is not reachable, for whoever only looks. */
+const probeMs = 5_000;
 
 /** An artifact that cannot become another one under the same URL. */
 export interface ArtifactPin {
@@ -71,6 +74,31 @@ export async function fetchArtifact(
     await rename(partial, file);
   } finally {
     await rm(partial, { force: true });
+  }
+}
+
+/**
+ * Asks for an artifact and reads nothing of it. Answers its URL where there is none, null where there is one.
+ *
+ * @throws `artifact-unauthorized`, `artifact-unreachable`
+ */
+export async function probeArtifact(
+  artifacts: ArtifactsConfiguration,
+  names: { component: string; environment: string; sha: string },
+  readSecret: ReadSecret,
+): Promise<string | null> {
+  const url = artifactUrl(artifacts.url, names);
+  const asking = new AbortController();
+  const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(probeMs)]);
+  try {
+    const { chunks } = await openSource(url, await tokenOf(artifacts, readSecret), signal);
+    asking.abort();
+    for await (const _ of chunks) break;
+    return null;
+  } catch (error) {
+    if (isBasculeError(error) && error.code === 'artifact-not-found') return url;
+    if (asking.signal.aborted) return null;
+    throw error;
   }
 }
 

@@ -1,0 +1,142 @@
+import type { Client } from '@temporalio/client';
+import type { Command } from 'commander';
+import type { CheckReport, DiskUsage, Examination } from '../domain/examination.js';
+import { BasculeError, isBasculeError } from '../errors.js';
+import type { Invocation } from './invocation.js';
+import { openLocalProject } from './local-project.js';
+import { look } from './look.js';
+import type { Colors } from './output.js';
+import { columns } from './table.js';
+import { describeOtherVersion } from './worker-version.js';
+
+/** Clocks that differ by more make times in histories and certificates wrong. A task may wait for a busy worker. */
+const clockToleranceMs = 5_000;
+const taskDelayMs = 15_000;
+
+interface Diagnosis {
+  readonly schemaVersion: 1;
+  readonly project: string;
+  /** Who looked at the machine of edge and instances: the worker, or this command where no worker answers. */
+  readonly examinedBy: 'worker' | 'command';
+  readonly checks: readonly CheckReport[];
+  readonly usage: readonly DiskUsage[];
+}
+
+export function addDoctor(program: Command, invocation: Invocation): void {
+  program
+    .command('doctor')
+    .summary('what is missing or not as it should be')
+    .description(
+      'Looks at Temporal, the worker, HAProxy, instances, artifacts, secrets and the disk, and says of each thing that ' +
+        'is missing or different what to type. Changes nothing. Ends with 1 where it found something.',
+    )
+    .usage('')
+    .addHelpText('after', '\nExample:\n  $ bascule doctor')
+    .action(async () => {
+      const project = await invocation.project();
+      const diagnosis = await diagnose(invocation, project);
+      process.exitCode = diagnosis.checks.some(({ findings }) => findings.length > 0) ? 1 : 0;
+      invocation.output.answer(diagnosis, describe(invocation.output.out, diagnosis));
+    });
+}
+
+async function diagnose(invocation: Invocation, project: string): Promise<Diagnosis> {
+  const { check } = await import('../doctor.js');
+  const head = { schemaVersion: 1, project } as const;
+  let examination: Examination | null = null;
+  const checks: CheckReport[] = [];
+  const temporal = await check('Temporal', async () => {
+    await invocation.withClient(async (client) => {
+      checks.push(await check('search attributes', () => examineSearchAttributes(client)));
+      checks.push(
+        await check('worker', async () => {
+          examination = await look(client, project, { what: 'doctor' });
+          return describeWorker(client, project);
+        }),
+      );
+    });
+    const { connectionSettings } = await import('../client/connection.js');
+    return connectionSettings().connectionOptions.address;
+  });
+  checks.unshift(temporal);
+  const seen = examination as Examination | null;
+  if (seen) {
+    const clocks = await check('clocks', async () => clockDifferences(seen));
+    return { ...head, examinedBy: 'worker', checks: [...checks, clocks, ...seen.checks], usage: seen.usage };
+  }
+  const { checks: more, usage } = await examineHere(invocation);
+  return { ...head, examinedBy: 'command', checks: [...checks, ...more], usage };
+}
+
+/** Throws `search-attribute-missing`. */
+async function examineSearchAttributes(client: Client): Promise<string> {
+  const { searchAttributeNames } = await import('../temporal-server.js');
+  const { namespace } = client.options;
+  const { customAttributes } = await client.connection.operatorService.listSearchAttributes({ namespace });
+  const missing = searchAttributeNames.filter((name) => !(name in (customAttributes ?? {})));
+  if (missing.length > 0) throw new BasculeError('search-attribute-missing', { namespace, missing });
+  return `of namespace ${namespace}`;
+}
+
+/** The worker that polls. Throws `version-differs`. */
+async function describeWorker(client: Client, project: string): Promise<string> {
+  const { readPollers } = await import('../client/workers.js');
+  const [latest] = await readPollers(client, project);
+  const difference = latest?.version ? describeOtherVersion(latest.version) : null;
+  if (difference !== null) throw new BasculeError('version-differs', { difference });
+  return latest?.identity ?? '';
+}
+
+function clockDifferences({ at, temporalAheadMs }: Examination): readonly BasculeError[] {
+  const workerAheadMs = Date.parse(at) - Date.now();
+  const isTemporalOff =
+    temporalAheadMs !== null && (temporalAheadMs > clockToleranceMs || temporalAheadMs < -taskDelayMs);
+  return [
+    ...(Math.abs(workerAheadMs) > clockToleranceMs
+      ? [new BasculeError('clock-differs', { whose: "the worker's clock, seen from here,", aheadMs: workerAheadMs })]
+      : []),
+    ...(isTemporalOff
+      ? [
+          new BasculeError('clock-differs', {
+            whose: "Temporal's clock, seen by the worker,",
+            aheadMs: temporalAheadMs,
+          }),
+        ]
+      : []),
+  ];
+}
+
+/** The same on this machine, from the bascule.yaml here; a file that can't be read is the only finding then. */
+async function examineHere(invocation: Invocation): Promise<Pick<Diagnosis, 'checks' | 'usage'>> {
+  const { examineHost } = await import('../doctor.js');
+  const { readVersion } = await import('../version.js');
+  try {
+    return await examineHost({ ...(await openLocalProject(invocation)), problem: null }, readVersion());
+  } catch (error) {
+    if (!isBasculeError(error)) throw error;
+    const { code, message, remedy } = error;
+    return { checks: [{ name: 'bascule.yaml', note: null, findings: [{ code, message, remedy }] }], usage: [] };
+  }
+}
+
+function describe(colors: Colors, { examinedBy, checks, usage }: Diagnosis): string {
+  const { green, red, dim, cyan, bold, yellow } = colors;
+  const lines = checks.flatMap(({ name, note, findings }) => {
+    if (findings.length === 0) return [`${green('✔')} ${name}${note === null ? '' : dim(`  ${note}`)}`];
+    return findings.flatMap(({ message, remedy }) => [
+      `${red('✘')} ${bold(name)}: ${message.split('\n').join('\n    ')}`,
+      `  ${cyan('→')} ${remedy}`,
+    ]);
+  });
+  const sizes = columns(usage.map(({ what, path, bytes }) => [`  ${what}`, megabytes(bytes), dim(path)]));
+  const findings = checks.reduce((count, one) => count + one.findings.length, 0);
+  return [
+    ...(examinedBy === 'worker' ? [] : [yellow('no worker answers: this machine is looked at from here')]),
+    ...lines,
+    ...(sizes.length === 0 ? [] : ['', bold('what takes how much'), ...sizes]),
+    '',
+    findings === 0 ? green('nothing is missing') : `${findings} ${findings === 1 ? 'finding' : 'findings'}`,
+  ].join('\n');
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`.padStart(12);

@@ -1,0 +1,65 @@
+import { BasculeError } from '../errors.js';
+import { type Edge, edgeFiles } from './edge.js';
+import { findProcesses } from './managed.js';
+import { readEdge } from './read-edge.js';
+import { readRunning, reloadMs } from './runtime.js';
+
+/** Master CLI commands, `set-var` in global and `option redispatch` as Bascule writes them came with 2.4. */
+const oldestVersion = [2, 4] as const;
+const commandMs = 10_000;
+
+/** HAProxy's version as `haproxy -v` says it. Throws `command-not-found`, `haproxy-too-old`. */
+export async function examineProgram(edge: Edge): Promise<string> {
+  const { stdout } = await edge.host.run(['haproxy', '-v'], { timeoutMs: commandMs, env: withSystemPrograms() });
+  const version = /version (\d+)\.(\d+)\S*/.exec(stdout);
+  const [major = 0, minor = 0] = [version?.[1], version?.[2]].map(Number);
+  const isOld = major < oldestVersion[0] || (major === oldestVersion[0] && minor < oldestVersion[1]);
+  if (isOld) {
+    throw new BasculeError('haproxy-too-old', { host: edge.host.name, version: version?.[0] ?? stdout.trim() });
+  }
+  return version?.[0] ?? '';
+}
+
+/** What HAProxy runs. Throws `edge-not-running`, `address-in-use`, `edge-not-master-worker`, `edge-other-haproxy`. */
+export async function examineProcess(edge: Edge): Promise<string> {
+  const { files, manage, http } = edge.configuration;
+  const host = edge.host.name;
+  const running = await readRunning(files.socket);
+  const processes = await findProcesses(edge, running ? reloadMs : 0);
+  if (running === null) {
+    if (!(await edge.host.isAddressFree(http))) throw new BasculeError('address-in-use', { host, ...http });
+    throw new BasculeError('edge-not-running', { host, socket: files.socket, manage });
+  }
+  if (processes === null) throw new BasculeError('edge-not-master-worker', { host, socket: files.masterSocket });
+  const old = processes.old.map(({ pid, uptime }) => `${pid} for ${uptime}`);
+  const lingering = old.length === 0 ? '' : `; old workers still end their connections: ${old.join(', ')}`;
+  return `generation ${running.generation}, process ${processes.master}${lingering}`;
+}
+
+/** The installed file, by HAProxy's own word. Throws `haproxy-refused`, `edge-not-applied`. */
+export async function examineFile(edge: Edge): Promise<string> {
+  const { config } = edge.configuration.files;
+  const host = edge.host.name;
+  if ((await edge.host.readText(config)) === null) throw new BasculeError('edge-not-applied', { host, file: config });
+  const argv = ['haproxy', '-c', '-f', config] as const;
+  const checked = await edge.host.run([...argv], { timeoutMs: commandMs, env: withSystemPrograms() });
+  if (checked.exitCode === 0) return config;
+  throw new BasculeError('haproxy-refused', { host, output: `${checked.stderr}${checked.stdout}`, lines: [] });
+}
+
+/** Whether files and process agree. Throws `edge-needs-operator`, `edge-drift`, and those of `readEdge`. */
+export async function examineState(edge: Edge, version: string): Promise<null> {
+  const record = await readEdge(edge, { probe: false, version });
+  const host = edge.host.name;
+  if (record.needsOperator !== null) {
+    const { needsOperator: file } = edgeFiles(edge);
+    throw new BasculeError('edge-needs-operator', { host, file, text: record.needsOperator });
+  }
+  // That HAProxy does not run is a finding of its own.
+  const drift = record.drift.filter(({ kind }) => kind !== 'not-running').map(({ message }) => message);
+  if (drift.length > 0) throw new BasculeError('edge-drift', { host, drift });
+  return null;
+}
+
+/** Debian keeps haproxy where only root's PATH looks. */
+const withSystemPrograms = () => ({ PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin` });

@@ -1,0 +1,75 @@
+import { lstat, readdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DiskUsage } from '../domain/examination.js';
+import { BasculeError } from '../errors.js';
+import { type Instance, instanceFiles, readInstance } from './record.js';
+
+/** Below either a deploy may fill the disk. */
+const leastFreeBytes = 1_000_000_000;
+const leastFreeShare = 0.1;
+/** An instance that was started again so often ends for a reason. */
+const manyRestarts = 3;
+
+/**
+ * What is not as it should be with an instance; none where it is as it is wanted.
+ * @returns `instance-not-running`, `port-in-use`, `instance-restarts`, `instance-left-failed`
+ */
+export async function examineInstance(instance: Instance): Promise<readonly BasculeError[]> {
+  const { name, environment, address, port } = instance;
+  const { state, wanted, isAlive, restarts, isFailed } = await readInstance(instance);
+  if (isFailed) return [new BasculeError('instance-left-failed', { instance: name, environment })];
+  if (state === 'empty' || wanted === 'stopped') return [];
+  if (!isAlive) {
+    const isFree = await instance.host.isAddressFree({ address, port });
+    if (!isFree) return [new BasculeError('port-in-use', { instance: name, address, port })];
+    return [new BasculeError('instance-not-running', { instance: name, environment })];
+  }
+  return restarts < manyRestarts ? [] : [new BasculeError('instance-restarts', { instance: name, restarts })];
+}
+
+/** What the instances of a folder take: releases, logs, and artifacts. Nothing of it is followed out of the folder. */
+export async function measureInstances(directory: string): Promise<readonly DiskUsage[]> {
+  const names = (await namesIn(directory)).filter((name) => name !== 'artifacts');
+  const folders = names.map((name) => instanceFiles({ directory, name }));
+  const sum = async (paths: readonly string[]) =>
+    (await Promise.all(paths.map(measure))).reduce((total, bytes) => total + bytes, 0);
+  const artifacts = join(directory, 'artifacts');
+  return [
+    { what: 'releases', path: directory, bytes: await sum(folders.map(({ releases }) => releases)) },
+    { what: 'logs', path: directory, bytes: await sum(folders.map(({ folder }) => join(folder, 'log'))) },
+    { what: 'artifacts', path: artifacts, bytes: await measure(artifacts) },
+  ];
+}
+
+/** Bytes of a file, or of all that lies in a folder; 0 where there is neither. */
+export async function measure(path: string): Promise<number> {
+  try {
+    const stat = await lstat(path);
+    if (!stat.isDirectory()) return stat.blocks * 512;
+    const sizes = await Promise.all((await readdir(path)).map((name) => measure(join(path, name))));
+    return sizes.reduce((total, bytes) => total + bytes, 0);
+  } catch (error) {
+    // Removed meanwhile, or never there.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
+  }
+}
+
+/** Free space where a folder lies, for a person. Throws `disk-low`. */
+export async function examineDisk(path: string): Promise<string> {
+  const { bavail, blocks, bsize } = await statfs(path);
+  const [freeBytes, totalBytes] = [bavail * bsize, blocks * bsize];
+  if (freeBytes < leastFreeBytes || freeBytes < leastFreeShare * totalBytes) {
+    throw new BasculeError('disk-low', { path, freeBytes, totalBytes });
+  }
+  return `${(freeBytes / 1e9).toFixed(1)} GB free of ${(totalBytes / 1e9).toFixed(1)} GB`;
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}

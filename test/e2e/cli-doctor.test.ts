@@ -1,0 +1,115 @@
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { diagnosisSchema } from '../../src/cli/output-schema.js';
+import { mustSucceed, quick } from '../rig/chaos.js';
+import { type Project, startProject } from '../rig/project.js';
+
+const sha = 'a1a1a1a1';
+const token = 'letmein-7c1d';
+
+let project: Project;
+let yaml = '';
+
+beforeAll(async () => {
+  project = await startProject({ configure: quick, env: { REGISTRY_TOKEN: token } });
+  await project.releaseAll(sha);
+  await project.startWorker();
+  await mustSucceed(project, 'apply');
+  await mustSucceed(project, 'deploy', 'prod', sha, '--soak', '0s');
+  yaml = await readFile(file('bascule.yaml'), 'utf8');
+});
+afterAll(() => project.stop());
+
+const file = (name: string) => join(project.directory, name);
+
+async function doctor() {
+  const { exitCode, document } = await project.json<unknown>('doctor');
+  const diagnosis = diagnosisSchema.parse(document);
+  const findings = diagnosis.checks.flatMap(({ name, findings }) => findings.map((one) => ({ name, ...one })));
+  for (const { remedy } of findings) expect(remedy).not.toBe('');
+  return { exitCode, diagnosis, findings };
+}
+
+test('finds nothing where all is well, and says what takes how much', async () => {
+  const { exitCode, diagnosis, findings } = await doctor();
+  expect({ exitCode, findings }).toEqual({ exitCode: 0, findings: [] });
+  expect(diagnosis.examinedBy).toBe('worker');
+  expect(diagnosis.checks.map(({ name }) => name)).toEqual([
+    ...['Temporal', 'search attributes', 'worker', 'clocks', 'bascule.yaml', 'HAProxy', 'HAProxy runs', 'haproxy.cfg'],
+    ...['files and process agree', 'servers are UP', 'instances', 'secrets', 'artifacts', 'disk'],
+  ]);
+  expect(diagnosis.usage.find(({ what }) => what === 'releases')?.bytes).toBeGreaterThan(0);
+
+  const { stdout } = await project.bascule('doctor');
+  expect(stdout).toMatch(/✔ HAProxy +version \d+\.\d+/);
+  expect(stdout).toMatch(/^ {2}logs +[\d.]+ MB/m);
+  expect(stdout).toContain('nothing is missing');
+});
+
+test('names each thing that is different, with what to type', async () => {
+  const config = file('.bascule/edge/haproxy.cfg');
+  const installed = await readFile(config, 'utf8');
+  await appendFile(config, '\n# by hand\n');
+  const changed = yaml.replace('    run: ["node"', '    env: { KEY: { env: NO_SUCH_KEY } }\n    run: ["node"');
+  await writeFile(file('bascule.yaml'), changed);
+  const { exitCode, findings } = await doctor();
+  expect(exitCode).toBe(1);
+  expect(findings.map(({ name, code }) => [name, code])).toEqual([
+    ['bascule.yaml', 'config-not-applied'],
+    ['files and process agree', 'edge-drift'],
+    ['secrets', 'secret-missing'],
+  ]);
+  const { stdout } = await project.bascule('doctor');
+  expect(stdout).toContain('→ See how with `bascule apply --dry-run`, then `bascule apply`.');
+  expect(stdout).toContain('NO_SUCH_KEY');
+  expect(stdout).toContain('3 findings');
+  await writeFile(config, installed);
+  await writeFile(file('bascule.yaml'), yaml);
+  expect((await doctor()).exitCode).toBe(0);
+});
+
+test('names an artifact server that does not take the token, and never the token', async () => {
+  const server = await refusingServer();
+  const { port } = server.address() as AddressInfo;
+  const elsewhere = yaml
+    .replace(/url: "file:[^"]*"/, `url: "http://127.0.0.1:${port}/{component}/{sha}.tar.gz"`)
+    .replace(/\nartifacts:/, '\nartifacts:\n  token: { env: REGISTRY_TOKEN }');
+  await writeFile(file('bascule.yaml'), elsewhere);
+  const { findings, diagnosis } = await doctor();
+  const found = findings.find(({ name }) => name === 'artifacts');
+  expect(found).toMatchObject({ code: 'artifact-unauthorized', remedy: expect.stringContaining('REGISTRY_TOKEN') });
+  expect(JSON.stringify(diagnosis)).not.toContain(token);
+  await writeFile(file('bascule.yaml'), yaml);
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test('names a bascule.yaml that is broken, with its place', async () => {
+  await writeFile(file('bascule.yaml'), yaml.replace('topology: blue-green', 'topology: green'));
+  const { findings } = await doctor();
+  expect(findings[0]).toMatchObject({ name: 'bascule.yaml', message: expect.stringMatching(/bascule\.yaml:\d+:\d+/) });
+  await writeFile(file('bascule.yaml'), yaml);
+});
+
+test('looks at this machine itself where no worker answers, and without Temporal', async () => {
+  await project.stopWorker();
+  const alone = await doctor();
+  expect(alone.exitCode).toBe(1);
+  expect(alone.diagnosis.examinedBy).toBe('command');
+  expect(alone.findings.map(({ code }) => code)).toEqual(['no-worker']);
+
+  await project.temporal.kill();
+  const { exitCode, diagnosis, findings } = await doctor();
+  expect({ exitCode, codes: findings.map(({ code }) => code) }).toEqual({
+    exitCode: 1,
+    codes: ['temporal-unreachable'],
+  });
+  expect(diagnosis.checks.find(({ name }) => name === 'servers are UP')?.findings).toEqual([]);
+});
+
+function refusingServer(): Promise<Server> {
+  const server = createServer((_, response) => response.writeHead(401).end());
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+}
