@@ -1,8 +1,9 @@
+import { dirname } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
 import type { CleanupPlan, PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
 import { markServersDown, readServers } from '../haproxy/runtime.js';
-import { fetchArtifact } from '../instances/artifact.js';
+import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
 import { waitHealthy } from '../instances/health.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
 import * as process from '../instances/process.js';
@@ -52,7 +53,10 @@ export function instanceActivities(context: WorkerContext) {
         artifact,
         signal,
       });
-      await process.pruneReleases(instance, project.configuration.instances.releasesKept);
+      const { configuration } = project;
+      const { releasesKept } = configuration.instances;
+      await process.pruneReleases(instance, releasesKept);
+      await pruneArtifacts(dirname(artifact), releasesKept * configuration.components.length);
       return { pid };
     },
 

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
@@ -9,6 +9,9 @@ import { openSource, type Source, type Token } from './artifact-source.js';
 
 /** Far more than any list of checksums. */
 const checksumMaxBytes = 1_000_000;
+
+/** Longer than an operation takes from an artifact's fetching to its unpacking. */
+const artifactInUseMs = 60 * 60 * 1_000;
 
 /** A server that takes longer to begin its answer is not reachable, for whoever only looks. */
 const probeMs = 5_000;
@@ -60,7 +63,7 @@ export async function fetchArtifact(
   readSecret: ReadSecret,
   options: { signal?: AbortSignal; onProgress?: (bytes: number, size: number | null) => void } = {},
 ): Promise<void> {
-  if ((await digestOf(file)) === pin.sha256) return;
+  if ((await digestOf(file)) === pin.sha256) return await markUsed(file);
   await mkdir(dirname(file), { recursive: true });
   const partial = `${file}.partial-${randomUUID()}`;
   try {
@@ -100,6 +103,35 @@ export async function probeArtifact(
     if (asking.signal.aborted) return null;
     throw error;
   }
+}
+
+/**
+ * Keeps the `kept` artifacts of a folder that were used last, and every one that was used within the last hour: an
+ * operation may be about to unpack it. The others can be fetched again.
+ */
+export async function pruneArtifacts(folder: string, kept: number): Promise<void> {
+  const files = (await readdir(folder)).filter((name) => !name.includes('.partial-')).map((name) => join(folder, name));
+  const dated = await Promise.all(files.map(async (file) => ({ file, usedAt: await usedAt(file) })));
+  const unused = dated
+    .sort((a, b) => b.usedAt - a.usedAt)
+    .slice(kept)
+    .filter(({ usedAt }) => Date.now() - usedAt > artifactInUseMs);
+  for (const { file } of unused) await rm(file, { force: true });
+}
+
+/** Ms since the epoch; what another operation has removed meanwhile counts as in use. */
+async function usedAt(file: string): Promise<number> {
+  try {
+    return (await stat(file)).mtimeMs;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Date.now();
+    throw error;
+  }
+}
+
+async function markUsed(file: string): Promise<void> {
+  const now = new Date();
+  await utimes(file, now, now);
 }
 
 async function pinByContent(

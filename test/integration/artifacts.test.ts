@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { execa } from 'execa';
 import { create, Header } from 'tar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ArtifactsConfiguration } from '../../src/domain/configuration.js';
-import { fetchArtifact, pinArtifact } from '../../src/instances/artifact.js';
+import { fetchArtifact, pinArtifact, pruneArtifacts } from '../../src/instances/artifact.js';
 import { unpackArtifact } from '../../src/instances/unpack.js';
 
 const names = { component: 'api', environment: 'prod', sha: 'aaaaaaa1' };
@@ -34,6 +34,40 @@ afterEach(async () => {
     server.close();
   }
   await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+describe('pruning', () => {
+  test('keeps what was used last, what was used within the hour, and what is being fetched', async () => {
+    const hoursAgo = async (name: string, hours: number) => {
+      const at = new Date(Date.now() - hours * 3_600_000);
+      await writeFile(join(folder, name), name);
+      await utimes(join(folder, name), at, at);
+    };
+    await Promise.all([
+      hoursAgo('newest', 2),
+      hoursAgo('newer', 3),
+      hoursAgo('old', 4),
+      hoursAgo('older', 5),
+      hoursAgo('old.partial-1', 5),
+    ]);
+    await pruneArtifacts(folder, 2);
+    expect((await readdir(folder)).toSorted()).toEqual(['newer', 'newest', 'old.partial-1']);
+    await hoursAgo('of a deploy that runs', 0.5);
+    await pruneArtifacts(folder, 0);
+    expect((await readdir(folder)).toSorted()).toEqual(['of a deploy that runs', 'old.partial-1']);
+  });
+
+  test('an artifact that is used again counts as new', async () => {
+    const artifacts = await onDisk({ checksum: digest });
+    const pin = await pinArtifact(artifacts, names, noSecret);
+    const file = join(folder, 'artifacts', digest);
+    await fetchArtifact(pin, file, artifacts, noSecret);
+    const longAgo = new Date('2020-01-01');
+    await utimes(file, longAgo, longAgo);
+    await fetchArtifact(pin, file, artifacts, noSecret);
+    await pruneArtifacts(join(folder, 'artifacts'), 0);
+    expect(await readdir(join(folder, 'artifacts'))).toEqual([digest]);
+  });
 });
 
 describe('pinning', () => {
