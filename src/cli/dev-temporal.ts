@@ -41,7 +41,8 @@ export async function ensureTemporal(folder: string): Promise<DevTemporal> {
   return { address, uiUrl: `http://127.0.0.1:${uiPort}/`, server };
 }
 
-async function findTemporal(): Promise<string> {
+/** Temporal's CLI: the one that script/setup installed, else that of PATH. Throws `temporal-not-installed`. */
+export async function findTemporal(): Promise<string> {
   const installed = fileURLToPath(new URL('../../.tools/bin/temporal', import.meta.url));
   const inPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'temporal'));
   for (const file of [installed, ...inPath]) if (await exists(file)) return file;

@@ -1,8 +1,13 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
 import { BasculeError } from '../errors.js';
 import type { Invocation } from './invocation.js';
+
+/** Below it only root, or who has CAP_NET_BIND_SERVICE, may listen. */
+const firstFreePort = 1_024;
 
 export function addInit(program: Command, invocation: Invocation): void {
   program
@@ -11,8 +16,10 @@ export function addInit(program: Command, invocation: Invocation): void {
     .description('Writes a bascule.yaml with every default in it, and the JSON schema by which editors complete it.')
     .usage('[options]')
     .addOption(new Option('--driver <driver>', 'how instances run').choices(['process']).default('process'))
-    .addHelpText('after', '\nExample:\n  $ bascule init --project shop')
-    .action(async ({ driver }: { driver: 'process' }) => {
+    .option('--systemd [folder]', 'write units for systemd instead, for the bascule.yaml that there is (default: .)')
+    .addHelpText('after', '\nExample:\n  $ bascule init --project shop\n  $ bascule init --systemd')
+    .action(async ({ driver, systemd }: { driver: 'process'; systemd?: string | true }) => {
+      if (systemd !== undefined) return writeUnits(invocation, systemd === true ? '.' : systemd);
       const { initialConfiguration } = await import('../config/initial.js');
       const { configurationJsonSchema } = await import('../config/json-schema.js');
       const file = invocation.configurationFile;
@@ -30,6 +37,36 @@ export function addInit(program: Command, invocation: Invocation): void {
         ].join('\n'),
       );
     });
+}
+
+/** Units that run this installation for the project here. Throws `config-invalid`, `file-exists`, `temporal-not-installed`. */
+async function writeUnits(invocation: Invocation, folder: string): Promise<void> {
+  const { installCommands, systemdUnits } = await import('./systemd-units.js');
+  const { findTemporal } = await import('./dev-temporal.js');
+  const { loadConfiguration } = await import('../config/load.js');
+  const { project, edge } = await loadConfiguration(invocation.configurationFile);
+  const units = systemdUnits({
+    project,
+    configurationFile: resolve(invocation.configurationFile),
+    needsLowPorts: edge.manage && edge.http.port < firstFreePort,
+    user: userInfo().username,
+    node: process.execPath,
+    main: fileURLToPath(new URL('./main.js', import.meta.url)),
+    temporal: await findTemporal(),
+  });
+  await mkdir(folder, { recursive: true });
+  const files = units.map(({ name }) => join(folder, name));
+  for (const [index, { text }] of units.entries()) await writeNew(files[index] ?? '', text);
+  const commands = installCommands(folder, units);
+  const { green, cyan } = invocation.output.out;
+  invocation.output.answer(
+    { schemaVersion: 1, project, files, commands },
+    [
+      `${green('✔')} wrote ${files.join(' and ')}`,
+      `${cyan('→')} as root:`,
+      ...commands.map((line) => `  ${line}`),
+    ].join('\n'),
+  );
 }
 
 /** A folder's name as a project's name. */

@@ -1,0 +1,103 @@
+import { dirname, join } from 'node:path';
+import { temporalServerArguments } from '../temporal-server.js';
+
+export interface UnitPlace {
+  readonly project: string;
+  /** Absolute path of bascule.yaml. */
+  readonly configurationFile: string;
+  /** Whether the edge listens on a port that only root may take. */
+  readonly needsLowPorts: boolean;
+  readonly user: string;
+  /** Absolute paths of Node.js, of the command's main file and of Temporal's CLI. */
+  readonly node: string;
+  readonly main: string;
+  readonly temporal: string;
+}
+
+export interface Unit {
+  readonly name: string;
+  readonly text: string;
+}
+
+const temporalPort = 7_233;
+const temporalUiPort = 8_233;
+const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Units for Temporal's single binary on 127.0.0.1 and for the worker, the worker's last. */
+export function systemdUnits(place: UnitPlace): readonly Unit[] {
+  const temporal = { name: `bascule-${place.project}-temporal.service`, text: temporalUnit(place) };
+  return [temporal, { name: `bascule-${place.project}-worker.service`, text: workerUnit(place, temporal.name) }];
+}
+
+function temporalUnit({ project, temporal }: UnitPlace): string {
+  const state = `bascule-${project}`;
+  const dbFile = `/var/lib/${state}/temporal.db`;
+  const args = temporalServerArguments({ port: temporalPort, uiPort: temporalUiPort, dbFile });
+  return `[Unit]
+Description=Temporal for Bascule's project ${project}
+Documentation=https://docs.temporal.io/cli/server
+After=network.target
+
+[Service]
+ExecStart=${command([temporal, ...args])}
+Restart=always
+RestartSec=2
+DynamicUser=yes
+StateDirectory=${state}
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+function workerUnit(place: UnitPlace, temporalUnitName: string): string {
+  const { project, configurationFile, needsLowPorts, user, node, main } = place;
+  const capability = 'AmbientCapabilities=CAP_NET_BIND_SERVICE\n';
+  return `[Unit]
+Description=Bascule's worker of project ${project}
+After=network-online.target ${temporalUnitName}
+Wants=network-online.target ${temporalUnitName}
+
+[Service]
+ExecStart=${command([node, main, 'worker', '--config', configurationFile])}
+WorkingDirectory=${specifierFree(dirname(configurationFile))}
+User=${user}
+Environment=TEMPORAL_ADDRESS=127.0.0.1:${temporalPort}
+Environment=${quoted(`PATH=${dirname(node)}:${systemPath}`)}
+# Secrets that bascule.yaml names as { env: NAME }, a line NAME=value each; readable by root alone.
+EnvironmentFile=-/etc/bascule/${project}.env
+# HAProxy and the instances go on when the worker is stopped or started again.
+KillMode=process
+Restart=always
+RestartSec=2
+TimeoutStopSec=30
+NoNewPrivileges=yes
+${needsLowPorts ? capability : ''}
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/** An argv as systemd.service(5) reads it: `%`, `$`, quotes and backslashes stand for themselves. */
+const command = ([program, ...args]: readonly [string, ...string[]]): string =>
+  // The program alone is not looked through for variables.
+  [quoted(program), ...args.map((word) => quoted(word.replaceAll('$', '$$$$')))].join(' ');
+
+const quoted = (word: string): string =>
+  /^[A-Za-z0-9._/=:@,+-]+$/.test(word) ? word : `"${specifierFree(word).replaceAll(/["\\]/g, '\\$&')}"`;
+
+const specifierFree = (text: string): string => text.replaceAll('%', '%%');
+
+/** What has to be typed, as root, for units that lie in `folder`. */
+export function installCommands(folder: string, units: readonly Unit[]): readonly string[] {
+  const names = units.map(({ name }) => name);
+  return [
+    `cp ${names.map((name) => join(folder, name)).join(' ')} /etc/systemd/system/`,
+    'systemctl daemon-reload',
+    `systemctl enable --now ${names.join(' ')}`,
+  ];
+}
