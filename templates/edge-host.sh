@@ -73,8 +73,9 @@ sync_folder() { # file: makes a rename of it durable
 }
 
 # A file is whole before it gets its name, so whoever is killed here leaves the earlier content or the new one.
+# A shell's own printf says only "I/O error" of a full disk: cat says what it is.
 write_file() { # file content [SHA-256 of the content]
-  rm -f "$1.tmp" && printf '%s' "$2" >"$1.tmp" && sync "$1.tmp" || fail 13 "$1"
+  rm -f "$1.tmp" && printf '%s' "$2" | cat >"$1.tmp" && sync "$1.tmp" || fail 13 "$1"
   if [ "${3:-}" != '' ] && [ "$(digest_of "$1.tmp")" != "$3" ]; then
     rm -f "$1.tmp"
     fail 16 "$1"

@@ -43,8 +43,9 @@ field() { # name: its value on record, nothing where it has none
   [ ! -e "$record" ] || sed -n "s/^$1=//p" "$record" || fail 13 "$record"
 }
 
+# A shell's own printf says only "I/O error" of a full disk: cat says what it is.
 write_record() { # content: the record is whole before it gets its name
-  rm -f "$record.tmp" && printf '%s' "$1" >"$record.tmp" && sync "$record.tmp" &&
+  rm -f "$record.tmp" && printf '%s' "$1" | cat >"$record.tmp" && sync "$record.tmp" &&
     mv -f "$record.tmp" "$record" && sync "$folder" || fail 13 "$record"
 }
 
