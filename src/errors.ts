@@ -424,16 +424,18 @@ type ErrorArguments<C extends ErrorCode> = Parameters<(typeof prose)[C]>[0];
 
 /**
  * Where a failure may be of the moment (a refused connection, a busy lock) another try can help; everything else is
- * final at once: a disk that is full stays so until somebody makes room. Read by the activities' one wrapper.
+ * final at once. Read by the activities' one wrapper.
  */
 const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'command-timed-out',
   'command-ended',
   'edge-locked',
+  'edge-write-failed',
   'haproxy-unreachable',
   'artifact-unreachable',
   'artifact-truncated',
   'instance-busy',
+  'instance-write-failed',
   'instance-still-running',
   'migration-running',
 ]);
