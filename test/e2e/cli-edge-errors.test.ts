@@ -35,6 +35,7 @@ afterAll(async () => {
 
 /** Whatever was wrong: visitors have the release that they had. */
 afterEach(async () => {
+  await rm(file('edge/ballast'), { force: true });
   expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
 });
 
@@ -149,8 +150,8 @@ describe('the edge', () => {
     await execa('sh', ['-c', `cat /dev/zero >'${file('edge/ballast')}'`], { reject: false });
     const deploying = project.bascule('deploy', 'staging', base, '--soak', '0s');
     await expect
-      .poll(async () => (await project.bascule('status', 'staging')).stdout, { timeout: 15_000 })
-      .toContain('· stand down green →');
+      .poll(async () => (await project.bascule('status', 'staging')).stdout, { timeout: 25_000 })
+      .toContain('· switch to green →');
     expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
     await rm(file('edge/ballast'));
     expect(await deploying).toMatchObject({ exitCode: 0 });
