@@ -1,12 +1,13 @@
 import { dirname, join } from 'node:path';
+import type { Project } from './activities/project.js';
 import { wantedConfiguration } from './config/address-book.js';
 import { readEnv, readSecret } from './config/secrets.js';
-import type { AppliedConfiguration, Configuration } from './domain/configuration.js';
+import type { AppliedConfiguration } from './domain/configuration.js';
 import type { CheckReport, DiskUsage, Examination, Finding } from './domain/examination.js';
 import { BasculeError, isBasculeError } from './errors.js';
 import { type Edge, edgeFiles } from './haproxy/edge.js';
 import { examineFile, examineProcess, examineProgram, examineState } from './haproxy/examine.js';
-import { formatApplied, readApplied, readInstalled, sha256 } from './haproxy/installed.js';
+import { isApplied, readApplied, readInstalled } from './haproxy/installed.js';
 import { serversNotUp } from './haproxy/readiness.js';
 import { readRunning } from './haproxy/runtime.js';
 import { probeArtifact } from './instances/artifact.js';
@@ -18,9 +19,7 @@ const checkMs = 15_000;
 /** What stands for a sha where none was deployed yet. */
 const noSha = '0000000';
 
-export interface ExaminedProject {
-  readonly configuration: Configuration;
-  readonly edge: Edge;
+export interface ExaminedProject extends Project {
   /** What is wrong with bascule.yaml itself, null where nothing is. */
   readonly problem: string | null;
 }
@@ -37,7 +36,7 @@ export async function examineHost(
     check('bascule.yaml', async () => {
       if (problem !== null) throw new BasculeError('config-broken', { problem });
       const wanted = await wantedConfiguration(configuration);
-      if (inForce && inForce.digest !== sha256(formatApplied(wanted))) throw new BasculeError('config-not-applied', {});
+      if (inForce && !isApplied(inForce.digest, wanted)) throw new BasculeError('config-not-applied', {});
       return null;
     }),
     check('HAProxy', () => examineProgram(edge)),
@@ -134,7 +133,7 @@ async function measureAll({ configuration, edge }: ExaminedProject): Promise<rea
   const { directory, addressBook } = configuration.instances;
   const temporal = join(dirname(addressBook), 'temporal.db');
   return [
-    ...(await measureInstances(directory)),
+    ...(await measureInstances(edge.host, directory)),
     { what: 'edge', path: dirname(config), bytes: await measure(dirname(config)) },
     { what: 'Temporal', path: temporal, bytes: (await measure(temporal)) + (await measure(`${temporal}-wal`)) },
   ];

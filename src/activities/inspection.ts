@@ -24,14 +24,14 @@ import {
 } from '../domain/inspect.js';
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
-import { BasculeError, isBasculeError } from '../errors.js';
-import { formatApplied, readApplied, sha256 } from '../haproxy/installed.js';
+import { isBasculeError } from '../errors.js';
+import { isApplied, readApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { environmentDigest } from '../instances/environment.js';
 import { readLog } from '../instances/log.js';
-import { allInstances } from '../instances/places.js';
+import { findInstance, instancesOfColor } from '../instances/places.js';
 import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
@@ -75,7 +75,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
     project: configuration.project,
     version: context.version,
     configurationProblem: problem,
-    isConfigurationApplied: inForce?.digest === sha256(formatApplied(wanted)),
+    isConfigurationApplied: isApplied(inForce?.digest, wanted),
     edge: {
       name: configuration.edge.name,
       host: edge.host.name,
@@ -133,9 +133,7 @@ async function viewEnvironment(context: WorkerContext, project: Project, seen: S
 
 async function viewColor(project: Project, seen: Seen, state: EnvironmentState, color: Color): Promise<ColorView> {
   const { applied, environment, servers } = seen;
-  const mine = allInstances(project, applied).filter(
-    ({ instance }) => instance.environment === environment.name && instance.color === color,
-  );
+  const mine = instancesOfColor(project, applied, environment.name, color);
   const components: (ComponentView & { sha: string | null })[] = await Promise.all(
     mine.map(async ({ instance, component }) => {
       const found = await readInstance(instance);
@@ -215,18 +213,8 @@ async function readLogs(context: WorkerContext, request: LogsRequest): Promise<L
   const record = await readEdge(project.edge, { probe: false, version: context.version });
   const state = record.states.find((one) => one.name === request.environment) ?? neverDeployed(request.environment);
   const color = request.color ?? state.color;
-  const all = allInstances(project, applied).map(({ instance }) => instance);
-  const instance = all.find(
-    (one) => one.environment === request.environment && one.component === request.component && one.color === color,
-  );
-  if (!instance) {
-    const known = [...new Set(all.map((one) => `${one.environment} ${one.component}`))];
-    throw new BasculeError('unknown-component', {
-      environment: request.environment,
-      component: request.component,
-      known,
-    });
-  }
+  const { environment, component } = request;
+  const { instance } = findInstance(project, applied, { environment, component, color });
   const { after, tail, sinceMs } = request;
   const part = { ...(tail === undefined ? {} : { tail }), ...(sinceMs === undefined ? {} : { sinceMs }) };
   const deadline = Date.now() + followMs;

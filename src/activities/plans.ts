@@ -23,8 +23,8 @@ import { readEdge } from '../haproxy/read-edge.js';
 import { serversNotUp } from '../haproxy/readiness.js';
 import { pinArtifact } from '../instances/artifact.js';
 import { environmentDigest } from '../instances/environment.js';
-import { allInstances } from '../instances/places.js';
-import { type Instance, readInstance } from '../instances/record.js';
+import { instancesOfColor } from '../instances/places.js';
+import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, readProject, type WorkerContext } from './project.js';
 
@@ -138,11 +138,8 @@ async function unusedInstances(
   environment: EnvironmentConfiguration,
   color: Color,
 ): Promise<UnusedInstance[]> {
-  const all = allInstances(project, applied).filter(
-    ({ instance }) => instance.environment === environment.name && instance.color === color,
-  );
   const found = await Promise.all(
-    all.map(async ({ instance, component }) => {
+    instancesOfColor(project, applied, environment.name, color).map(async ({ instance, component }) => {
       const { owner, state } = await readInstance(instance);
       const { name, address, port } = instance;
       const { stopGraceMs } = component;
@@ -164,7 +161,8 @@ async function pinComponent(
   const { artifacts } = project.configuration;
   // A secret that is missing is found before anything is touched.
   await readEnv(component);
-  const instance = instancesOf(project, applied, environment, target).find((one) => one.component === component.name);
+  const placed = instancesOfColor(project, applied, environment.name, target);
+  const instance = placed.find((one) => one.component.name === component.name)?.instance;
   if (!instance) {
     throw new BasculeError('component-not-applied', { component: component.name, environment: environment.name });
   }
@@ -183,9 +181,9 @@ async function isServedAsPinned(
   color: Color,
   components: readonly PlannedComponent[],
 ): Promise<boolean> {
-  const instances = instancesOf(project, applied, environment, color);
+  const placed = instancesOfColor(project, applied, environment.name, color);
   for (const component of components) {
-    const instance = instances.find((one) => one.component === component.name);
+    const instance = placed.find((one) => one.component.name === component.name)?.instance;
     if (!instance) return false;
     const running = await readInstance(instance);
     const digest = environmentDigest(await readEnv(component.configuration));
@@ -212,17 +210,6 @@ async function shasOf(
   environment: EnvironmentConfiguration,
   color: Color,
 ): Promise<(string | null)[]> {
-  const instances = instancesOf(project, applied, environment, color);
-  return Promise.all(instances.map(async (instance) => (await readInstance(instance)).sha));
-}
-
-function instancesOf(
-  project: Project,
-  applied: AppliedConfiguration,
-  environment: EnvironmentConfiguration,
-  color: Color,
-): Instance[] {
-  return allInstances(project, applied)
-    .map(({ instance }) => instance)
-    .filter((instance) => instance.environment === environment.name && instance.color === color);
+  const placed = instancesOfColor(project, applied, environment.name, color);
+  return Promise.all(placed.map(async ({ instance }) => (await readInstance(instance)).sha));
 }

@@ -2,7 +2,7 @@ import type { Client } from '@temporalio/client';
 import { loadConfiguration } from '../config/load.js';
 import type { Configuration } from '../domain/configuration.js';
 import { isBasculeError } from '../errors.js';
-import type { Edge } from '../haproxy/edge.js';
+import { type Edge, edgeOf } from '../haproxy/edge.js';
 import type { LocalHost } from '../hosts/local.js';
 
 /** Where the worker's configuration is, and the machine that it is about. */
@@ -35,7 +35,7 @@ const lastGood = new Map<string, Configuration>();
 export async function readProject(place: ProjectPlace): Promise<Project> {
   const configuration = await loadConfiguration(place.configurationFile);
   lastGood.set(place.configurationFile, configuration);
-  return projectOf(place, configuration);
+  return { configuration, edge: edgeOf(configuration, place.host) };
 }
 
 /**
@@ -48,10 +48,6 @@ export async function loadProject(place: ProjectPlace): Promise<Project & { read
   } catch (error) {
     const last = lastGood.get(place.configurationFile);
     if (!last || !isBasculeError(error)) throw error;
-    return { ...projectOf(place, last), problem: error.message };
+    return { configuration: last, edge: edgeOf(last, place.host), problem: error.message };
   }
-}
-
-function projectOf({ host }: ProjectPlace, configuration: Configuration): Project {
-  return { configuration, edge: { host, project: configuration.project, configuration: configuration.edge } };
 }

@@ -2,7 +2,6 @@ import { constants } from 'node:os';
 import type { Command } from 'commander';
 import type { Color } from '../domain/edge-state.js';
 import { BasculeError } from '../errors.js';
-import type { Instance } from '../instances/record.js';
 import { colorArgument, optionalFirst } from './arguments.js';
 import type { Invocation } from './invocation.js';
 import { openLocalProject, readInForce } from './local-project.js';
@@ -56,25 +55,17 @@ async function findRelease(
   invocation: Invocation,
   wanted: { environment: string; component: string; color?: Color },
 ): Promise<ReleaseInPlace> {
-  const { allInstances } = await import('../instances/places.js');
+  const { findInstance } = await import('../instances/places.js');
   const { instanceFiles, readInstance } = await import('../instances/record.js');
   const { programEnvironment } = await import('../instances/environment.js');
   const { readEnv } = await import('../config/secrets.js');
   const project = await openLocalProject(invocation);
   const { applied, activeColor } = await readInForce(project);
   const { environment, component, color = activeColor(environment) } = wanted;
-  const all = allInstances(project, applied);
-  const isWanted = ({ instance }: { instance: Instance }) =>
-    instance.environment === environment && instance.component === component && instance.color === color;
-  const found = all.find(isWanted);
-  if (!found) {
-    const known = [...new Set(all.map(({ instance }) => `${instance.environment} ${instance.component}`))];
-    throw new BasculeError('unknown-component', { environment, component, known });
-  }
-  const { instance } = found;
+  const { instance, component: configured } = findInstance(project, applied, { environment, component, color });
   const { sha, sha256 } = await readInstance(instance);
   if (sha === null || sha256 === null) throw new BasculeError('instance-empty', { instance: instance.name });
-  const variables = programEnvironment(instance, { sha, env: await readEnv(found.component) });
+  const variables = programEnvironment(instance, { sha, env: await readEnv(configured) });
   return { folder: instanceFiles(instance).release(sha, sha256), variables };
 }
 

@@ -14,9 +14,9 @@ export interface LocalProject {
 export async function openLocalProject(invocation: Invocation): Promise<LocalProject> {
   const { loadConfiguration } = await import('../config/load.js');
   const { LocalHost } = await import('../hosts/local.js');
+  const { edgeOf } = await import('../haproxy/edge.js');
   const configuration = await loadConfiguration(invocation.configurationFile);
-  const { project, edge } = configuration;
-  return { configuration, edge: { host: new LocalHost(), project, configuration: edge } };
+  return { configuration, edge: edgeOf(configuration, new LocalHost()) };
 }
 
 /** What is in force on this machine's edge. Throws `edge-not-applied`, and what reading the edge's files throws. */

@@ -1,3 +1,4 @@
+import type { Color } from '../domain/edge-state.js';
 import { type EnvironmentView, isFastRollback } from '../domain/inspect.js';
 import { formatAge, formatClock, formatRelease } from './format.js';
 import { environmentOf } from './history.js';
@@ -8,7 +9,7 @@ import { columns } from './table.js';
 
 interface Choice {
   readonly at: string;
-  readonly color: 'blue' | 'green';
+  readonly color: Color;
   readonly sha: string;
   readonly fast: boolean;
   readonly isNext: boolean;

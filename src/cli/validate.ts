@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { BasculeError, isBasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
 import type { Invocation } from './invocation.js';
 import { renderText } from './render.js';
 
@@ -50,12 +49,13 @@ export function addValidate(program: Command, invocation: Invocation): void {
 /** Answers false where HAProxy is not installed. Throws `haproxy-refused`. */
 async function checkByHaproxy(text: string): Promise<boolean> {
   const { LocalHost } = await import('../hosts/local.js');
+  const { runHaproxy } = await import('../haproxy/program.js');
   const host = new LocalHost();
   const folder = await mkdtemp(join(tmpdir(), 'bascule-validate-'));
   const file = join(folder, 'haproxy.cfg');
   try {
     await writeFile(file, text);
-    const { exitCode, stdout, stderr } = await runCheck(host, file);
+    const { exitCode, stdout, stderr } = await runHaproxy(host, ['-c', '-f', file], checkTimeoutMs);
     if (exitCode === 0) return true;
     throw new BasculeError('haproxy-refused', { host: host.name, output: `${stderr}${stdout}`, lines: [] });
   } catch (error) {
@@ -64,10 +64,4 @@ async function checkByHaproxy(text: string): Promise<boolean> {
   } finally {
     await rm(folder, { recursive: true });
   }
-}
-
-/** Debian keeps haproxy where only root's PATH looks. */
-function runCheck(host: LocalHost, file: string) {
-  const env = { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin` };
-  return host.run(['haproxy', '-c', '-f', file], { timeoutMs: checkTimeoutMs, env });
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { EdgeConfiguration } from '../domain/configuration.js';
+import type { Configuration, EdgeConfiguration } from '../domain/configuration.js';
 import type { Claim } from '../domain/edge-change.js';
 import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
@@ -10,6 +10,11 @@ export interface Edge {
   readonly host: LocalHost;
   readonly project: string;
   readonly configuration: EdgeConfiguration;
+}
+
+/** The edge of a project, on the machine where its files are. */
+export function edgeOf({ project, edge }: Pick<Configuration, 'project' | 'edge'>, host: LocalHost): Edge {
+  return { host, project, configuration: edge };
 }
 
 /** Every file of design's "State on the edge host" that is read here; the acts know the names for themselves. */

@@ -1,6 +1,7 @@
 import { BasculeError } from '../errors.js';
 import { type Edge, edgeFiles } from './edge.js';
 import { findProcesses } from './managed.js';
+import { runHaproxy } from './program.js';
 import { readEdge } from './read-edge.js';
 import { readRunning, reloadMs } from './runtime.js';
 
@@ -10,7 +11,7 @@ const commandMs = 10_000;
 
 /** HAProxy's version as `haproxy -v` says it. Throws `command-not-found`, `haproxy-too-old`. */
 export async function examineProgram(edge: Edge): Promise<string> {
-  const { stdout } = await edge.host.run(['haproxy', '-v'], { timeoutMs: commandMs, env: withSystemPrograms() });
+  const { stdout } = await runHaproxy(edge.host, ['-v'], commandMs);
   const version = /version (\d+)\.(\d+)\S*/.exec(stdout);
   const [major = 0, minor = 0] = [version?.[1], version?.[2]].map(Number);
   const isOld = major < oldestVersion[0] || (major === oldestVersion[0] && minor < oldestVersion[1]);
@@ -41,8 +42,7 @@ export async function examineFile(edge: Edge): Promise<string> {
   const { config } = edge.configuration.files;
   const host = edge.host.name;
   if ((await edge.host.readText(config)) === null) throw new BasculeError('edge-not-applied', { host, file: config });
-  const argv = ['haproxy', '-c', '-f', config] as const;
-  const checked = await edge.host.run([...argv], { timeoutMs: commandMs, env: withSystemPrograms() });
+  const checked = await runHaproxy(edge.host, ['-c', '-f', config], commandMs);
   if (checked.exitCode === 0) return config;
   throw new BasculeError('haproxy-refused', { host, output: `${checked.stderr}${checked.stdout}`, lines: [] });
 }
@@ -60,6 +60,3 @@ export async function examineState(edge: Edge, version: string): Promise<null> {
   if (drift.length > 0) throw new BasculeError('edge-drift', { host, drift });
   return null;
 }
-
-/** Debian keeps haproxy where only root's PATH looks. */
-const withSystemPrograms = () => ({ PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin` });

@@ -38,6 +38,11 @@ export function formatApplied(applied: AppliedConfiguration): string {
   return `${JSON.stringify(applied, null, 2)}\n`;
 }
 
+/** Whether a configuration is the one in force: the digest is that of applied.json, undefined where there is none. */
+export function isApplied(digest: string | undefined, wanted: AppliedConfiguration): boolean {
+  return digest === sha256(formatApplied(wanted));
+}
+
 /** SHA-256 of a text, as 64 hex digits. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');

@@ -2,6 +2,7 @@ import { lstat, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DiskUsage } from '../domain/examination.js';
 import { BasculeError } from '../errors.js';
+import type { LocalHost } from '../hosts/local.js';
 import { type Instance, instanceFiles, readInstance } from './record.js';
 
 /** Below either a deploy may fill the disk. */
@@ -28,8 +29,8 @@ export async function examineInstance(instance: Instance): Promise<readonly Basc
 }
 
 /** What the instances of a folder take: releases, logs, and artifacts. Nothing of it is followed out of the folder. */
-export async function measureInstances(directory: string): Promise<readonly DiskUsage[]> {
-  const names = (await namesIn(directory)).filter((name) => name !== 'artifacts');
+export async function measureInstances(host: LocalHost, directory: string): Promise<readonly DiskUsage[]> {
+  const names = (await host.readFolder(directory)).filter((name) => name !== 'artifacts');
   const folders = names.map((name) => instanceFiles({ directory, name }));
   const sum = async (paths: readonly string[]) =>
     (await Promise.all(paths.map(measure))).reduce((total, bytes) => total + bytes, 0);
@@ -63,13 +64,4 @@ export async function examineDisk(path: string): Promise<string> {
     throw new BasculeError('disk-low', { path, freeBytes, totalBytes });
   }
   return `${(freeBytes / 1e9).toFixed(1)} GB free of ${(totalBytes / 1e9).toFixed(1)} GB`;
-}
-
-async function namesIn(folder: string): Promise<readonly string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
 }

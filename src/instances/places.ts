@@ -8,6 +8,7 @@ import type {
 import { type Color, colors } from '../domain/edge-state.js';
 import { instanceName } from '../domain/names.js';
 import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
+import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
 import type { Instance } from './record.js';
 
@@ -35,11 +36,17 @@ export function instanceOf(
   };
 }
 
-/** Every instance that the configuration in force has, with its component. */
+/** An instance, and what the configuration in force says of its component. */
+export interface PlacedInstance {
+  readonly instance: Instance;
+  readonly component: ComponentConfiguration;
+}
+
+/** Every instance that the configuration in force has. */
 export function allInstances(
   { edge }: EdgePlace,
   { configuration, addresses }: AppliedConfiguration,
-): { instance: Instance; component: ComponentConfiguration }[] {
+): PlacedInstance[] {
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.flatMap((color) => {
@@ -54,6 +61,30 @@ export function allInstances(
       }),
     ),
   );
+}
+
+/** Those of one color of an environment. */
+export function instancesOfColor(
+  place: EdgePlace,
+  applied: AppliedConfiguration,
+  environment: string,
+  color: Color,
+): PlacedInstance[] {
+  return allInstances(place, applied).filter(
+    ({ instance }) => instance.environment === environment && instance.color === color,
+  );
+}
+
+/** The one of a component. Throws `unknown-component`, which names those that there are. */
+export function findInstance(
+  place: EdgePlace,
+  applied: AppliedConfiguration,
+  { environment, component, color }: { environment: string; component: string; color: Color },
+): PlacedInstance {
+  const found = instancesOfColor(place, applied, environment, color).find((one) => one.component.name === component);
+  if (found) return found;
+  const all = allInstances(place, applied).map(({ instance }) => `${instance.environment} ${instance.component}`);
+  throw new BasculeError('unknown-component', { environment, component, known: [...new Set(all)] });
 }
 
 /** The instance of a component in an environment and color, null where it has no address yet. */

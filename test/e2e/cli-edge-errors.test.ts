@@ -1,4 +1,5 @@
 import { appendFile, chmod, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -89,7 +90,7 @@ describe('a configuration that HAProxy refuses', () => {
   test('because its port is taken is refused before HAProxy is reloaded', async () => {
     const yaml = await readFile(join(project.directory, 'bascule.yaml'), 'utf8');
     const port = await freePort();
-    const squatter = (await import('node:net')).createServer().listen(port, '127.0.0.1');
+    const squatter = createServer().listen(port, '127.0.0.1');
     await writeFile(join(project.directory, 'bascule.yaml'), yaml.replace(`:${project.edge.port}`, `:${port}`));
     const result = await refused('apply');
     squatter.close();
