@@ -12,6 +12,19 @@ interface Prose {
 const lastLines = (lines: readonly string[]): string =>
   lines.length === 0 ? '; its log is empty' : `. Its last log lines:\n${lines.join('\n')}`;
 
+const isForbidden = (reason: string): boolean => /EACCES|EPERM/.test(reason);
+
+/** A reload does not make a socket anew, and does not move one. */
+function silentRemedy(a: { pid: number; reason: string; manage: boolean; movedFrom: string | null }): string {
+  if (isForbidden(a.reason)) return 'Run the worker as the user who runs HAProxy.';
+  const restart = a.manage
+    ? `\`kill ${a.pid}\`, and the worker starts it again within a second`
+    : 'restart HAProxy, with systemd: `systemctl restart haproxy`';
+  return a.movedFrom === null
+    ? `Its socket is lost until it is started anew: ${restart}. Visitors get no answer meanwhile.`
+    : `Put \`edge.files.socket\` back to ${a.movedFrom} in bascule.yaml: that is where it listens.`;
+}
+
 const prose = {
   'config-invalid': (a: { file: string; problems: readonly string[] }): Prose => ({
     message: `${a.file} has ${a.problems.length === 1 ? 'an error' : `${a.problems.length} errors`}:\n${a.problems.join('\n')}`,
@@ -35,7 +48,7 @@ const prose = {
   }),
   'state-file-is-link': (a: { host: string; file: string }): Prose => ({
     message: `${a.file} on ${a.host} is a symbolic link; state is neither read nor written through a link`,
-    remedy: `Put a plain file (or nothing) in place of the link ${a.file}.`,
+    remedy: `Put the file itself there: \`cp --remove-destination $(readlink -f ${a.file}) ${a.file}\`. Where that is not what belongs there: \`rm ${a.file}\`, then \`bascule apply --repair\`.`,
   }),
   'address-unusable': (a: { host: string; address: string; port: number; reason: string }): Prose => ({
     message: `nothing can listen on ${a.address}:${a.port} on ${a.host}: ${a.reason}`,
@@ -43,7 +56,7 @@ const prose = {
   }),
   'address-in-use': (a: { host: string; address: string; port: number }): Prose => ({
     message: `${a.address}:${a.port} on ${a.host} is taken by another process`,
-    remedy: `End that process (\`ss -ltnp 'sport = :${a.port}'\` names it), or choose another address for the edge.`,
+    remedy: `\`ss -ltnp 'sport = :${a.port}'\` names it: end it, or choose another \`edge.http\` in bascule.yaml.`,
   }),
   'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null }): Prose => ({
     message: `${a.act} of ${a.owner} was refused: the edge on ${a.host} is claimed by ${a.heldBy ?? 'nobody'}; nothing was touched`,
@@ -67,11 +80,11 @@ const prose = {
   }),
   'edge-of-other-project': (a: { host: string; file: string; project: string; owner: string }): Prose => ({
     message: `${a.file} on ${a.host} belongs to project ${a.owner}, not to ${a.project}`,
-    remedy: 'Give each project an edge (configuration file, sockets, addresses) of its own.',
+    remedy: 'Give this project an edge of its own: other `edge.files` and another `edge.http` in its bascule.yaml.',
   }),
   'edge-state-unreadable': (a: { host: string; file: string; reason: string }): Prose => ({
     message: `${a.file} on ${a.host} is damaged: ${a.reason}`,
-    remedy: 'Put the file back from a copy, or remove it and run `bascule apply --repair`.',
+    remedy: '`bascule apply --repair --dry-run` shows what a repair would change, `bascule apply --repair` mends it.',
   }),
   'edge-act-failed': (a: { host: string; act: string; exitCode: number; output: string }): Prose => ({
     message: `${a.act} on ${a.host} ended with ${a.exitCode}: ${a.output}`,
@@ -123,13 +136,30 @@ const prose = {
     message: `${a.whose} is ${Math.abs(a.aheadMs / 1_000).toFixed(0)} s ${a.aheadMs > 0 ? 'ahead' : 'behind'}`,
     remedy: 'Keep the clocks with NTP: `timedatectl set-ntp true`.',
   }),
-  'edge-not-master-worker': (a: { host: string; socket: string }): Prose => ({
+  'edge-not-master-worker': (a: { host: string; socket: string; config: string }): Prose => ({
     message: `HAProxy on ${a.host} does not answer on its master socket ${a.socket}; without master-worker mode it cannot be reloaded`,
-    remedy: `Start it with \`haproxy -W -S ${a.socket}\`, or let Bascule run it (\`edge.manage: true\`).`,
+    remedy: `Start it with \`haproxy -W -S ${a.socket} -f ${a.config}\`, or let Bascule run it (\`edge.manage: true\`). Debian's service has its master socket at /run/haproxy-master.sock: name it as \`edge.files.master\`.`,
   }),
   'edge-other-haproxy': (a: { host: string; socket: string; file: string; pid: number }): Prose => ({
     message: `the HAProxy that answers on ${a.socket} on ${a.host} (process ${a.pid}) does not run ${a.file}`,
     remedy: 'Give this edge sockets of its own, or end the other HAProxy.',
+  }),
+  'edge-silent': (a: {
+    host: string;
+    socket: string;
+    pid: number;
+    reason: string;
+    manage: boolean;
+    movedFrom: string | null;
+  }): Prose => ({
+    message: `HAProxy (process ${a.pid}) runs on ${a.host}, and does not answer on ${a.socket}: ${a.reason}`,
+    remedy: silentRemedy(a),
+  }),
+  'edge-master-silent': (a: { host: string; socket: string; pid: number; reason: string }): Prose => ({
+    message: `HAProxy (process ${a.pid}) runs on ${a.host}, and does not answer on its master socket ${a.socket}: ${a.reason}`,
+    remedy: isForbidden(a.reason)
+      ? 'Run the worker as the user who runs HAProxy.'
+      : `\`kill -HUP ${a.pid}\` has it make the socket anew; visitors notice nothing.`,
   }),
   'edge-start-failed': (a: { host: string; log: string; output: string }): Prose => ({
     message: `HAProxy did not start on ${a.host}:\n${a.output}`,
@@ -137,7 +167,7 @@ const prose = {
   }),
   'edge-drift': (a: { host: string; drift: readonly string[] }): Prose => ({
     message: `the edge on ${a.host} is not as Bascule left it:\n${a.drift.join('\n')}`,
-    remedy: 'See `bascule status`; `--repair` mends it and shows first what it changes.',
+    remedy: '`bascule apply --repair --dry-run` shows what a repair would change, `bascule apply --repair` mends it.',
   }),
   'edge-not-applied': (a: { host: string; file: string }): Prose => ({
     message: `${a.file} on ${a.host} holds no configuration of Bascule yet`,
@@ -165,7 +195,8 @@ const prose = {
   }),
   'haproxy-refused': (a: { host: string; output: string; lines: readonly string[] }): Prose => ({
     message: `haproxy -c on ${a.host} refused the new configuration:\n${[a.output.trim(), ...a.lines].join('\n')}`,
-    remedy: 'Visitors are served as before. Mend what it names in bascule.yaml or its certificates.',
+    remedy:
+      'Visitors are served as before. Mend what it names in bascule.yaml; a keyword that it does not know needs a later HAProxy (`haproxy -v`).',
   }),
   'reload-failed': (a: { host: string; reason: string; output: string }): Prose => ({
     message: `HAProxy on ${a.host} did not take the new configuration: ${a.reason}${a.output === '' ? '' : `\n${a.output}`}`,

@@ -46,9 +46,9 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
 
   async function pass(): Promise<void> {
     const project = await loadProject(place);
+    if (project.configuration.edge.manage) await ensureManagedEdge(project.edge);
     const inForce = await readApplied(project.edge);
     if (!inForce) return;
-    if (project.configuration.edge.manage) await ensureManagedEdge(project.edge);
     const kept = allInstances(project, inForce.applied).map(({ instance, component }) => ({
       instance,
       run: component.run,

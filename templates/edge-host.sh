@@ -6,7 +6,8 @@
 # Content comes over stdin and is read whole before the lock is taken: a sender that was stopped never holds it.
 #
 # Exit codes: 10 refused by the fence, 11 lock busy, 12 refused by haproxy, 13 could not write, 14 a state file is a
-# symbolic link, 15 a file that the act needs is missing, 16 a file is not the expected one, 17 another project's edge.
+# symbolic link, 15 a file that the act needs is missing, 16 a file is not the expected one, 17 another project's edge,
+# 18 a program is not installed.
 #
 # sh has no local variables: a function shares no name of one with a function that it calls.
 set -eu
@@ -157,6 +158,7 @@ stage() { # number owner SHA-256
   lock
   require_claim "$1" "$2"
   [ "$(header generation "$config")" != "$number" ] || return 0
+  command -v haproxy >/dev/null || fail 18 haproxy
   write_file "$config.staged" "$input" "$3"
   haproxy -c -f "$config.staged" 9>&- || fail 12 "$config.staged"
 }

@@ -25,7 +25,7 @@ import {
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
 import { isBasculeError } from '../errors.js';
-import { isApplied, readApplied } from '../haproxy/installed.js';
+import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
@@ -65,8 +65,8 @@ async function readStatus(context: WorkerContext): Promise<Status> {
   const project = await loadProject(context);
   const { configuration, edge, problem } = project;
   const wanted = await wantedConfiguration(configuration);
-  const inForce = await readApplied(edge);
-  const applied = inForce?.applied ?? wanted;
+  const inForce = await examineApplied(edge);
+  const applied = inForce.applied ?? wanted;
   const record = await readEdge(edge, { probe: false, version: context.version });
   const servers = record.running ? (await readServers(edge.configuration.files.socket)).servers : [];
   const workers = await readWorkers(edge.configuration.files.masterSocket);
@@ -75,7 +75,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
     project: configuration.project,
     version: context.version,
     configurationProblem: problem,
-    isConfigurationApplied: isApplied(inForce?.digest, wanted),
+    isConfigurationApplied: isApplied(inForce.digest, wanted),
     edge: {
       name: configuration.edge.name,
       host: edge.host.name,
@@ -192,7 +192,8 @@ function healthOf(
 
 function blockedBy(record: EdgeRecord): EnvironmentView['blocked'] {
   if (record.needsOperator !== null) return { code: 'needs-operator', remedy: 'bascule apply --repair' };
-  if (record.drift.length > 0) return { code: 'drift', remedy: 'bascule apply --repair' };
+  const [first] = record.drift;
+  if (first) return { code: 'drift', remedy: first.remedy ?? 'bascule apply --repair' };
   return null;
 }
 
@@ -209,7 +210,7 @@ function rollbackOf(
 
 async function readLogs(context: WorkerContext, request: LogsRequest): Promise<Logs> {
   const project = await loadProject(context);
-  const applied = (await readApplied(project.edge))?.applied ?? (await wantedConfiguration(project.configuration));
+  const applied = (await examineApplied(project.edge)).applied ?? (await wantedConfiguration(project.configuration));
   const record = await readEdge(project.edge, { probe: false, version: context.version });
   const state = record.states.find((one) => one.name === request.environment) ?? neverDeployed(request.environment);
   const color = request.color ?? state.color;

@@ -39,12 +39,17 @@ export function planActivities(context: WorkerContext) {
       const known = configuration.environments.map((one) => one.name);
       throw new BasculeError('unknown-environment', { environment, known });
     }
+    const record = await readEdge(edge, { probe: false, version: context.version });
     const inForce = await readApplied(edge);
-    if (!inForce)
-      throw new BasculeError('edge-not-applied', { host: edge.host.name, file: edge.configuration.files.config });
+    if (!inForce) {
+      const host = edge.host.name;
+      // A configuration is installed, and what it was rendered from is gone.
+      if (record.installed)
+        throw new BasculeError('edge-drift', { host, drift: record.drift.map(({ message }) => message) });
+      throw new BasculeError('edge-not-applied', { host, file: edge.configuration.files.config });
+    }
     const applied = inForce.applied.configuration.environments.map((one) => one.name);
     if (!applied.includes(environment)) throw new BasculeError('environment-not-applied', { environment, applied });
-    const record = await readEdge(edge, { probe: false, version: context.version });
     const state = record.states.find((one) => one.name === environment) ?? neverDeployed(environment);
     return {
       project,

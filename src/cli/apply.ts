@@ -21,7 +21,7 @@ export function addApply(program: Command, invocation: Invocation): void {
     .description("Puts the worker's bascule.yaml in force on the edge. Colors stay as they are.")
     .usage('[options]')
     .option('--dry-run', 'only show what would change')
-    .option('--repair', 'mend what somebody else changed on the edge')
+    .option('--repair', 'mend what somebody else changed on the edge; shows first what it changes')
     .addHelpText('after', '\nExample:\n  $ bascule apply --dry-run\n  $ bascule apply')
     .action(async (options: ApplyOptions) => {
       const project = await invocation.project();
@@ -30,15 +30,35 @@ export function addApply(program: Command, invocation: Invocation): void {
         const startedAt = new Date();
         const id = `${project}/apply/${randomUUID()}`;
         const change: ApplyChange = { kind: 'apply', id, operation: id, ...options };
-        const result = await applyConfiguration(client, { project, edge }, change, invocation);
+        const name = { project, edge };
+        if (options.repair && !options.dryRun) await showRepair(client, name, change, invocation);
+        const result = await applyConfiguration(client, name, change, invocation);
         createProgressView(invocation.output, '').finish(result.steps);
         process.exitCode = exitCodeOf(result);
         const took = { startedAt: startedAt.toISOString(), durationMs: Date.now() - startedAt.getTime() };
-        const text = describe(invocation.output.out, result, { isDryRun: options.dryRun ?? false, ...took });
+        const text = describe(invocation.output.out, result, { ...options, ...took });
         invocation.output.answer({ ...documentOf(result), ...took }, text);
       });
     });
 }
+
+/** Says what a repair is about to mend and to change, before it does. */
+async function showRepair(
+  client: Client,
+  name: { readonly project: string; readonly edge: string },
+  change: ApplyChange,
+  invocation: Invocation,
+): Promise<void> {
+  const preview: ApplyChange = { ...change, id: `${change.id}/preview`, dryRun: true };
+  const { outcome, mends = [], diff } = await applyConfiguration(client, name, preview, invocation);
+  if (outcome === 'succeeded' && mends.length > 0) invocation.output.note(describeRepair(mends, diff).join('\n'));
+}
+
+const describeRepair = (mends: readonly string[], diff: string): string[] => [
+  'mends:',
+  ...mends.flatMap((text) => text.split('\n')).map((line) => `  ${line}`),
+  ...(diff === '' ? ['haproxy.cfg stays as it is'] : [diff.trimEnd()]),
+];
 
 /** Asks the edge of a project to put the worker's bascule.yaml in force. Throws `no-worker`. */
 export async function applyConfiguration(
@@ -106,14 +126,24 @@ function documentOf({
 }
 
 function describe(
-  { green, red, cyan, dim }: Colors,
-  { outcome, message, remedy, changed, diff, generation }: EdgeChangeResult,
-  { isDryRun, durationMs }: { readonly isDryRun: boolean; readonly durationMs: number },
+  { green, red, cyan, dim, bold }: Colors,
+  { outcome, code, message, remedy, changed, diff, generation, mends = [] }: EdgeChangeResult,
+  { dryRun = false, repair = false, durationMs }: ApplyOptions & { readonly durationMs: number },
 ): string {
   const took = dim(` · ${formatSeconds(durationMs)}`);
-  if (outcome !== 'succeeded')
-    return [`${red('✘')} ${message}${took}`, ...(remedy ? [`${cyan('→')} ${remedy}`] : [])].join('\n');
+  if (outcome !== 'succeeded') {
+    const title = outcome === 'needs-operator' ? 'needs an operator' : `failed (${code ?? outcome})`;
+    return [
+      `${red('✘')} ${bold(`apply ${title}`)}${took}`,
+      ...message.split('\n').map((line) => `  ${line}`),
+      ...(outcome === 'needs-operator' ? [] : ['  the edge serves what it served before']),
+      ...(remedy ? [`${cyan('→')} ${remedy}`] : []),
+    ].join('\n');
+  }
   if (!changed) return `${green('✔')} the edge is as bascule.yaml says already${took}`;
-  if (isDryRun) return `${diff.trimEnd()}\n${cyan('→')} bascule apply puts this in force`;
+  if (dryRun) {
+    const shown = mends.length > 0 ? describeRepair(mends, diff) : [diff.trimEnd()];
+    return [...shown, `${cyan('→')} bascule apply${repair ? ' --repair' : ''} puts this in force`].join('\n');
+  }
   return `${green('✔')} bascule.yaml is in force · generation ${generation ?? ''}${took}`;
 }

@@ -112,6 +112,7 @@ export const statusSchema = z
           kind: z.enum([
             'hand-edited',
             'not-running',
+            'silent',
             'other-configuration-running',
             'color-file',
             'history-file',
@@ -119,6 +120,7 @@ export const statusSchema = z
             'header',
           ]),
           message: z.string(),
+          remedy: z.string().exactOptional().describe('what to do, where `bascule apply --repair` does not mend it'),
         }),
       ),
       needsOperator: z.string().nullable(),

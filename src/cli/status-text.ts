@@ -19,22 +19,28 @@ function describeEdge(
   { project, edge, isConfigurationApplied, configurationProblem }: Status,
 ): string[] {
   const { bold, dim, red, yellow, cyan } = colors;
-  const isFresh = edge.generation === null;
+  const isFresh = edge.generation === null && edge.drift.length === 0;
+  const isSilent = edge.drift.some(({ kind }) => kind === 'silent');
   const facts = [
     `edge ${edge.name} on ${edge.host}`,
-    isFresh ? 'not configured yet' : `generation ${edge.generation}`,
-    edge.running ? 'HAProxy runs' : red('HAProxy does not run'),
+    ...(isFresh ? ['not configured yet'] : edge.generation === null ? [] : [`generation ${edge.generation}`]),
+    edge.running ? 'HAProxy runs' : red(isSilent ? 'HAProxy does not answer' : 'HAProxy does not run'),
     ...(edge.oldWorkers > 0 ? [`${edge.oldWorkers} old HAProxy workers end their connections`] : []),
   ];
   const troubles = [
     ...(edge.needsOperator === null ? [] : ['needs an operator:', ...edge.needsOperator.trim().split('\n')]),
     ...edge.drift.map(({ message }) => `drift: ${message}`),
   ];
+  const repairs = 'bascule apply --repair';
+  const remedies = new Set([
+    ...edge.drift.map(({ remedy }) => remedy ?? repairs),
+    ...(edge.needsOperator === null ? [] : [repairs]),
+  ]);
   return [
     `${bold(project)}  ${dim(facts.join(' · '))}`,
     ...(configurationProblem === null ? [] : describeProblem(colors, configurationProblem)),
     ...troubles.map((trouble) => `  ${red(trouble)}`),
-    ...(troubles.length > 0 ? [`  ${cyan('→')} bascule apply --repair`] : []),
+    ...[...remedies].map((remedy) => `  ${cyan('→')} ${remedy}`),
     ...(troubles.length === 0 && (isFresh || !isConfigurationApplied)
       ? [
           `  ${yellow(isFresh ? 'nothing is applied yet' : 'bascule.yaml differs from what is applied')} ${cyan('→')} bascule apply`,

@@ -44,6 +44,8 @@ export interface ApplyChange extends AnyChange {
 export type DriftKind =
   | 'hand-edited'
   | 'not-running'
+  /** It runs, and can't be asked. */
+  | 'silent'
   | 'other-configuration-running'
   | 'color-file'
   | 'history-file'
@@ -54,6 +56,8 @@ export interface Drift {
   readonly kind: DriftKind;
   /** What differs, where, for a person. */
   readonly message: string;
+  /** What to do, where `bascule apply --repair` does not mend it. */
+  readonly remedy?: string;
 }
 
 /** How a pool of the edge answered a probe: by which server, with which status (0: no answer). */
@@ -135,6 +139,8 @@ export interface EdgeChangeResult {
   /** Generation in force after the change, null where the edge has no configuration. */
   readonly generation: number | null;
   readonly diff: string;
+  /** What a repair mends, or would mend. */
+  readonly mends?: readonly string[];
   /** When the reload that put it in force was proven, RFC 3339; null where nothing was reloaded. */
   readonly reloadedAt: string | null;
   readonly steps: readonly StepReport[];

@@ -95,6 +95,8 @@ function errorOf(edge: Edge, act: Act, exitCode: number, stderr: string): Bascul
         project: edge.project,
         owner: subject,
       });
+    case 18:
+      return new BasculeError('command-not-found', { host, program: subject });
     default:
       return new BasculeError('edge-act-failed', { host, act: act.name, exitCode, output: stderr.trim() });
   }

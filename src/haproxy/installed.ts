@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AppliedConfiguration } from '../domain/configuration.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeFiles } from './edge.js';
 import { type InstalledConfiguration, parseInstalledConfiguration } from './header.js';
 
@@ -33,13 +33,34 @@ export async function readApplied(
   return { applied: parseApplied(edge, file, text), digest: sha256(text) };
 }
 
+/**
+ * As `readApplied`, for what has to go on where its content makes no sense: then `problem` says why, and the digest is
+ * the one of that content.
+ */
+export async function examineApplied(edge: Edge): Promise<{
+  readonly applied: AppliedConfiguration | null;
+  readonly digest: string | null;
+  readonly problem: string | null;
+}> {
+  const file = edgeFiles(edge).applied;
+  const text = await edge.host.readState(file);
+  if (text === null) return { applied: null, digest: null, problem: null };
+  const digest = sha256(text);
+  try {
+    return { applied: parseApplied(edge, file, text), digest, problem: null };
+  } catch (error) {
+    if (!isBasculeError(error)) throw error;
+    return { applied: null, digest, problem: error.message };
+  }
+}
+
 /** Content of applied.json. */
 export function formatApplied(applied: AppliedConfiguration): string {
   return `${JSON.stringify(applied, null, 2)}\n`;
 }
 
-/** Whether a configuration is the one in force: the digest is that of applied.json, undefined where there is none. */
-export function isApplied(digest: string | undefined, wanted: AppliedConfiguration): boolean {
+/** Whether a configuration is the one in force: the digest is that of applied.json, null where there is none. */
+export function isApplied(digest: string | null, wanted: AppliedConfiguration): boolean {
   return digest === sha256(formatApplied(wanted));
 }
 

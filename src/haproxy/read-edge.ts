@@ -1,14 +1,16 @@
 import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { Drift, DriftKind, EdgeRecord, PoolAnswer } from '../domain/edge-change.js';
-import type { Color, EnvironmentState, HistoryLine } from '../domain/edge-state.js';
+import type { EnvironmentState, HistoryLine } from '../domain/edge-state.js';
 import { parseHistory } from '../domain/history.js';
-import { BasculeError } from '../errors.js';
+import type { BasculeError } from '../errors.js';
 import { type Edge, edgeFiles } from './edge.js';
 import type { InstalledConfiguration } from './header.js';
-import { readApplied, readInstalled, readKept } from './installed.js';
+import { examineApplied, readInstalled, readKept } from './installed.js';
 import { colorFileOf } from './record.js';
+import { recoverStates } from './recover.js';
 import { renderConfiguration } from './render.js';
-import { readRunning } from './runtime.js';
+import { readProbe, readRunning } from './runtime.js';
+import { whyNotRunning } from './silence.js';
 import { probeEveryPool } from './verify.js';
 
 export interface ReadOptions {
@@ -23,47 +25,62 @@ export interface ReadOptions {
 /**
  * All that the steps of an edge change go by, and every kind of drift.
  *
- * @throws `edge-of-other-project`, `state-file-is-link`, `edge-state-unreadable`
+ * @throws `edge-of-other-project`, `state-file-is-link`, `edge-state-unreadable`, `haproxy-unreachable`
  */
 export async function readEdge(edge: Edge, options: ReadOptions): Promise<EdgeRecord> {
   const files = edgeFiles(edge);
-  const [claim, needsOperator, installed, applied, running] = await Promise.all([
+  const { socket } = edge.configuration.files;
+  const [generationText, needsOperator, installed, inForce, running] = await Promise.all([
     edge.host.readState(files.generation),
     edge.host.readState(files.needsOperator),
     readInstalled(edge),
-    readApplied(edge),
-    readRunning(edge.configuration.files.socket),
+    examineApplied(edge),
+    readRunning(socket),
   ]);
+  const { applied, problem } = inForce;
+  const common = { claim: claimOf(generationText), running, applied: inForce.digest, needsOperator };
+  const probeWith = async (probe: string) =>
+    options.probe && applied && running ? await probeEveryPool(applied, probe) : {};
   if (installed === null) {
-    const foreign = await edge.host.readState(files.config);
-    const drift = foreign === null ? [] : [driftOf('header', `${files.config} was not written by Bascule`)];
-    const states = await readSeedStates(edge, options.wantedApplied);
-    const nothing = { installed: null, histories: {}, applied: applied?.digest ?? null, needsOperator, pools: {} };
-    return { ...nothing, claim: claim?.trim() ?? null, running, states, drift };
+    const recovered = await recoverStates(edge, { applied, wanted: options.wantedApplied, running });
+    const pools = running?.digest ? await probeWith(await readProbe(socket)) : {};
+    return { ...common, ...recovered, installed: null, drift: await missingDrift(edge, running), pools };
   }
 
   const served = running ? await findServed(edge, installed, running) : installed;
   const states = (served ?? installed).states;
   const histories = await readHistories(edge, states);
   const drift = [
-    ...fileDrift(edge, installed, applied?.applied ?? null, options.version),
-    ...processDrift(edge, installed, running, served),
+    ...fileDrift(edge, installed, { applied, problem, version: options.version }),
+    ...(await processDrift(edge, installed, running, served)),
     ...(await colorDrift(edge, states, histories)),
   ];
-  const pools: Record<string, PoolAnswer> =
-    options.probe && applied && running ? await probeEveryPool(applied.applied, installed.probe) : {};
+  const pools: Record<string, PoolAnswer> = await probeWith(installed.probe);
   const { generation, digest, version } = installed;
   return {
-    claim: claim?.trim() ?? null,
+    ...common,
     installed: { generation, digest, version },
-    running,
     states,
     histories: Object.fromEntries(Object.entries(histories).map(([name, lines]) => [name, lines ?? []])),
-    applied: applied?.digest ?? null,
     drift,
-    needsOperator,
     pools,
   };
+}
+
+/** The claim as a shell reads it on the host, where it is compared: without NUL and final newlines. */
+function claimOf(text: string | null): string | null {
+  return text === null ? null : text.replaceAll('\0', '').replace(/\n+$/, '');
+}
+
+/** Where no haproxy.cfg of Bascule is installed: a file of somebody else, or one that is gone under a HAProxy that runs it. */
+async function missingDrift(edge: Edge, running: EdgeRecord['running']): Promise<readonly Drift[]> {
+  const { config } = edgeFiles(edge);
+  const isForeign = (await edge.host.readState(config)) !== null;
+  const isServed = running !== null && running.digest !== '';
+  if (!isForeign && !isServed) return [];
+  const found = `${config} ${isForeign ? 'was not written by Bascule' : 'is missing'}`;
+  const served = isServed ? `; HAProxy (process ${running.pid}) still serves generation ${running.generation}` : '';
+  return [driftOf('header', `${found}${served}`)];
 }
 
 /** The file that the process runs: the installed one or a kept one; null where it is none of them. */
@@ -81,13 +98,14 @@ async function findServed(
 function fileDrift(
   edge: Edge,
   installed: InstalledConfiguration,
-  applied: AppliedConfiguration | null,
-  version: string,
+  of: { readonly applied: AppliedConfiguration | null; readonly problem: string | null; readonly version: string },
 ): readonly Drift[] {
+  const { applied, problem, version } = of;
   const { config, applied: appliedFile } = edgeFiles(edge);
   if (installed.digest !== installed.headerDigest) {
     return [driftOf('hand-edited', `${config} was edited by hand: its content is not that of its header's digest`)];
   }
+  if (problem !== null) return [driftOf('template', problem)];
   if (applied === null) return [driftOf('template', `${appliedFile} is missing, from which ${config} was rendered`)];
   // What another version rendered may differ: the next change carries this version's lines and says so.
   if (installed.version !== version) return [];
@@ -95,22 +113,25 @@ function fileDrift(
   return [driftOf('template', `${config} is not what ${appliedFile} renders: one of them was changed`)];
 }
 
-function processDrift(
+async function processDrift(
   edge: Edge,
   installed: InstalledConfiguration,
   running: EdgeRecord['running'],
   served: InstalledConfiguration | null,
-): readonly Drift[] {
+): Promise<readonly Drift[]> {
   const { config } = edgeFiles(edge);
   if (running === null) {
-    const { socket } = edge.configuration.files;
-    return [driftOf('not-running', `no HAProxy with a configuration of Bascule answers on ${socket}`)];
+    const why = await whyNotRunning(edge);
+    if (why) return [{ kind: why.code === 'edge-silent' ? 'silent' : 'not-running', ...textOf(why) }];
+    return [driftOf('not-running', `no HAProxy answers on ${edge.configuration.files.socket}`)];
   }
   if (served === installed) return [];
-  const what = served ? `the kept ${config}.${served.generation}` : 'a configuration that is not kept';
-  const message = `HAProxy (process ${running.pid}) serves generation ${running.generation}, ${what}; ${config} is generation ${installed.generation}`;
+  const what = served ? `the kept ${config}.${served.generation}` : 'a configuration that Bascule did not install';
+  const message = `HAProxy (process ${running.pid}) serves ${what} instead of ${config} (generation ${installed.generation})`;
   return [driftOf('other-configuration-running', message)];
 }
+
+const textOf = ({ message, remedy }: BasculeError): Pick<Drift, 'message' | 'remedy'> => ({ message, remedy });
 
 async function colorDrift(
   edge: Edge,
@@ -133,7 +154,7 @@ async function colorDrift(
 }
 
 function historyProblem(state: EnvironmentState, lines: readonly HistoryLine[] | null): string | null {
-  if (lines === null) return 'has a line that is none';
+  if (lines === null) return 'has a line that names no release';
   const top = lines[0];
   if (state.sha === null) return top ? `names ${top.sha}; nothing is deployed` : null;
   if (!top) return `is missing or empty; ${state.color} ${state.sha} is active`;
@@ -149,24 +170,6 @@ async function readHistories(
   const read = async (name: string) =>
     [name, parseHistory((await edge.host.readState(edgeFiles(edge).history(name))) ?? '')] as const;
   return Object.fromEntries(await Promise.all(states.map((state) => read(state.name))));
-}
-
-/** Where no file has a header the seed's color files count, and a missing one means blue. */
-async function readSeedStates(
-  edge: Edge,
-  wanted: AppliedConfiguration | undefined,
-): Promise<readonly EnvironmentState[]> {
-  const states: EnvironmentState[] = [];
-  for (const { name } of wanted?.configuration.environments ?? []) {
-    const file = edgeFiles(edge).color(name);
-    const color = ((await edge.host.readState(file)) ?? 'blue').trim();
-    if (color !== 'blue' && color !== 'green') {
-      const reason = `it says ${JSON.stringify(color)} instead of blue or green`;
-      throw new BasculeError('edge-state-unreadable', { host: edge.host.name, file, reason });
-    }
-    states.push({ name, color: color satisfies Color, sha: null, standby: null });
-  }
-  return states;
 }
 
 const driftOf = (kind: DriftKind, message: string): Drift => ({ kind, message });

@@ -5,18 +5,20 @@ import type { Color } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { type Edge, edgeFiles } from './edge.js';
-import { readApplied } from './installed.js';
+import { examineApplied } from './installed.js';
 import { findProcesses } from './managed.js';
 import { readServers, reloadMs } from './runtime.js';
+import { findSilent, whyNotRunning } from './silence.js';
 
 /**
  * Refuses a change that the edge is not ready for.
  *
  * @throws `edge-needs-operator`, `edge-drift`, `edge-not-applied`, `environment-not-applied`, `active-color-changed`,
- * `edge-not-master-worker`, `edge-other-haproxy`, `color-not-up`
+ * `edge-silent`, `edge-not-running`, `edge-master-silent`, `edge-not-master-worker`, `edge-other-haproxy`, `color-not-up`
  */
 export async function refuseUnlessReady(edge: Edge, change: EdgeChange, record: EdgeRecord): Promise<void> {
-  const applied = (await readApplied(edge))?.applied ?? null;
+  const { applied } = await examineApplied(edge);
+  await refuseWhereNobodyAnswers(edge, change, record);
   refuseByRecord(edge, change, record, applied?.configuration.environments.map(({ name }) => name) ?? []);
   await refuseUnlessMasterWorker(edge, record);
   if (!applied || !needsServersUp(change)) return;
@@ -72,7 +74,8 @@ export function refuseByRecord(
   }
   if (change.kind === 'apply') return;
   const { environment } = change;
-  if (record.applied === null) throw new BasculeError('edge-not-applied', { host, file: files.config });
+  if (record.applied === null || record.installed === null)
+    throw new BasculeError('edge-not-applied', { host, file: files.config });
   if (!environments.includes(environment)) {
     throw new BasculeError('environment-not-applied', { environment, applied: environments });
   }
@@ -87,8 +90,23 @@ export function refuseByRecord(
 async function refuseUnlessMasterWorker(edge: Edge, record: EdgeRecord): Promise<void> {
   if ((await findProcesses(edge, record.running === null ? 0 : reloadMs)) !== null) return;
   if (record.running === null && edge.configuration.manage) return;
-  const { masterSocket: socket } = edge.configuration.files;
-  throw new BasculeError('edge-not-master-worker', { host: edge.host.name, socket });
+  const { manage, files } = edge.configuration;
+  const { masterSocket: socket, config } = files;
+  const host = edge.host.name;
+  const found = await findSilent(edge, socket);
+  if (found === null && record.running === null) throw new BasculeError('edge-not-running', { host, socket, manage });
+  // Its master is another process than the worker that answered.
+  const isMaster = found !== null && record.running !== null && found.pid !== record.running.pid;
+  if (isMaster) throw new BasculeError('edge-master-silent', { host, socket, ...found });
+  throw new BasculeError('edge-not-master-worker', { host, socket, config });
+}
+
+/** What nobody can ask can't be changed, and not be repaired either; that an operator is needed comes first. */
+async function refuseWhereNobodyAnswers(edge: Edge, change: EdgeChange, record: EdgeRecord): Promise<void> {
+  if (record.running !== null || record.installed === null) return;
+  if (record.needsOperator !== null && !change.repair) return;
+  const why = await whyNotRunning(edge);
+  if (why) throw why;
 }
 
 /** The way back to a color that never had a release needs none, and a repair takes what there is. */

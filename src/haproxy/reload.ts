@@ -54,7 +54,8 @@ export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: 
   const claim = await claimTakeBack(edge, takeBack);
   const installed = await readInstalled(edge);
   if (record.installed === null) {
-    if (edge.configuration.manage && installed === null) await stopManagedEdge(edge);
+    if (record.running !== null) await reloadEarlier(edge, claim, record.running, timeoutMs);
+    else if (edge.configuration.manage && installed === null) await stopManagedEdge(edge);
     return claim;
   }
   if (installed?.digest !== record.installed.digest) throw notLoadable(edge, 'the earlier file is not installed');
@@ -74,13 +75,20 @@ export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: 
   return claim;
 }
 
+/** Takes back the change of an edge whose HAProxy served what no file of Bascule said: somebody else's file, or a lost one. */
+async function reloadEarlier(edge: Edge, claim: Claim, earlier: Target, timeoutMs: number): Promise<void> {
+  if (isProof(await readRunning(edge.configuration.files.socket), earlier)) return;
+  if ((await edge.host.readState(edgeFiles(edge).config)) === null) throw notLoadable(edge, 'the earlier file is lost');
+  await reloadEdge(edge, { claim, target: earlier, timeoutMs });
+}
+
 function isProof(running: Target | null, target: Target | null): boolean {
   return running !== null && running.digest === target?.digest && running.generation === target.generation;
 }
 
 async function startInstead(edge: Edge, isRunning: boolean): Promise<void> {
-  const { masterSocket: socket } = edge.configuration.files;
-  if (isRunning) throw new BasculeError('edge-not-master-worker', { host: edge.host.name, socket });
+  const { masterSocket: socket, config } = edge.configuration.files;
+  if (isRunning) throw new BasculeError('edge-not-master-worker', { host: edge.host.name, socket, config });
   if (edge.configuration.manage && (await ensureManagedEdge(edge))) return;
   throw notLoadable(edge, `no HAProxy runs ${edgeFiles(edge).config}`);
 }

@@ -5,7 +5,7 @@ import { BasculeError } from '../errors.js';
 import { diffConfigurations } from './diff.js';
 import { type Edge, edgeFiles } from './edge.js';
 import type { InstalledConfiguration } from './header.js';
-import { formatApplied, readApplied, readInstalled, sha256 } from './installed.js';
+import { examineApplied, formatApplied, readApplied, readInstalled, sha256 } from './installed.js';
 import { renderConfiguration } from './render.js';
 
 export interface RenderRequest {
@@ -27,6 +27,7 @@ export interface RenderRequest {
 export async function renderPlan(edge: Edge, request: RenderRequest): Promise<RenderPlan> {
   const { change, record } = request;
   const installed = await readInstalled(edge);
+  const before = installed?.text ?? (await edge.host.readState(edgeFiles(edge).config));
   const { applied, digest: appliedDigest } = await appliedOf(edge, request);
   const environments = applied.configuration.environments.map((environment) => environment.name);
   const { states, histories } = planChange(change, record, environments, request.at);
@@ -42,7 +43,7 @@ export async function renderPlan(edge: Edge, request: RenderRequest): Promise<Re
     applied: appliedDigest,
     // What a repair mends may lie outside of the configuration file.
     changed: !isInstalled || (change.repair === true && isAmiss(record)),
-    diff: cut(diffConfigurations(installed?.text ?? null, rendered.body, { before: 'installed', after: 'wanted' })),
+    diff: cut(diffConfigurations(before, rendered.body, { before: 'installed', after: 'wanted' })),
     templateChange: await templateChange(edge, request.version, installed),
   };
 }
@@ -76,9 +77,9 @@ async function templateChange(
   installed: InstalledConfiguration | null,
 ): Promise<string | null> {
   if (installed === null || installed.version === version) return null;
-  const inForce = await readApplied(edge);
-  if (inForce === null) return null;
-  const rendered = renderConfiguration(inForce.applied, installed.states);
+  const { applied } = await examineApplied(edge);
+  if (applied === null) return null;
+  const rendered = renderConfiguration(applied, installed.states);
   if (rendered.digest === installed.digest) return null;
   return cut(diffConfigurations(installed.text, rendered.body, { before: installed.version, after: version }));
 }

@@ -22,6 +22,9 @@ export interface ServerStatus {
   readonly checkStatus: string;
   /** UP by a check that passed: a server that was not checked yet counts as UP for HAProxy, not here. */
   readonly isUp: boolean;
+  readonly isBackup: boolean;
+  /** 0 for one that is never chosen. */
+  readonly weight: number;
   /** What the last check said, for a person. */
   readonly lastCheck: string;
   /** Answers that it gave. */
@@ -107,6 +110,12 @@ export async function readServers(
   return { ...parseRunning(answer), servers: parseServers(answer) };
 }
 
+/** The random that makes a request a probe, as the running configuration has it; empty where it has none. */
+export async function readProbe(socket: string): Promise<string> {
+  const answer = await new RuntimeApi(socket).command('show env BASCULE_PROBE');
+  return /^BASCULE_PROBE=(\S+)$/m.exec(answer)?.[1] ?? '';
+}
+
 /**
  * Takes a server for down until its own checks find it up again (`rise` of them): from then on UP means the instance
  * that answers now.
@@ -149,6 +158,8 @@ function serverStatus(row: ReadonlyMap<string, string>): ServerStatus {
     status,
     checkStatus,
     isUp: /^UP\b/.test(status) && /^L[467]OK$/.test(checkStatus),
+    isBackup: number('bck') > 0,
+    weight: number('weight'),
     lastCheck: [checkStatus, text('check_code'), text('last_chk')].filter((part) => part !== '').join(' '),
     requests: ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other']
       .map(number)

@@ -33,6 +33,7 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
     scope.cancel();
   });
 
+  let mends: readonly string[] = [];
   const ended = (part: Partial<EdgeChangeResult> & Pick<EdgeChangeResult, 'outcome' | 'message'>): EdgeChangeResult => {
     recordOutcome(part.outcome);
     return {
@@ -43,6 +44,7 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
       generation: null,
       diff: '',
       reloadedAt: null,
+      ...(change.repair ? { mends } : {}),
       ...part,
       steps: saga.steps,
     };
@@ -51,6 +53,10 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
   try {
     return await scope.run(async () => {
       const record = await saga.step('read the edge', edge.readEdge, { change });
+      mends = [
+        ...(record.needsOperator === null ? [] : [record.needsOperator.trim()]),
+        ...record.drift.map(({ message }) => message),
+      ];
       const plan = await saga.step('render the configuration', edge.renderConfig, {
         change,
         record,

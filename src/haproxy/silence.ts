@@ -1,0 +1,70 @@
+import { BasculeError, isBasculeError } from '../errors.js';
+import type { Edge } from './edge.js';
+import { readInstalled } from './installed.js';
+import { RuntimeApi } from './runtime.js';
+
+/** A HAProxy that runs this edge's file and can't be asked on one of its sockets. */
+export interface SilentHaproxy {
+  /** Of the master; of the process itself where there is none. */
+  readonly pid: number;
+  /** By the system's word. */
+  readonly reason: string;
+}
+
+/**
+ * Why an edge that has a configuration answers nobody, where a worker can't simply start it: it runs, and its socket was
+ * removed or moved or may not be used; or somebody else has to start it. Null where a change may go on.
+ */
+export async function whyNotRunning(edge: Edge): Promise<BasculeError<'edge-silent' | 'edge-not-running'> | null> {
+  const { files, manage } = edge.configuration;
+  const { socket } = files;
+  const host = edge.host.name;
+  const silent = await findSilent(edge, socket);
+  if (silent !== null) {
+    const installedSocket = /^\s*stats socket (\S+)/m.exec((await readInstalled(edge))?.text ?? '')?.[1] ?? socket;
+    const movedFrom = installedSocket === socket ? null : installedSocket;
+    return new BasculeError('edge-silent', { host, socket, ...silent, manage, movedFrom });
+  }
+  return manage ? null : new BasculeError('edge-not-running', { host, socket, manage });
+}
+
+/** The HAProxy that runs this edge's file although nothing answers on a socket; null where there is none. */
+export async function findSilent(edge: Edge, socket: string): Promise<SilentHaproxy | null> {
+  const pid = await findMaster(edge);
+  if (pid === null) return null;
+  const reason = await whySilent(socket);
+  return reason === null ? null : { pid, reason };
+}
+
+/** The process of a HAProxy with this edge's file in its command line that no other such process started. */
+async function findMaster(edge: Edge): Promise<number | null> {
+  const parents = new Map<number, number>();
+  for (const pid of (await edge.host.readFolder('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    const parent = await parentOf(edge, pid);
+    if (parent !== null) parents.set(pid, parent);
+  }
+  return [...parents].find(([, parent]) => !parents.has(parent))?.[0] ?? null;
+}
+
+/** Null where it is no HAProxy of this edge, or has ended meanwhile. */
+async function parentOf(edge: Edge, pid: number): Promise<number | null> {
+  try {
+    const commandLine = await edge.host.readText(`/proc/${pid}/cmdline`);
+    if (!commandLine?.split('\0').includes(edge.configuration.files.config)) return null;
+    const status = (await edge.host.readText(`/proc/${pid}/status`)) ?? '';
+    return /^Name:\thaproxy$/m.test(status) ? Number(/^PPid:\t(\d+)$/m.exec(status)?.[1]) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Null where it answers after all, as one that is just being started does. */
+async function whySilent(socket: string): Promise<string | null> {
+  try {
+    await new RuntimeApi(socket).command('help');
+    return null;
+  } catch (error) {
+    if (!isBasculeError(error)) throw error;
+    return 'reason' in error.args ? String(error.args.reason) : error.message;
+  }
+}
