@@ -70,6 +70,12 @@ const prose = {
     message: `${a.file} on ${a.host} could not be read or written: ${a.reason}`,
     remedy: 'Check free space and permissions there.',
   }),
+  'edge-not-writable': (a: { host: string; folder: string; reason: string }): Prose => ({
+    message: `nothing can be written into ${a.folder} on ${a.host}: ${a.reason}`,
+    remedy: a.reason.includes('EROFS')
+      ? `\`findmnt -T ${a.folder}\` shows that file system and \`dmesg\` why it is read-only; \`mount -o remount,rw\` it, then try again.`
+      : `Run the worker as a user who may write there (\`ls -ld ${a.folder}\`).`,
+  }),
   'edge-file-missing': (a: { host: string; act: string; file: string }): Prose => ({
     message: `${a.act}: there is no ${a.file} on ${a.host}`,
     remedy: 'See `bascule doctor`; `bascule apply --repair` installs the configuration anew.',
@@ -98,11 +104,17 @@ const prose = {
     message: `HAProxy on ${a.host} is ${a.version}; Bascule needs 2.4 or later`,
     remedy: 'Install a later one: https://haproxy.debian.net has them for Debian and Ubuntu.',
   }),
-  'edge-not-running': (a: { host: string; socket: string; manage: boolean }): Prose => ({
+  'edge-not-running': (a: {
+    host: string;
+    socket: string;
+    masterSocket: string;
+    config: string;
+    manage: boolean;
+  }): Prose => ({
     message: `HAProxy does not run on ${a.host}: nobody answers on ${a.socket}`,
     remedy: a.manage
       ? 'A running worker starts it within a second: start one with `bascule worker`, or see its log for why it can not.'
-      : 'Start it, with systemd: `systemctl start haproxy`.',
+      : `Start it: \`haproxy -W -D -S ${a.masterSocket} -f ${a.config}\`, or with systemd: \`systemctl start haproxy\`.`,
   }),
   'config-broken': (a: { problem: string }): Prose => ({
     message: a.problem,
@@ -138,7 +150,7 @@ const prose = {
   }),
   'edge-not-master-worker': (a: { host: string; socket: string; config: string }): Prose => ({
     message: `HAProxy on ${a.host} does not answer on its master socket ${a.socket}; without master-worker mode it cannot be reloaded`,
-    remedy: `Start it with \`haproxy -W -S ${a.socket} -f ${a.config}\`, or let Bascule run it (\`edge.manage: true\`). Debian's service has its master socket at /run/haproxy-master.sock: name it as \`edge.files.master\`.`,
+    remedy: `End it, and start it with \`haproxy -W -D -S ${a.socket} -f ${a.config}\`, or let Bascule run it (\`edge.manage: true\`). Debian's service has its master socket at /run/haproxy-master.sock: name it as \`edge.files.master\`.`,
   }),
   'edge-other-haproxy': (a: { host: string; socket: string; file: string; pid: number }): Prose => ({
     message: `the HAProxy that answers on ${a.socket} on ${a.host} (process ${a.pid}) does not run ${a.file}`,

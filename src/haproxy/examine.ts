@@ -4,7 +4,7 @@ import { findProcesses } from './managed.js';
 import { runHaproxy } from './program.js';
 import { readEdge } from './read-edge.js';
 import { readRunning, reloadMs } from './runtime.js';
-import { whyNotRunning } from './silence.js';
+import { notRunning, whyNoMaster, whyNotRunning } from './silence.js';
 
 /** Master CLI commands, `set-var` in global and `option redispatch` as Bascule writes them came with 2.4. */
 const oldestVersion = [2, 4] as const;
@@ -24,7 +24,7 @@ export async function examineProgram(edge: Edge): Promise<string> {
 
 /** What HAProxy runs. Throws `edge-not-running`, `edge-silent`, `address-in-use`, `edge-not-master-worker`, `edge-other-haproxy`. */
 export async function examineProcess(edge: Edge): Promise<string> {
-  const { files, manage, http } = edge.configuration;
+  const { files, http } = edge.configuration;
   const host = edge.host.name;
   const running = await readRunning(files.socket);
   const processes = await findProcesses(edge, running ? reloadMs : 0);
@@ -32,10 +32,9 @@ export async function examineProcess(edge: Edge): Promise<string> {
     const why = await whyNotRunning(edge);
     if (why?.code === 'edge-silent') throw why;
     if (!(await edge.host.isAddressFree(http))) throw new BasculeError('address-in-use', { host, ...http });
-    throw new BasculeError('edge-not-running', { host, socket: files.socket, manage });
+    throw notRunning(edge);
   }
-  if (processes === null)
-    throw new BasculeError('edge-not-master-worker', { host, socket: files.masterSocket, config: files.config });
+  if (processes === null) throw await whyNoMaster(edge, running);
   const old = processes.old.map(({ pid, uptime }) => `${pid} for ${uptime}`);
   const lingering = old.length === 0 ? '' : `; old workers still end their connections: ${old.join(', ')}`;
   return `generation ${running.generation}, process ${processes.master}${lingering}`;

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { ColorChange, EdgeChange, EdgeRecord } from '../domain/edge-change.js';
@@ -8,17 +9,18 @@ import { type Edge, edgeFiles } from './edge.js';
 import { examineApplied } from './installed.js';
 import { findProcesses } from './managed.js';
 import { readServers, reloadMs } from './runtime.js';
-import { findSilent, whyNotRunning } from './silence.js';
+import { whyNoMaster, whyNotRunning } from './silence.js';
 
 /**
  * Refuses a change that the edge is not ready for.
  *
  * @throws `edge-needs-operator`, `edge-drift`, `edge-not-applied`, `environment-not-applied`, `active-color-changed`,
- * `edge-silent`, `edge-not-running`, `edge-master-silent`, `edge-not-master-worker`, `edge-other-haproxy`, `color-not-up`
+ * `edge-not-writable`, `edge-silent`, `edge-not-running`, `edge-master-silent`, `edge-not-master-worker`, `edge-other-haproxy`, `color-not-up`
  */
 export async function refuseUnlessReady(edge: Edge, change: EdgeChange, record: EdgeRecord): Promise<void> {
   const { applied } = await examineApplied(edge);
   await refuseWhereNobodyAnswers(edge, change, record);
+  await refuseUnlessWritable(edge);
   refuseByRecord(edge, change, record, applied?.configuration.environments.map(({ name }) => name) ?? []);
   await refuseUnlessMasterWorker(edge, record);
   if (!applied || !needsServersUp(change)) return;
@@ -90,15 +92,16 @@ export function refuseByRecord(
 async function refuseUnlessMasterWorker(edge: Edge, record: EdgeRecord): Promise<void> {
   if ((await findProcesses(edge, record.running === null ? 0 : reloadMs)) !== null) return;
   if (record.running === null && edge.configuration.manage) return;
-  const { manage, files } = edge.configuration;
-  const { masterSocket: socket, config } = files;
-  const host = edge.host.name;
-  const found = await findSilent(edge, socket);
-  if (found === null && record.running === null) throw new BasculeError('edge-not-running', { host, socket, manage });
-  // Its master is another process than the worker that answered.
-  const isMaster = found !== null && record.running !== null && found.pid !== record.running.pid;
-  if (isMaster) throw new BasculeError('edge-master-silent', { host, socket, ...found });
-  throw new BasculeError('edge-not-master-worker', { host, socket, config });
+  throw await whyNoMaster(edge, record.running);
+}
+
+/** What can't be written can't be taken back either. A full disk is another matter: room may be made meanwhile. */
+async function refuseUnlessWritable(edge: Edge): Promise<void> {
+  const { config, state } = edge.configuration.files;
+  for (const folder of [dirname(config), state]) {
+    const reason = await edge.host.whyNotWritable(folder);
+    if (reason !== null) throw new BasculeError('edge-not-writable', { host: edge.host.name, folder, reason });
+  }
 }
 
 /** What nobody can ask can't be changed, and not be repaired either; that an operator is needed comes first. */

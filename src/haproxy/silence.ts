@@ -4,7 +4,7 @@ import { readInstalled } from './installed.js';
 import { RuntimeApi } from './runtime.js';
 
 /** A HAProxy that runs this edge's file and can't be asked on one of its sockets. */
-export interface SilentHaproxy {
+interface SilentHaproxy {
   /** Of the master; of the process itself where there is none. */
   readonly pid: number;
   /** By the system's word. */
@@ -16,8 +16,8 @@ export interface SilentHaproxy {
  * removed or moved or may not be used; or somebody else has to start it. Null where a change may go on.
  */
 export async function whyNotRunning(edge: Edge): Promise<BasculeError<'edge-silent' | 'edge-not-running'> | null> {
-  const { files, manage } = edge.configuration;
-  const { socket } = files;
+  const { socket } = edge.configuration.files;
+  const { manage } = edge.configuration;
   const host = edge.host.name;
   const silent = await findSilent(edge, socket);
   if (silent !== null) {
@@ -25,11 +25,30 @@ export async function whyNotRunning(edge: Edge): Promise<BasculeError<'edge-sile
     const movedFrom = installedSocket === socket ? null : installedSocket;
     return new BasculeError('edge-silent', { host, socket, ...silent, manage, movedFrom });
   }
-  return manage ? null : new BasculeError('edge-not-running', { host, socket, manage });
+  return manage ? null : notRunning(edge);
+}
+
+/** That no HAProxy of this edge runs. */
+export function notRunning(edge: Edge): BasculeError<'edge-not-running'> {
+  const { files, manage } = edge.configuration;
+  const { socket, masterSocket, config } = files;
+  return new BasculeError('edge-not-running', { host: edge.host.name, socket, masterSocket, config, manage });
+}
+
+/** Why no master answers: it lost its socket, HAProxy runs in another mode, or it does not run. */
+export async function whyNoMaster(edge: Edge, running: { readonly pid: number } | null): Promise<BasculeError> {
+  const { masterSocket: socket, config } = edge.configuration.files;
+  const host = edge.host.name;
+  const found = await findSilent(edge, socket);
+  if (found === null && running === null) return notRunning(edge);
+  // Its master is another process than the worker that answered.
+  const isMaster = found !== null && running !== null && found.pid !== running.pid;
+  if (isMaster) return new BasculeError('edge-master-silent', { host, socket, ...found });
+  return new BasculeError('edge-not-master-worker', { host, socket, config });
 }
 
 /** The HAProxy that runs this edge's file although nothing answers on a socket; null where there is none. */
-export async function findSilent(edge: Edge, socket: string): Promise<SilentHaproxy | null> {
+async function findSilent(edge: Edge, socket: string): Promise<SilentHaproxy | null> {
   const pid = await findMaster(edge);
   if (pid === null) return null;
   const reason = await whySilent(socket);

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { access, open, readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { execa } from 'execa';
 import type { BindAddress } from '../domain/configuration.js';
@@ -76,6 +76,17 @@ export class LocalHost {
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return [];
       throw error;
+    }
+  }
+
+  /** Why nothing can be written into a folder, by the system's word; null where it can, or where there is none yet. */
+  async whyNotWritable(folder: string): Promise<string | null> {
+    try {
+      await access(folder, constants.W_OK);
+      return null;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return null;
+      return error instanceof Error ? error.message : String(error);
     }
   }
 
