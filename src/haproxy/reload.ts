@@ -55,7 +55,8 @@ export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: 
   const installed = await readInstalled(edge);
   if (record.installed === null) {
     if (record.running !== null) await reloadEarlier(edge, claim, record.running, timeoutMs);
-    else if (edge.configuration.manage && installed === null) await stopManagedEdge(edge);
+    else if (!edge.configuration.manage) await reloadUnproven(edge, claim);
+    else if (installed === null) await stopManagedEdge(edge);
     return claim;
   }
   if (installed?.digest !== record.installed.digest) throw notLoadable(edge, 'the earlier file is not installed');
@@ -80,6 +81,17 @@ async function reloadEarlier(edge: Edge, claim: Claim, earlier: Target, timeoutM
   if (isProof(await readRunning(edge.configuration.files.socket), earlier)) return;
   if ((await edge.host.readState(edgeFiles(edge).config)) === null) throw notLoadable(edge, 'the earlier file is lost');
   await reloadEdge(edge, { claim, target: earlier, timeoutMs });
+}
+
+/** Somebody else's file may name no socket on which HAProxy could prove that it runs it. */
+async function reloadUnproven(edge: Edge, claim: Claim): Promise<void> {
+  const processes = await findProcesses(edge, 0);
+  if (processes === null) return;
+  await runAct(edge, {
+    name: 'hup',
+    args: [...claimArguments(claim), String(processes.master)],
+    owner: claim.owner,
+  });
 }
 
 function isProof(running: Target | null, target: Target | null): boolean {

@@ -6,6 +6,7 @@ import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
 import { claimEdge, claimTakeBack } from './fence.js';
 import { stampConfiguration } from './header.js';
 import { formatApplied, readApplied, readInstalled, sha256 } from './installed.js';
+import { findProcesses } from './managed.js';
 import { renderConfiguration } from './render.js';
 import { readRunning } from './runtime.js';
 
@@ -91,7 +92,8 @@ async function assertNewAddressesAreFree(edge: Edge, text: string): Promise<void
   const installed = await edge.host.readState(edgeFiles(edge).config);
   // It was lost under a HAProxy that serves it: the addresses are taken, by that.
   if (running?.digest && installed === null) return;
-  const bound = running === null ? [] : bindAddresses(installed ?? '');
+  const runs = running !== null || (await findProcesses(edge, 0)) !== null;
+  const bound = runs ? bindAddresses(installed ?? '') : [];
   for (const bind of bindAddresses(text)) {
     if (bound.some((each) => each.address === bind.address && each.port === bind.port)) continue;
     if (!(await edge.host.isAddressFree(bind)))
