@@ -25,6 +25,9 @@ function silentRemedy(a: { pid: number; reason: string; manage: boolean; movedFr
     : `Put \`edge.files.socket\` back to ${a.movedFrom} in bascule.yaml: that is where it listens.`;
 }
 
+const otherVersionRemedy =
+  'Where a `bascule` command asked for it, that command and the worker are of different versions: compare `bascule --version` with what `bascule status` says, and install the newer one in both places.';
+
 const prose = {
   'config-invalid': (a: { file: string; problems: readonly string[] }): Prose => ({
     message: `${a.file} has ${a.problems.length === 1 ? 'an error' : `${a.problems.length} errors`}:\n${a.problems.join('\n')}`,
@@ -267,6 +270,14 @@ const prose = {
     message: `another worker of this project runs${a.pid === null ? '' : ` (process ${a.pid} on ${a.host})`}; it holds ${a.file}`,
     remedy: 'Use that one, or stop it first. A lease that is not renewed for 30 s is taken over by itself.',
   }),
+  'worker-would-restart': (a: { pid: number; host: string }): Prose => ({
+    message: `a worker of this project runs (process ${a.pid} on ${a.host}), which would start again what is stopped; nothing more was stopped`,
+    remedy: `End it first: \`kill ${a.pid}\` (where a service manager keeps it running, by that), then \`bascule dev --stop\`.`,
+  }),
+  'dev-running': (a: { pid: number; startedAt: string }): Prose => ({
+    message: `\`bascule dev\` of this project runs already: process ${a.pid}, since ${a.startedAt}`,
+    remedy: 'Use that one, or end it with `bascule dev --stop`.',
+  }),
   'search-attribute-missing': (a: { namespace: string; missing: readonly string[] }): Prose => ({
     message: `Temporal's namespace ${a.namespace} lacks the search attributes ${a.missing.join(', ')}, without which every workflow would hang`,
     remedy: `temporal operator search-attribute create --namespace ${a.namespace} ${a.missing.map((name) => `--name ${name} --type Keyword`).join(' ')}`,
@@ -410,6 +421,14 @@ const prose = {
   'haproxy-command-refused': (a: { socket: string; command: string; answer: string }): Prose => ({
     message: `HAProxy refused \`${a.command}\` on ${a.socket}: ${a.answer}`,
     remedy: '`bascule doctor` shows the state of the edge.',
+  }),
+  'unknown-field': (a: { request: string; unknown: readonly string[]; known: readonly string[] }): Prose => ({
+    message: `the worker's ${a.request} has no ${a.unknown.join(', ')}; it has ${a.known.join(', ')}`,
+    remedy: otherVersionRemedy,
+  }),
+  'unknown-request': (a: { request: string }): Prose => ({
+    message: `the worker does not know what ${a.request} is`,
+    remedy: otherVersionRemedy,
   }),
   refused: (a: { code: string; message: string; remedy: string }): Prose => ({ message: a.message, remedy: a.remedy }),
   'not-answered': (a: { code: string; message: string; remedy: string }): Prose => ({

@@ -19,7 +19,8 @@ export interface Lease {
   release(): Promise<void>;
 }
 
-interface LeaseFile extends ProcessIdentity {
+/** Content of the lease's file. */
+export interface LeaseFile extends ProcessIdentity {
   readonly id: string;
   readonly host: string;
   readonly renewedAt: string;
@@ -35,7 +36,8 @@ export async function acquireLease(configuration: Configuration): Promise<Lease>
   const file = leaseFile(configuration);
   const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
   await mkdir(dirname(file), { recursive: true });
-  await refuseSecondWorker(configuration);
+  const holder = await leaseHolder(configuration);
+  if (holder) throw runningAlready(file, holder);
   await write(file, own);
   await sleep(settleMs);
   const winner = await read(file);
@@ -62,11 +64,10 @@ export async function acquireLease(configuration: Configuration): Promise<Lease>
   };
 }
 
-/** Throws `worker-running` where a worker of the project holds its lease. */
-export async function refuseSecondWorker(configuration: Configuration): Promise<void> {
-  const file = leaseFile(configuration);
-  const holder = await read(file);
-  if (holder && (await isHeld(holder))) throw runningAlready(file, holder);
+/** The worker that has the project, null where none has. */
+export async function leaseHolder(configuration: Configuration): Promise<LeaseFile | null> {
+  const holder = await read(leaseFile(configuration));
+  return holder && (await isHeld(holder)) ? holder : null;
 }
 
 const leaseFile = ({ instances }: Configuration): string => join(dirname(instances.addressBook), 'worker.lease');

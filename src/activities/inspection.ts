@@ -24,7 +24,7 @@ import {
 } from '../domain/inspect.js';
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
-import { isBasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readEdge } from '../haproxy/read-edge.js';
@@ -56,6 +56,9 @@ export function inspectionActivities(context: WorkerContext) {
         }
         case 'logs':
           return readLogs(context, request.logs);
+        default:
+          // A command of a later version may ask for more.
+          throw new BasculeError('unknown-request', { request: (request as InspectRequest).what });
       }
     },
   });

@@ -9,6 +9,7 @@ const shownLines = 15;
 /** A program that runs beside this one, in a process group of its own: Ctrl-C on the terminal does not reach it. */
 export interface BackgroundProcess {
   readonly log: string;
+  readonly pid: number;
   /** How it ended; pending while it runs. */
   readonly ended: Promise<string>;
   /** Null while it runs. */
@@ -41,6 +42,8 @@ export async function startInBackground(
   await output.close();
   return {
     log,
+    // One that could not be started has none, and has ended.
+    pid: child.pid ?? 0,
     ended,
     get how() {
       return how;

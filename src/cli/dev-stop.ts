@@ -1,80 +1,111 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BasculeError } from '../errors.js';
-import { isProcessAlive, ownIdentity, type ProcessIdentity } from '../hosts/process-identity.js';
+import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
+import { readDevNote, removeDevNote } from './dev-note.js';
 import type { Invocation } from './invocation.js';
 import { type LocalProject, openLocalProject } from './local-project.js';
 
 /** The worker and Temporal's server take up to 15 s each. */
 const devEndsWithinMs = 40_000;
+const partEndsWithinMs = 15_000;
+/** What visitors are in the middle of may come to its end; a WebSocket has none. */
+const edgeGraceMs = 10_000;
 
-/** Notes in a project's folder that `bascule dev` runs; answers how to take that back. */
-export async function noteRunningDev(folder: string): Promise<() => Promise<void>> {
-  const file = devFile(folder);
-  await writeFile(file, `${JSON.stringify(await ownIdentity())}\n`);
-  return () => rm(file, { force: true });
+/** What `--stop` has ended. */
+export interface Stopped {
+  readonly dev: 'stopped' | 'left-overs-stopped' | 'not-running';
+  readonly edge: 'stopped' | 'not-running' | 'not-managed';
+  /** Names. */
+  readonly instances: readonly string[];
 }
 
 /**
  * Ends what `bascule dev` runs, and what it leaves running: the managed edge first, then the instances, which stay on
  * record: the next worker starts them again. Needs no Temporal.
  *
- * @throws `worker-running` where another worker would start it all again, and what ending processes throws
+ * @throws `worker-would-restart` where a worker that is not dev's runs, and what ending processes throws
  */
 export async function stopDev(invocation: Invocation, folder: string): Promise<void> {
   const project = await openLocalProject(invocation);
-  const stopped = [...(await endDev(folder))];
-  const { refuseSecondWorker } = await import('../worker-lease.js');
-  await refuseSecondWorker(project.configuration);
-  stopped.push(...(await endEdge(project)), ...(await endInstances(project)));
+  const dev = await endDev(invocation, folder);
+  await refuseOtherWorker(project);
+  const edge = await endEdge(invocation, project);
+  const stopped: Stopped = { dev, edge, instances: await endInstances(project) };
   const { green, dim } = invocation.output.out;
-  const { manage } = project.configuration.edge;
+  const lines = describe(project, stopped);
   invocation.output.answer(
-    { schemaVersion: 1, project: project.configuration.project, stopped },
+    { schemaVersion: 1, project: project.configuration.project, ...stopped, stopped: lines },
     [
-      ...(stopped.length === 0 ? ['Nothing runs.'] : stopped.map((what) => `${green('✔')} stopped ${what}`)),
-      ...(manage ? [] : ['HAProxy is not run by Bascule here (edge.manage), and was left as it is.']),
-      ...(stopped.length === 0 ? [] : [dim('`bascule dev` brings all of it back as it was.')]),
+      ...(lines.length === 0 ? ['Nothing runs.'] : lines.map((line) => `${green('✔')} stopped ${line}`)),
+      ...(edge === 'not-managed' ? ['HAProxy is not run by Bascule here (edge.manage): it was left as it is.'] : []),
+      ...(lines.length === 0 ? [] : [dim('`bascule dev` brings all of it back as it was.')]),
     ].join('\n'),
   );
 }
 
-async function endDev(folder: string): Promise<readonly string[]> {
-  const dev = await readRunningDev(folder);
-  if (!dev) return [];
-  process.kill(dev.pid, 'SIGTERM');
-  const deadline = Date.now() + devEndsWithinMs;
-  while (await isProcessAlive(dev)) {
-    if (Date.now() > deadline) {
-      const program = `bascule dev (${dev.pid})`;
-      throw new BasculeError('command-timed-out', { host: 'localhost', program, timeoutMs: devEndsWithinMs });
-    }
+function describe({ configuration }: LocalProject, { dev, edge, instances }: Stopped): readonly string[] {
+  const { address, port } = configuration.edge.http;
+  return [
+    ...(dev === 'stopped' ? ['bascule dev, with its worker and Temporal'] : []),
+    ...(dev === 'left-overs-stopped' ? ['what a bascule dev that was killed had started'] : []),
+    ...(edge === 'stopped' ? [`HAProxy at ${address}:${port}`] : []),
+    ...instances,
+  ];
+}
+
+/** Ends dev as Ctrl-C does; where it was killed, what it had started. Throws `command-timed-out`. */
+async function endDev({ output }: Invocation, folder: string): Promise<Stopped['dev']> {
+  const dev = await readDevNote(folder);
+  if (!dev) return 'not-running';
+  if (await isProcessAlive(dev)) {
+    output.note(`ending bascule dev (process ${dev.pid}) …`);
+    process.kill(dev.pid, 'SIGINT');
+    if (await hasEnded(dev, devEndsWithinMs)) return 'stopped';
+    const program = `bascule dev (${dev.pid})`;
+    throw new BasculeError('command-timed-out', { host: 'localhost', program, timeoutMs: devEndsWithinMs });
+  }
+  const leftOvers = await endLeftOvers(dev.started);
+  await removeDevNote(folder);
+  return leftOvers > 0 ? 'left-overs-stopped' : 'not-running';
+}
+
+/** Answers how many there were. */
+async function endLeftOvers(processes: readonly ProcessIdentity[]): Promise<number> {
+  let ended = 0;
+  for (const one of processes) {
+    if (!(await isProcessAlive(one))) continue;
+    ended += 1;
+    process.kill(one.pid, 'SIGTERM');
+    if (await hasEnded(one, partEndsWithinMs)) continue;
+    process.kill(one.pid, 'SIGKILL');
+    await hasEnded(one, partEndsWithinMs);
+  }
+  return ended;
+}
+
+async function hasEnded(one: ProcessIdentity, withinMs: number): Promise<boolean> {
+  const deadline = Date.now() + withinMs;
+  while (await isProcessAlive(one)) {
+    if (Date.now() > deadline) return false;
     await sleep(50);
   }
-  return ['bascule dev, with its worker and Temporal'];
+  return true;
 }
 
-/** Null where it does not run: one that was killed left its note. */
-async function readRunningDev(folder: string): Promise<ProcessIdentity | null> {
-  try {
-    const dev = JSON.parse(await readFile(devFile(folder), 'utf8')) as ProcessIdentity;
-    return (await isProcessAlive(dev)) ? dev : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  }
+async function refuseOtherWorker({ configuration }: LocalProject): Promise<void> {
+  const { leaseHolder } = await import('../worker-lease.js');
+  const holder = await leaseHolder(configuration);
+  if (holder) throw new BasculeError('worker-would-restart', { pid: holder.pid, host: holder.host });
 }
 
-const devFile = (folder: string): string => join(folder, 'dev.json');
-
-async function endEdge({ edge }: LocalProject): Promise<readonly string[]> {
-  if (!edge.configuration.manage) return [];
+/** Before the instances, which visitors reach until it is down. */
+async function endEdge({ output }: Invocation, { edge }: LocalProject): Promise<Stopped['edge']> {
+  if (!edge.configuration.manage) return 'not-managed';
   const { findProcesses, stopManagedEdge } = await import('../haproxy/managed.js');
-  if ((await findProcesses(edge, 0)) === null) return [];
-  await stopManagedEdge(edge);
-  return [`HAProxy at ${edge.configuration.http.address}:${edge.configuration.http.port}`];
+  if ((await findProcesses(edge, 0)) === null) return 'not-running';
+  output.note(`ending HAProxy: what is under way has ${edgeGraceMs / 1_000} s …`);
+  await stopManagedEdge(edge, { graceMs: edgeGraceMs });
+  return 'stopped';
 }
 
 async function endInstances(project: LocalProject): Promise<readonly string[]> {
@@ -87,7 +118,7 @@ async function endInstances(project: LocalProject): Promise<readonly string[]> {
   const ended = await Promise.all(
     allInstances(project, inForce.applied).map(async ({ instance, component }) => {
       if (!(await readInstance(instance)).isAlive) return [];
-      // The edge is down: no color is active any more.
+      // The edge is down, or not Bascule's: no color is active any more.
       await haltInstance({ ...instance, edgeConfig: null }, component);
       return [instance.name];
     }),

@@ -8,7 +8,8 @@ import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { applyConfiguration } from './apply.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
-import { noteRunningDev, stopDev } from './dev-stop.js';
+import { type DevNote, noteRunningDev } from './dev-note.js';
+import { stopDev } from './dev-stop.js';
 import { type DevTemporal, ensureTemporal } from './dev-temporal.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
@@ -44,14 +45,28 @@ async function runDev(
   folder: string,
   interrupted: Promise<unknown>,
 ): Promise<void> {
+  const note = await noteRunningDev(folder);
+  try {
+    await runNoted(invocation, configuration, folder, { interrupted, note });
+  } finally {
+    await note.remove();
+  }
+}
+
+async function runNoted(
+  invocation: Invocation,
+  configuration: Configuration,
+  folder: string,
+  { interrupted, note }: { readonly interrupted: Promise<unknown>; readonly note: DevNote },
+): Promise<void> {
   const { output } = invocation;
   const temporal = await ensureTemporal(folder);
   output.note(
     temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
   );
   const worker = await startWorker(invocation, folder);
-  const forget = await noteRunningDev(folder);
   try {
+    await note.started([worker, temporal.server].flatMap((one) => one?.pid ?? []));
     const isUp = await Promise.race([
       prepare(invocation, configuration, worker).then(() => true),
       interrupted.then(() => false),
@@ -68,7 +83,6 @@ async function runDev(
     output.note('\nending the worker and Temporal …');
     await worker.stop();
     await temporal.server?.stop();
-    await forget();
     output.note(
       'The edge and the instances go on serving. `bascule dev` brings the worker back, `bascule dev --stop` ends them too.',
     );

@@ -2,12 +2,13 @@ import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { CheckReport, DiskUsage, Examination } from '../domain/examination.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { readVersion } from '../version.js';
 import type { Invocation } from './invocation.js';
 import { openLocalProject } from './local-project.js';
 import { look } from './look.js';
 import type { Colors } from './output.js';
 import { columns } from './table.js';
-import { describeOtherVersion } from './worker-version.js';
+import { compareVersions } from './worker-version.js';
 
 /** Clocks that differ by more make times in histories and certificates wrong. A task may wait for a busy worker. */
 const clockToleranceMs = 5_000;
@@ -82,8 +83,8 @@ async function examineSearchAttributes(client: Client): Promise<string> {
 async function describeWorker(client: Client, project: string): Promise<string> {
   const { readPollers } = await import('../client/workers.js');
   const [latest] = await readPollers(client, project);
-  const difference = latest?.version ? describeOtherVersion(latest.version) : null;
-  if (difference !== null) throw new BasculeError('version-differs', { difference });
+  const other = latest?.version ? compareVersions(latest.version, readVersion()) : null;
+  if (other) throw new BasculeError('version-differs', { difference: other.message });
   return latest?.identity ?? '';
 }
 

@@ -22,6 +22,7 @@ export const signalExitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as con
 /** Codes of a failure that was found before anything began: what was asked for cannot be done. */
 const nothingBegan: ReadonlySet<string> = new Set([
   'usage',
+  'unknown-request',
   'bad-sha',
   'config-invalid',
   'config-not-found',

@@ -4,13 +4,12 @@ import type { Invocation } from './invocation.js';
 
 /**
  * While something is asked of Temporal: Ctrl-C, SIGTERM and SIGHUP end this command alone, and say how to go on.
- * Answers how to stop heeding them.
+ * What has no end of its own leaves without a word (`isEndless`). Answers how to stop heeding them.
  */
-export function heedInterruption(invocation: Invocation): () => void {
+export function heedInterruption(invocation: Invocation, { isEndless = false } = {}): () => void {
   const handlers = Object.entries(signalExitCodes).map(([signal, code]) => {
     const leave = () => {
-      writeSync(2, `\n${farewell(invocation)}\n`);
-      if (invocation.output.options.json) writeSync(1, `${JSON.stringify(document(invocation, signal), null, 2)}\n`);
+      if (!isEndless) sayFarewell(invocation, signal);
       process.exit(code);
     };
     process.on(signal, leave);
@@ -19,6 +18,11 @@ export function heedInterruption(invocation: Invocation): () => void {
   return () => {
     for (const { signal, leave } of handlers) process.off(signal, leave);
   };
+}
+
+function sayFarewell(invocation: Invocation, signal: string): void {
+  writeSync(2, `\n${farewell(invocation)}\n`);
+  if (invocation.output.options.json) writeSync(1, `${JSON.stringify(document(invocation, signal), null, 2)}\n`);
 }
 
 function farewell({ accepted }: Invocation): string {

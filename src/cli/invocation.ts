@@ -1,10 +1,17 @@
 import { hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { closest, distance } from 'fastest-levenshtein';
+import { parseOperationId } from '../domain/names.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { readVersion } from '../version.js';
 import { heedInterruption } from './interruption.js';
 import { type LocalNames, readLocalNames } from './local-names.js';
 import { Output } from './output.js';
+import { compareVersions, readLatestPoller } from './worker-version.js';
+
+/** Longer than any call is tried again. */
+const closeFailedAfterMs = 60_000;
 
 export interface GlobalOptions {
   readonly config?: string;
@@ -24,10 +31,12 @@ export interface AcceptedOperation {
 
 /** One run of the command line: its global options, and what every command needs. */
 export class Invocation {
-  output = new Output({ json: false, quiet: false, color: true });
+  output = new Output({ json: false, quiet: false, color: true, verbose: false });
   options: GlobalOptions = {};
   /** Set as soon as there is one, for whoever has to say how to go on. */
   accepted: AcceptedOperation | null = null;
+  /** Resolves when it was said that the worker is of another version, where it is: before anything is drawn. */
+  versionCompared: Promise<void> | null = null;
   #names: Promise<LocalNames | null> | null = null;
 
   configure(options: GlobalOptions): void {
@@ -36,6 +45,7 @@ export class Invocation {
       json: options.json ?? false,
       quiet: options.quiet ?? false,
       color: options.color ?? true,
+      verbose: options.verbose ?? false,
     });
   }
 
@@ -84,22 +94,42 @@ export class Invocation {
 
   /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `temporal-lost`. */
   async withClient<T>(run: (client: Client) => Promise<T>): Promise<T> {
-    const { connectClient, isUnanswered } = await import('../client/connection.js');
+    const { connectClient, connectionSettings, isUnanswered } = await import('../client/connection.js');
+    const { connectionOptions, namespace } = connectionSettings();
+    this.output.detail(`Temporal: ${connectionOptions.address}, namespace ${namespace}`);
     const stopHeeding = heedInterruption(this);
     const client = await connectClient();
+    // Once, alongside what is asked: it keeps nothing waiting.
+    this.versionCompared ??= this.#compareVersions(client);
     try {
-      return await run(client);
+      const result = await run(client);
+      await this.versionCompared;
+      await client.connection.close();
+      return result;
     } catch (error) {
+      // gRPC may still try a call again, which throws in nobody's hands where its connection was closed.
+      setTimeout(() => void client.connection.close(), closeFailedAfterMs).unref();
       if (isBasculeError(error) || !isUnanswered(error)) throw error;
       throw new BasculeError('temporal-lost', { operation: this.accepted?.operation ?? null }, { cause: error });
     } finally {
-      await client.connection.close();
+      await this.versionCompared;
       stopHeeding();
     }
   }
 
+  async #compareVersions(client: Client): Promise<void> {
+    const operation = this.accepted && parseOperationId(this.accepted.operation);
+    const project = operation?.project ?? this.options.project ?? (await this.names())?.project;
+    const worker = project === undefined ? null : await readLatestPoller(client, project);
+    if (!worker) return;
+    this.output.detail(`worker: ${worker.identity}, which polled last ${new Date(worker.polledAt).toISOString()}`);
+    const other = worker.version === null ? null : compareVersions(worker.version, readVersion());
+    if (other) this.output.warn(other.message, other.remedy);
+  }
+
   async #readNames(): Promise<LocalNames | null> {
     const names = await readLocalNames(this.configurationFile);
+    this.output.detail(`bascule.yaml: ${names ? resolve(this.configurationFile) : 'none read'}`);
     if (this.options.project !== undefined) return names?.project === this.options.project ? names : null;
     if (names) return names;
     if (!this.options.config && !process.env.BASCULE_CONFIG && !(await exists(this.configurationFile))) return null;

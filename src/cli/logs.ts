@@ -40,7 +40,7 @@ export function addLogs(program: Command, invocation: Invocation): void {
         const instance = { environment, component, ...given({ color: options.color }) };
         const part = { tail: options.tail, ...given({ sinceMs: options.since }) };
         let logs = await look(client, project, { what: 'logs', logs: { ...instance, ...part } });
-        if (!options.follow) return output.answer({ schemaVersion: 1, ...logs }, logs.lines.join('\n'));
+        if (!options.follow) return output.answer({ schemaVersion: 1, ...logs }, logs.lines.join('\n') || null);
         const { inspectProject } = await import('../client/inspect.js');
         for (;;) {
           if (logs.lines.length > 0) process.stdout.write(`${logs.lines.join('\n')}\n`);

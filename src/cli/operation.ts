@@ -1,7 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { formatDuration } from '../config/units.js';
 import { defaults } from '../domain/defaults.js';
-import { parseOperationId } from '../domain/names.js';
+import { environmentWorkflowId, parseOperationId } from '../domain/names.js';
 import type {
   Accepted,
   CleanupRequest,
@@ -15,7 +15,6 @@ import { exitCodeOfResult } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
 import { createProgressView } from './progress.js';
 import { describeResult } from './result.js';
-import { warningOfOtherVersion } from './worker-version.js';
 
 /** What is asked of an environment, and how its end is waited for. */
 export type OperationRequest = { readonly environment: string } & Waiting &
@@ -38,11 +37,13 @@ export async function runOperation(invocation: Invocation, asked: OperationReque
   const name = { project: await invocation.project(), environment: asked.environment };
   await invocation.withClient(async (client) => {
     const { request } = await import('../client/operations.js');
-    const otherVersion = warningOfOtherVersion(client, name.project);
-    const accepted = await request(client, name, asked.kind, { ...asked.request, by: invocation.by });
+    const args = { ...asked.request, by: invocation.by };
+    invocation.output.detail(
+      `asks ${environmentWorkflowId(name.project, name.environment)}: ${asked.kind} ${JSON.stringify(args)}`,
+    );
+    const accepted = await request(client, name, asked.kind, args);
+    invocation.output.detail(`accepted as ${accepted.operation}, a workflow of this id`);
     invocation.accepted = { operation: accepted.operation, environment: asked.environment };
-    const warning = await otherVersion;
-    if (warning !== null) invocation.output.note(warning);
     if (asked.isDetached) return answerAccepted(invocation, accepted);
     if (accepted.joined) invocation.output.note(`joins ${accepted.operation}, which was asked for already`);
     await followToEnd(invocation, client, accepted.operation, asked);
@@ -63,6 +64,7 @@ export async function followToEnd(
   const timer = setTimeout(() => {
     timeout.abort(new BasculeError('timeout-passed', { operation, timeout: formatDuration(timeoutMs) }));
   }, timeoutMs);
+  await invocation.versionCompared;
   const view = createProgressView(invocation.output, name.environment);
   let result: OperationResult | null = null;
   try {

@@ -1,7 +1,9 @@
 import * as z from 'zod';
-import type { Status } from '../domain/inspect.js';
+import type { Logs, Status } from '../domain/inspect.js';
 import type { OperationResult } from '../domain/operation.js';
+import type { Stopped } from './dev-stop.js';
 import { exitCodes } from './exit-codes.js';
+import type { RollbackList } from './rollback-list.js';
 
 /** What `--json` prints, as zod schemas; the types that they are held to stand in the domain. Others build on these. */
 
@@ -138,6 +140,7 @@ export const endingSchema = z
     code: z.string(),
     message: z.string(),
     remedy: z.string().nullable(),
+    since: z.string().exactOptional().describe('status --watch: since when it cannot be read'),
   })
   .meta({ id: 'Ending', description: 'any command that was refused, interrupted, or could not reach what it needs' });
 
@@ -178,16 +181,48 @@ export const rollbackListSchema = z
         isNext: z.boolean().describe('where a rollback without --to goes'),
       }),
     ),
+    stops: z.string().nullable().describe('the deploy that runs, which a rollback without --to stops and takes back'),
     refused: z.string().nullable().describe('why a rollback without --to is refused now'),
+    remedy: z.string().nullable().describe('what to type then'),
   })
-  .meta({ id: 'RollbackList', description: 'rollback --list' });
+  .meta({ id: 'RollbackList', description: 'rollback --list' }) satisfies z.ZodType<RollbackList>;
+
+export const historySchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    environment: z.string(),
+    history: list(z.object({ at: z.string(), color, sha: z.string() })).describe('newest first; the first one serves'),
+  })
+  .meta({ id: 'History', description: 'history' });
+
+export const logsSchema = z
+  .object({ schemaVersion, instance: z.string(), lines: list(z.string()), offset: z.number() })
+  .meta({ id: 'Logs', description: 'logs' }) satisfies z.ZodType<Logs>;
+
+export const stoppedSchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    dev: z.enum(['stopped', 'left-overs-stopped', 'not-running']),
+    edge: z.enum(['stopped', 'not-running', 'not-managed']),
+    instances: list(z.string()).describe('those that ran, and that the next worker starts again'),
+    stopped: list(z.string()).describe('all of it, for a person'),
+  })
+  .meta({ id: 'Stopped', description: 'dev --stop' }) satisfies z.ZodType<Stopped>;
 
 /** The JSON schema of what `--json` prints. Fields are added, so more of them are allowed. */
 export function outputJsonSchema(): object {
-  return z.toJSONSchema(
-    z.union([resultSchema, statusSchema, rollbackListSchema, diagnosisSchema, acceptedSchema, endingSchema]),
-    {
-      io: 'input',
-    },
-  );
+  const documents = [
+    resultSchema,
+    statusSchema,
+    rollbackListSchema,
+    historySchema,
+    logsSchema,
+    diagnosisSchema,
+    acceptedSchema,
+    stoppedSchema,
+    endingSchema,
+  ];
+  return z.toJSONSchema(z.union(documents), { io: 'input' });
 }

@@ -39,11 +39,11 @@ export function createProgram(invocation: Invocation): Command {
     .option('--json', 'one JSON document on stdout')
     .option('--no-color', 'no colors (NO_COLOR does the same)')
     .option('--quiet', 'no progress')
-    .option('--verbose', 'say more of what went wrong')
+    .option('--verbose', 'say what is asked of whom, and what caused an error')
     .version(readVersion(), '--version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .helpCommand(false)
-    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace('[options]', '')}` })
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]/, '')}` })
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })
     .addHelpText(

@@ -1,7 +1,7 @@
-import { stripVTControlCharacters } from 'node:util';
 import type { Sight } from '../client/follow.js';
 import type { StepReport } from '../domain/edge-change.js';
 import { formatClock, formatSeconds } from './format.js';
+import { LiveArea } from './live-area.js';
 import type { Output } from './output.js';
 
 /** Shows an operation's steps while it runs, on stderr. */
@@ -14,8 +14,6 @@ export interface ProgressView {
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const drawEveryMs = 100;
 const longStepMs = 1_000;
-const hideCursor = '\x1b[?25l';
-const showCursor = '\x1b[?25h';
 
 /** Live on a terminal, plain lines elsewhere, nothing with `--quiet`. `environment` is for what to type meanwhile. */
 export function createProgressView(output: Output, environment: string): ProgressView {
@@ -97,18 +95,16 @@ class PlainView implements ProgressView {
 class LiveView implements ProgressView {
   readonly #log = new StepLog();
   readonly #seenAt = new Map<string, number>();
+  readonly #area = new LiveArea(process.stderr);
   readonly #timer: NodeJS.Timeout;
   #running: readonly StepReport[] = [];
   #hint = '';
   #frame = 0;
-  #drawnLines = 0;
 
   constructor(
     private readonly output: Output,
     private readonly environment: string,
   ) {
-    process.stderr.write(hideCursor);
-    process.once('exit', () => process.stderr.write(showCursor));
     this.#timer = setInterval(() => this.#draw([]), drawEveryMs);
     this.#timer.unref();
   }
@@ -129,7 +125,7 @@ class LiveView implements ProgressView {
     this.#take(steps);
     this.#running = [];
     this.#draw([]);
-    process.stderr.write(showCursor);
+    this.#area.end();
   }
 
   #take(steps: readonly StepReport[]): void {
@@ -155,7 +151,6 @@ class LiveView implements ProgressView {
     }
   }
 
-  /** One write of whole lines, each cleared to its end: nothing is empty in between, so nothing flickers. */
   #draw(permanent: readonly string[]): void {
     const { cyan, dim } = this.output.err;
     const spinner = frames[Math.floor(this.#frame++) % frames.length] ?? '';
@@ -163,12 +158,8 @@ class LiveView implements ProgressView {
       const elapsedMs = performance.now() - (this.#seenAt.get(name) ?? performance.now());
       return `${cyan(spinner)} ${name}  ${dim(formatSeconds(elapsedMs))}`;
     });
-    if (live.length === 0 && this.#hint === '' && this.#drawnLines === 0 && permanent.length === 0) return;
     const hint = this.#hint === '' ? [] : [dim(`  ${this.#hint}`)];
-    const lines = [...permanent, ...live, ...hint].map((line) => fitted(line, (process.stderr.columns ?? 80) - 1));
-    const up = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : '';
-    process.stderr.write(`${up}${lines.map((line) => `\r${line}\x1b[K\n`).join('')}\x1b[J`);
-    this.#drawnLines = live.length + hint.length;
+    this.#area.draw([...live, ...hint], permanent);
   }
 }
 
@@ -180,10 +171,4 @@ function waitingHint(sight: Sight & { state: 'running' }, environment: string): 
     return `waits for approval${end}: bascule approve ${environment}, or bascule abort ${environment}`;
   if (waiting === 'soak') return `soak${end}: bascule rollback ${environment} goes back at once`;
   return `old connections drain${end} at most`;
-}
-
-/** A line that does not fit loses its colors, so that no escape sequence is cut in the middle. */
-function fitted(line: string, columns: number): string {
-  const plain = stripVTControlCharacters(line);
-  return plain.length <= columns ? line : `${plain.slice(0, Math.max(columns - 1, 0))}…`;
 }

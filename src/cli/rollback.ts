@@ -1,8 +1,10 @@
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
-import type { Command } from 'commander';
-import type { EnvironmentView } from '../domain/inspect.js';
+import { type Command, Option } from 'commander';
+import { type EnvironmentView, isFastRollback } from '../domain/inspect.js';
 import { BasculeError } from '../errors.js';
 import { given, shaArgument } from './arguments.js';
+import { signalExitCodes } from './exit-codes.js';
 import { formatRelease } from './format.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
@@ -29,10 +31,13 @@ export function addRollback(program: Command, invocation: Invocation): void {
     .argument('[environment]', 'may be left out where there is one')
     .option('--to <sha>', 'the release to go back to (default: the newest below the active one)')
     .option('--full', 'deploy it again even where a switch would do')
-    .option('--list', 'only show the releases to go back to')
+    .addOption(new Option('--list', 'only show the releases to go back to').conflicts(['to', 'full', 'yes', 'why']))
     .option('--yes', 'do not ask')
     .option('--why <text>', 'a reason, for the record')
-    .addHelpText('after', '\nExample:\n  $ bascule rollback prod\n  $ bascule rollback prod --to 4f2a91c --yes')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ bascule rollback prod\n  $ bascule rollback prod --list\n  $ bascule rollback prod --to 4f2a91c --yes',
+    )
     .action(async (environmentArgument: string | undefined, options: RollbackOptions) => {
       const environment = await invocation.environment(environmentArgument);
       if (options.list) return listReleases(invocation, environment);
@@ -61,20 +66,29 @@ async function confirm(
   if (!plan) return;
   invocation.output.note(plan);
   const question = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await question.question('Roll back? [y/N] ');
+  question.once('SIGINT', () => {
+    process.stderr.write('\n');
+    process.exit(signalExitCodes.SIGINT);
+  });
+  // Ctrl-D is no answer.
+  const closed = once(question, 'close').then(() => null);
+  const answer = await Promise.race([question.question('Roll back? [y/N] ').catch(() => null), closed]);
   question.close();
-  if (/^y(es)?$/i.test(answer.trim())) return;
+  if (answer === null) process.stderr.write('\n');
+  else if (/^y(es)?$/i.test(answer.trim())) return;
   throw new BasculeError('usage', { problem: 'not rolled back', help: 'Nothing was changed. --yes does not ask.' });
 }
 
-function describePlan(view: EnvironmentView, to: string | undefined, isFull: boolean): string | null {
+/** Null where there is nothing to ask about: nothing to go back to, or it is served already. */
+export function describePlan(view: EnvironmentView, to: string | undefined, isFull: boolean): string | null {
   const { name, active, sha, operation, rollback, history } = view;
   const stops = operation?.kind === 'deploy' ? `stops ${operation.id} and takes it back` : null;
   if (stops && to === undefined) return `${name}: ${stops}`;
-  const target = to === undefined ? rollback?.to : (history.find((line) => line.sha.startsWith(to))?.sha ?? to);
-  if (target === undefined) return null;
-  const color = history.slice(1).find((line) => line.sha === target)?.color ?? null;
-  const isFast = !isFull && rollback?.to === target && rollback.fast;
+  const wanted = to ?? rollback?.to;
+  if (wanted === undefined || (to !== undefined && sha?.startsWith(to))) return null;
+  const line = history.slice(1).find((one) => one.sha.startsWith(wanted));
+  const target = { sha: line?.sha ?? wanted, color: line?.color ?? null };
+  const isFast = !isFull && line !== undefined && isFastRollback(active, view.colors, line);
   const how = isFast ? 'fast: its instances run and are healthy' : 'full: it is deployed again';
-  return `${name}: ${formatRelease({ sha, color: active })} → ${formatRelease({ sha: target, color })}, ${how}${stops ? `; ${stops}` : ''}`;
+  return `${name}: ${formatRelease({ sha, color: active })} → ${formatRelease(target)}, ${how}${stops ? `; ${stops}` : ''}`;
 }

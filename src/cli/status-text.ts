@@ -8,15 +8,16 @@ import { columns } from './table.js';
 /** How many releases of the history are shown; `bascule history` shows all. */
 const shownReleases = 3;
 
-/** A status for a person: the edge, then each environment. */
-export function describeStatus(colors: Colors, status: Status): string {
+/** A status for a person: the edge, then each environment. `ownVersion` is this command's. */
+export function describeStatus(colors: Colors, status: Status, ownVersion: string): string {
   const environments = status.environments.map((environment) => describeEnvironment(colors, environment).join('\n'));
-  return [describeEdge(colors, status).join('\n'), ...environments].join('\n\n');
+  return [describeEdge(colors, status, ownVersion).join('\n'), ...environments].join('\n\n');
 }
 
 function describeEdge(
   colors: Colors,
-  { project, edge, isConfigurationApplied, configurationProblem }: Status,
+  { project, version, edge, isConfigurationApplied, configurationProblem }: Status,
+  ownVersion: string,
 ): string[] {
   const { bold, dim, red, yellow, cyan } = colors;
   const isFresh = edge.generation === null && edge.drift.length === 0;
@@ -38,6 +39,7 @@ function describeEdge(
   ]);
   return [
     `${bold(project)}  ${dim(facts.join(' · '))}`,
+    ...(version === ownVersion ? [] : [`  ${yellow(`the worker is version ${version}, this command ${ownVersion}`)}`]),
     ...(configurationProblem === null ? [] : describeProblem(colors, configurationProblem)),
     ...troubles.map((trouble) => `  ${red(trouble)}`),
     ...[...remedies].map((remedy) => `  ${cyan('→')} ${remedy}`),

@@ -1,78 +1,124 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Status } from '../domain/inspect.js';
-import { BasculeError, isBasculeError } from '../errors.js';
 import { describeError } from './failure.js';
-import { formatClock } from './format.js';
+import { formatAge, formatClock } from './format.js';
+import { heedInterruption } from './interruption.js';
 import type { Invocation } from './invocation.js';
+import { fittedRows, LiveArea } from './live-area.js';
+import type { Colors, Output } from './output.js';
 
 const everyMs = 2_000;
-/** Control sequences of ECMA-48: the cursor goes home; what is right of it, and what is below it, is erased. */
-const [home, eraseLine, eraseBelow] = ['\x1b[H', '\x1b[K', '\x1b[J'];
 
-/** What is seen at one look: the status, or why it could not be read and since when. */
-type Sight =
-  | { readonly status: Status }
-  | { readonly error: BasculeError; readonly since: Date; readonly last: Status };
+/** What is known after a look: the status, or why it cannot be read, since when, and what was read last. */
+export interface Sight {
+  readonly status: Status;
+  readonly readAt: Date;
+  readonly trouble: Trouble | null;
+}
+
+interface Trouble {
+  readonly since: Date;
+  /** As `--json` has it. */
+  readonly document: ReturnType<typeof describeError>;
+}
 
 /**
  * Shows a status until the command is interrupted: on a terminal in place, elsewhere again when it has changed, with
- * --json as one line each. What can't be read for a while is said and asked again; throws only where the first look fails.
+ * --json as one line each. What can't be read for a while is said, and asked again; throws only where the first look
+ * fails.
  */
 export async function watchStatus(
   invocation: Invocation,
   read: (client: Client) => Promise<Status>,
   describe: (status: Status) => string,
 ): Promise<void> {
-  await invocation.withClient(async (client) => {
-    const show = createView(invocation, describe);
-    let status = await read(client);
-    let since: Date | null = null;
-    show({ status });
-    for (;;) {
+  heedInterruption(invocation, { isEndless: true });
+  const show = createView(invocation.output, describe);
+  const seen: { last: Sight | null } = { last: null };
+  const tell = (sight: Sight): void => {
+    seen.last = sight;
+    show(sight);
+  };
+  for (;;) {
+    try {
+      await invocation.withClient(async (client) => {
+        for (;;) {
+          const status = await read(client);
+          await invocation.versionCompared;
+          tell({ status, readAt: new Date(), trouble: null });
+          await sleep(everyMs);
+        }
+      });
+    } catch (error) {
+      if (!seen.last) throw error;
+      const since = seen.last.trouble?.since ?? new Date();
+      tell({ ...seen.last, trouble: { since, document: describeError(invocation, error) } });
+      // Then with a connection of its own: one that was lost tries again ever more seldom.
       await sleep(everyMs);
-      try {
-        status = await read(client);
-        since = null;
-        show({ status });
-      } catch (error) {
-        since ??= new Date();
-        show({ error: await asUnreadable(error), since, last: status });
-      }
     }
-  });
-}
-
-/** An error that may pass: Temporal or the worker is not there, or could not answer. Throws any other. */
-async function asUnreadable(error: unknown): Promise<BasculeError> {
-  if (isBasculeError(error)) return error;
-  const { connectionSettings, isUnanswered } = await import('../client/connection.js');
-  if (!isUnanswered(error)) throw error;
-  const { address } = connectionSettings().connectionOptions;
-  return new BasculeError('temporal-unreachable', { address }, { cause: error });
-}
-
-function createView(invocation: Invocation, describe: (status: Status) => string): (sight: Sight) => void {
-  const { output } = invocation;
-  const text = (sight: Sight): string => {
-    if ('status' in sight) return describe(sight.status);
-    const { message, remedy } = describeError(invocation, sight.error);
-    const since = formatClock(sight.since.toISOString());
-    return `${describe(sight.last)}\n\n${output.out.red(`not readable since ${since}: ${message}`)}\n→ ${remedy}`;
-  };
-  if (process.stdout.isTTY === true && !output.options.json) {
-    process.stdout.write(`${home}${eraseBelow}`);
-    return (sight) => {
-      const lines = text(sight).split('\n');
-      process.stdout.write(`${home}${lines.map((line) => `${line}${eraseLine}\n`).join('')}${eraseBelow}`);
-    };
   }
-  let shown = '';
+}
+
+function createView(output: Output, describe: (status: Status) => string): (sight: Sight) => void {
+  if (output.options.json) return onChange((sight) => `${JSON.stringify(documentOf(sight))}\n`);
+  if (process.stdout.isTTY !== true || process.env.TERM === 'dumb') {
+    return onChange((sight, isFirst) => plainText(sight, isFirst, describe));
+  }
+  return inPlace(output.out, describe);
+}
+
+function inPlace(colors: Colors, describe: (status: Status) => string): (sight: Sight) => void {
+  const { stdout } = process;
+  let area: LiveArea | null = null;
+  let shown: Sight | null = null;
+  const draw = (): void => {
+    if (!shown || !area) return;
+    const lines = describe(shown.status).split('\n');
+    area.draw(fittedRows(lines, describeFooter(colors, shown), stdout.rows || 24));
+  };
+  stdout.on('resize', () => {
+    area?.clearScreen();
+    draw();
+  });
   return (sight) => {
-    // Ages in the text change by themselves.
-    const seen = JSON.stringify('status' in sight ? sight.status : describeError(invocation, sight.error));
-    if (seen === shown) return;
-    process.stdout.write(output.options.json ? `${seen}\n` : `${shown === '' ? '' : '\n'}${text(sight)}\n`);
-    shown = seen;
+    area ??= new LiveArea(stdout);
+    shown = sight;
+    draw();
   };
 }
+
+/** Writes a sight where it differs from the one before: ages in the text change by themselves, and do not count. */
+function onChange(textOf: (sight: Sight, isFirst: boolean) => string): (sight: Sight) => void {
+  let written: string | null = null;
+  return (sight) => {
+    const seen = JSON.stringify(documentOf(sight));
+    if (seen === written) return;
+    process.stdout.write(textOf(sight, written === null));
+    written = seen;
+  };
+}
+
+/** The status, or how it could not be read, with the time since when. */
+export function documentOf({ status, trouble }: Sight): object {
+  return trouble === null ? status : { ...trouble.document, since: trouble.since.toISOString() };
+}
+
+/** For a file or a pipe: each time with the clock above it, but the first. */
+export function plainText(sight: Sight, isFirst: boolean, describe: (status: Status) => string): string {
+  const { status, readAt, trouble } = sight;
+  if (trouble) return `\n${formatClock(trouble.since.toISOString())}  cannot be read: ${said(trouble)}\n`;
+  return `${isFirst ? '' : `\n${formatClock(readAt.toISOString())}\n`}${describe(status)}\n`;
+}
+
+/** Below the status on a terminal: how fresh it is, and why it is not. */
+export function describeFooter({ dim, red }: Colors, { readAt, trouble }: Sight, now: Date = new Date()): string[] {
+  const at = formatClock(readAt.toISOString(), now);
+  if (!trouble) return ['', dim(`read at ${at} · Ctrl-C ends this`)];
+  const since = trouble.since.toISOString();
+  const head = `cannot be read since ${formatClock(since, now)} (${formatAge(since, now)}), tried again; above is what was read at ${at}`;
+  return ['', red(head), ...said(trouble).split('\n')];
+}
+
+const said = ({ document: { message, remedy } }: Trouble): string =>
+  remedy === '' ? message : `${message}\n→ ${remedy}`;

@@ -1,12 +1,12 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { Status } from '../domain/inspect.js';
+import { readVersion } from '../version.js';
 import { environmentOf } from './history.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
 import { describeStatus } from './status-text.js';
 import { watchStatus } from './status-watch.js';
-import { warningOf } from './worker-version.js';
 
 export function addStatus(program: Command, invocation: Invocation): void {
   program
@@ -24,11 +24,9 @@ export function addStatus(program: Command, invocation: Invocation): void {
         const whole = await look(client, project, { what: 'status' });
         return name === undefined ? whole : { ...whole, environments: [environmentOf(whole, name)] };
       };
-      const describe = (status: Status) => describeStatus(invocation.output.out, status);
+      const describe = (status: Status) => describeStatus(invocation.output.out, status, readVersion());
       if (watch) return watchStatus(invocation, read, describe);
       const status = await invocation.withClient(read);
-      const otherVersion = warningOf(status.version);
-      if (otherVersion !== null) invocation.output.note(otherVersion);
       invocation.output.answer(status, describe(status));
     });
 }

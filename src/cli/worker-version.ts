@@ -1,29 +1,46 @@
 import type { Client } from '@temporalio/client';
-import { readVersion } from '../version.js';
+import type { PollingWorker } from '../client/workers.js';
 
-const answerWithinMs = 2_000;
+/** It goes beside the command's own request; where nobody answers, that one says so. */
+const answerWithinMs = 1_000;
 
-/** What to know where the worker that polls is of another version than this command; null where it is not, or nobody says. */
-export async function warningOfOtherVersion(client: Client, project: string): Promise<string | null> {
+/** Whose version is another one than this command's, and what to do about it. */
+export interface OtherVersion {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** The worker that polled last; null where none did within five minutes, or nobody answers. */
+export async function readLatestPoller(client: Client, project: string): Promise<PollingWorker | null> {
   const { readPollers } = await import('../client/workers.js');
   try {
     const [latest] = await client.withDeadline(Date.now() + answerWithinMs, () => readPollers(client, project));
-    return latest?.version ? warningOf(latest.version) : null;
+    return latest ?? null;
   } catch {
-    // Whether Temporal answers is seen by what is asked of it.
+    // Only to be told beside an answer.
     return null;
   }
 }
 
-/** A warning for stderr, null where it is the same version. */
-export function warningOf(worker: string): string | null {
-  const difference = describeOtherVersion(worker);
-  return difference === null ? null : `warning: ${difference}. Install the same version on both.`;
+/** Null where it is the same version. */
+export function compareVersions(worker: string, own: string): OtherVersion | null {
+  if (worker === own) return null;
+  const isWorkerOlder = isOlder(worker, own);
+  const newer = isWorkerOlder ? own : worker;
+  return {
+    message: `the worker is version ${worker}, this command is version ${own}: what only one of them knows is refused`,
+    remedy: isWorkerOlder
+      ? `Install ${newer} where the worker runs too, and start the worker again.`
+      : `Install ${newer} here too.`,
+  };
 }
 
-/** Null where it is the same version. */
-export function describeOtherVersion(worker: string): string | null {
-  const own = readVersion();
-  if (worker === own) return null;
-  return `the worker is Bascule ${worker}, this command ${own}: what only one of them knows can't be used`;
+/** By the numbers of `major.minor.patch`; what follows them does not count. */
+function isOlder(a: string, b: string): boolean {
+  const [numbersOfA, numbersOfB] = [a, b].map((version) => (version.match(/\d+/g) ?? []).slice(0, 3).map(Number));
+  for (const place of [0, 1, 2]) {
+    const difference = (numbersOfA?.[place] ?? 0) - (numbersOfB?.[place] ?? 0);
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
 }

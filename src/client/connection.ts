@@ -22,14 +22,23 @@ export function connectionSettings() {
 export async function connectClient(): Promise<Client> {
   const { connectionOptions, namespace } = connectionSettings();
   const { address } = connectionOptions;
-  const place = parseAddress(address);
-  if (isLoopback(place) && !(await isListening(place))) throw new BasculeError('temporal-unreachable', { address });
+  await assertListening();
   try {
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: reachableWithinMs });
     return new Client({ connection, namespace });
   } catch (error) {
     throw new BasculeError('temporal-unreachable', { address }, { cause: error });
   }
+}
+
+/**
+ * Throws `temporal-unreachable` where nobody listens at Temporal's address on this machine: gRPC would try again for a
+ * while. Of another machine's address only gRPC can tell.
+ */
+export async function assertListening(): Promise<void> {
+  const { address } = connectionSettings().connectionOptions;
+  const place = parseAddress(address);
+  if (isLoopback(place) && !(await isListening(place))) throw new BasculeError('temporal-unreachable', { address });
 }
 
 // gRPC's codes of an answer that did not come (https://grpc.io/docs/guides/status-codes/).

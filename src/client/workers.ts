@@ -23,7 +23,7 @@ export async function readPollers(client: Client, project: string): Promise<read
     .map(({ identity, lastAccessTime }) => ({
       identity: identity ?? '',
       version: versionOfWorker(identity ?? ''),
-      polledAt: Number(lastAccessTime?.seconds ?? 0) * 1_000,
+      polledAt: Number(lastAccessTime?.seconds ?? 0) * 1_000 + (lastAccessTime?.nanos ?? 0) / 1_000_000,
     }))
     .toSorted((a, b) => b.polledAt - a.polledAt);
 }

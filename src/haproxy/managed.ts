@@ -36,19 +36,37 @@ export async function ensureManagedEdge(edge: Edge): Promise<boolean> {
   throw new BasculeError('edge-start-failed', { host: edge.host.name, log, output: alerts(await logged()) });
 }
 
-/** Ends the edge's HAProxy and waits until it has ended. Throws `edge-other-haproxy`, `command-timed-out`. */
-export async function stopManagedEdge(edge: Edge): Promise<void> {
+/**
+ * Ends the edge's HAProxy and waits until it has ended.
+ *
+ * @param graceMs how long it may answer what is under way, without taking anything new; then, or at once, it is cut off
+ * @throws `edge-other-haproxy`, `command-timed-out` where not even SIGKILL ended it
+ */
+export async function stopManagedEdge(edge: Edge, { graceMs = 0 } = {}): Promise<void> {
   const pid = (await findProcesses(edge, (await readRunning(edge.configuration.files.socket)) ? reloadMs : 0))?.master;
   if (pid === undefined) return;
-  await edge.host.run(['kill', '-TERM', String(pid)], { timeoutMs: stopTimeoutMs });
-  const deadline = Date.now() + stopTimeoutMs;
-  while ((await edge.host.readText(`/proc/${pid}/cmdline`)) ?? '') {
-    if (Date.now() > deadline) {
-      const { name: host } = edge.host;
-      throw new BasculeError('command-timed-out', { host, program: `haproxy (${pid})`, timeoutMs: stopTimeoutMs });
-    }
+  // HAProxy management guide, section 4: the master passes SIGUSR1 and SIGTERM on, and ends after its workers.
+  const signals = [
+    ...(graceMs > 0 ? [{ signal: 'USR1', withinMs: graceMs }] : []),
+    { signal: 'TERM', withinMs: stopTimeoutMs },
+    { signal: 'KILL', withinMs: stopTimeoutMs },
+  ];
+  for (const { signal, withinMs } of signals) {
+    await edge.host.run(['kill', '-s', signal, String(pid)], { timeoutMs: stopTimeoutMs });
+    if (await hasEnded(edge, pid, withinMs)) return;
+  }
+  const { name: host } = edge.host;
+  throw new BasculeError('command-timed-out', { host, program: `haproxy (${pid})`, timeoutMs: stopTimeoutMs });
+}
+
+async function hasEnded(edge: Edge, pid: number, withinMs: number): Promise<boolean> {
+  const { config } = edge.configuration.files;
+  const deadline = Date.now() + withinMs;
+  while ((await edge.host.readText(`/proc/${pid}/cmdline`))?.split('\0').includes(config)) {
+    if (Date.now() > deadline) return false;
     await sleep(pollMs);
   }
+  return true;
 }
 
 /**

@@ -13,9 +13,15 @@ export async function isProcessAlive({ pid, startTime }: ProcessIdentity): Promi
 
 /** This process. */
 export async function ownIdentity(): Promise<ProcessIdentity> {
-  const startTime = await startTimeOf(process.pid);
-  if (startTime === null) throw new RangeError('/proc does not know this process');
-  return { pid: process.pid, startTime };
+  const own = await identityOf(process.pid);
+  if (own === null) throw new RangeError('/proc does not know this process');
+  return own;
+}
+
+/** Null where no such process runs. */
+export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
+  const startTime = await startTimeOf(pid);
+  return startTime === null ? null : { pid, startTime };
 }
 
 /** Fields 3 and 22 of /proc/<pid>/stat (proc(5)); null where no such process runs. */

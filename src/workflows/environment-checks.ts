@@ -1,8 +1,56 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import { shaPattern } from '../domain/names.js';
-import type { CleanupRequest, DeployRequest, SwitchRequest } from '../domain/operation.js';
+import type {
+  CleanupRequest,
+  DeployRequest,
+  RollbackRequest,
+  SteerRequest,
+  SwitchRequest,
+} from '../domain/operation.js';
+import { BasculeError } from '../errors.js';
 
 /** What is refused before it enters the history. What a form or another program sends may be anything. */
+
+type FieldsOf<Request> = Readonly<Record<keyof Request, true>>;
+
+/** Every field of the Updates' arguments. */
+const fields = {
+  deploy: {
+    sha: true,
+    requestId: true,
+    waitForApproval: true,
+    soakMs: true,
+    drainMs: true,
+    again: true,
+    skipMigrate: true,
+    by: true,
+    why: true,
+  } satisfies FieldsOf<DeployRequest>,
+  switch: {
+    color: true,
+    dryRun: true,
+    repair: true,
+    requestId: true,
+    by: true,
+    why: true,
+  } satisfies FieldsOf<SwitchRequest>,
+  rollback: { to: true, full: true, requestId: true, by: true, why: true } satisfies FieldsOf<RollbackRequest>,
+  cleanup: { standby: true, requestId: true, by: true, why: true } satisfies FieldsOf<CleanupRequest>,
+  steer: { operation: true, by: true, why: true } satisfies FieldsOf<SteerRequest>,
+};
+
+/**
+ * Refuses what this version would leave out of account without a word. For Updates alone: a signal is read again from old
+ * histories, and what came of it then has to come of it now.
+ */
+export function checkKnownFields(update: keyof typeof fields, request: unknown): void {
+  checkFields(request);
+  const known = Object.keys(fields[update]);
+  const unknown = Object.keys(request as object).filter((field) => !known.includes(field));
+  if (unknown.length === 0) return;
+  const { code, message, remedy } = new BasculeError('unknown-field', { request: update, unknown, known });
+  throw refusal(code, message, remedy);
+}
 
 export function checkDeploy(request: DeployRequest): void {
   if (!isSha(request?.sha)) throw badSha(request?.sha);
@@ -12,16 +60,18 @@ export function checkDeploy(request: DeployRequest): void {
       throw refusal('usage', `${key} is a whole number of milliseconds, not ${value}`);
     }
   }
+  checkKnownFields('deploy', request);
 }
 
 export function checkSwitch(request: SwitchRequest): void {
   if (request?.color !== 'blue' && request?.color !== 'green') {
     throw refusal('usage', `a color is blue or green, not ${request?.color}`);
   }
+  checkKnownFields('switch', request);
 }
 
 export function checkCleanup(request: CleanupRequest): void {
-  checkFields(request);
+  checkKnownFields('cleanup', request);
   const { standby } = request;
   if (standby !== undefined && typeof standby !== 'boolean') {
     throw refusal('usage', `standby is true or false, not ${standby}`);

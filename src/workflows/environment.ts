@@ -35,6 +35,7 @@ import {
   checkCleanup,
   checkDeploy,
   checkFields,
+  checkKnownFields,
   checkRollbackTo,
   checkSwitch,
   checkWait,
@@ -119,7 +120,10 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       return acceptRollback(request);
     },
     {
-      validator: (request = {}) => refuseRollback(request),
+      validator: (request = {}) => {
+        checkKnownFields('rollback', request);
+        refuseRollback(request);
+      },
     },
   );
   setHandler(
@@ -132,8 +136,14 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       validator: (request = {}) => checkCleanup(request),
     },
   );
-  setHandler(approveUpdate, (request = {}) => approve(request), { validator: (request = {}) => checkSteer(request) });
-  setHandler(abortUpdate, (request = {}) => stop(request), { validator: (request = {}) => checkSteer(request) });
+  const steering = {
+    validator: (request: SteerRequest = {}) => {
+      checkKnownFields('steer', request);
+      checkSteer(request);
+    },
+  };
+  setHandler(approveUpdate, (request = {}) => approve(request), steering);
+  setHandler(abortUpdate, (request = {}) => stop(request), steering);
   const wait = async ({ operation }: { operation: string }): Promise<OperationAnswer> => {
     // Whoever waits would keep this run from handing over to the next: he is answered and asks again.
     await condition(() => isHandingOver || !['running', 'queued'].includes(answer(operation).state), waitMs);
@@ -331,7 +341,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
 
   function steered(request: SteerRequest): Running {
     if (running && (!request.operation || request.operation === running.operation.id)) return running;
-    throw refusal('nothing-to-steer', nothingToSteer(request));
+    throw refusal('nothing-to-steer', nothingToSteer(request), `\`bascule status ${name}\` shows what runs and waits.`);
   }
 
   function nothingToSteer(request: SteerRequest): string {

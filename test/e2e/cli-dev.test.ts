@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { stoppedSchema } from '../../src/cli/output-schema.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
@@ -75,7 +76,11 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
   const { dev: again } = await startDev();
   expect(JSON.parse((await start('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
   await deploy('a1a1a1a1');
+  const second = await start('dev');
+  expect(second).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('bascule dev --stop') });
+  const underWay = visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/?takes=4000' });
   const stopped = await start('dev', '--stop');
+  expect(await underWay).toMatchObject({ status: 200, sha: 'a1a1a1a1' });
   expect(stopped.exitCode, stopped.stderr).toBe(0);
   expect(stopped.stdout).toContain('stopped bascule dev');
   expect(stopped.stdout).toContain(`stopped HAProxy at 127.0.0.1:${edgePort}`);
@@ -83,7 +88,8 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
   expect((await again).exitCode).toBe(0);
   expect(await isListening(edgePort)).toBe(false);
   expect(await processesOf(folder)).toEqual([]);
-  expect(JSON.parse((await start('dev', '--stop', '--json')).stdout)).toMatchObject({ stopped: [] });
+  const nothing = stoppedSchema.parse(JSON.parse((await start('dev', '--stop', '--json')).stdout));
+  expect(nothing).toMatchObject({ dev: 'not-running', edge: 'not-running', instances: [], stopped: [] });
 
   // What was stopped comes back as it was, also where Temporal does not.
   const { exitCode: withoutTemporal, stderr: said } = await start('worker');

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endingSchema, resultSchema, rollbackListSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
+import { installVersion, ownVersion } from '../rig/other-version.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist/cli/main.js');
+const bascule = join(root, 'dist/cli/main.js');
 const [first, second, sick] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
 const firstSecret = 'open-sesame-1';
 
@@ -64,10 +65,12 @@ describe('rollback --list', () => {
     expect(await rollbackList()).toMatchObject({
       active: { color: before.active, sha: second },
       releases: [{ sha: first, fast: true, isNext: true }],
+      stops: null,
       refused: null,
+      remedy: null,
     });
     const { stdout } = await project.bascule('rollback', 'prod', '--list');
-    expect(stdout).toMatch(/a1a1a1a1 +green .*fast +→ bascule rollback prod$/m);
+    expect(stdout).toMatch(/a1a1a1a1 +green .*fast: a switch +→ bascule rollback prod$/m);
     expect((await status()).sha).toBe(second);
   });
 });
@@ -155,7 +158,12 @@ describe('cleanup', () => {
     const { active } = await status();
     const other = active === 'blue' ? 'green' : 'blue';
     expect((await status()).colors[other].state).toBe('failed');
-    expect((await rollbackList()).refused).toContain('name the release');
+    const list = await rollbackList();
+    expect(list).toMatchObject({
+      refused: expect.stringContaining('name the release'),
+      remedy: `bascule rollback prod --to ${second}`,
+    });
+    expect(list.releases.map(({ isNext }) => isNext)).not.toContain(true);
 
     const { exitCode, stdout } = await project.bascule('cleanup', 'prod');
     expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`demo-api-${other}`) });
@@ -170,35 +178,33 @@ test('dev --stop is refused while a worker runs that would start all again', asy
   const { exitCode, stderr } = await project.bascule('dev', '--stop');
   expect({ exitCode, stderr }).toEqual({
     exitCode: 2,
-    stderr: expect.stringContaining('another worker of this project'),
+    stderr: expect.stringMatching(/a worker of this project runs \(process (\d+) on .*`kill \1`/s),
   });
   expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(second);
 });
 
 describe('another version', () => {
-  test('of the worker is named by every command that talks to it', async () => {
+  test('of the worker is named by what talks to it, once, with what to do, also where a request is refused', async () => {
     const other = join(project.directory, 'other-version');
-    await mkdir(other);
-    await cp(join(root, 'dist'), join(other, 'dist'), { recursive: true });
-    await Promise.all(
-      ['node_modules', 'templates'].map((folder) => symlink(join(root, folder), join(other, folder), 'dir')),
-    );
-    const text = await readFile(join(root, 'package.json'), 'utf8');
-    const { version } = JSON.parse(text) as { version: string };
-    await writeFile(join(other, 'package.json'), text.replace(`"version": "${version}"`, '"version": "99.0.0"'));
+    const main = await installVersion(other, '99.0.0');
+    const own = await ownVersion();
     const run = (...args: readonly string[]) =>
-      execa(process.execPath, [join(other, 'dist/cli/main.js'), ...args], { cwd: project.directory, env: project.env });
-    for (const command of [['status'], ['cleanup', 'prod']]) {
+      execa(process.execPath, [main, ...args], { cwd: project.directory, env: project.env, reject: false });
+    for (const command of [['status'], ['history', 'prod'], ['approve', 'prod']]) {
       const { stderr } = await run(...command);
-      expect(stderr).toContain(`the worker is Bascule ${version}, this command 99.0.0`);
+      expect(stderr.match(/warning: /g)).toHaveLength(1);
+      expect(stderr).toContain(`the worker is version ${own}, this command is version 99.0.0`);
+      expect(stderr).toContain('→ Install 99.0.0 where the worker runs too');
     }
-    expect((await project.bascule('status')).stderr).toBe('');
+    expect((await run('status')).stdout).toContain(`the worker is version ${own}, this command 99.0.0`);
+    const { stdout, stderr } = await project.bascule('status');
+    expect({ stdout, stderr }).toEqual({ stdout: expect.not.stringContaining('this command'), stderr: '' });
   });
 });
 
 describe('status --watch', () => {
   test('shows what changes, says when it can not be read, and goes on', async () => {
-    const watch = execa(process.execPath, [main, 'status', 'prod', '--watch', '--json'], {
+    const watch = execa(process.execPath, [bascule, 'status', 'prod', '--watch', '--json'], {
       cwd: project.directory,
       env: project.env,
       reject: false,
@@ -207,34 +213,49 @@ describe('status --watch', () => {
     const until = async (isIt: (line: string) => boolean) => {
       for (;;) {
         const { value, done } = await lines.next();
-        if (done) throw new Error('the watching has ended');
+        if (done) throw new Error(`the watching has ended: ${(await watch).stderr}`);
         if (isIt(value)) return value;
       }
     };
     await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === second);
     await deploy(first);
     await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === first);
+    await project.temporal.kill();
+    const unreadable = endingSchema.parse(JSON.parse(await until((line) => line.includes('"temporal-unreachable"'))));
+    expect(unreadable).toMatchObject({ outcome: 'unavailable', since: expect.any(String) });
+    await project.temporal.restart();
+    await until((line) => line.includes('"environments"'));
     await project.killWorker();
-    expect(endingSchema.parse(JSON.parse(await until((line) => line.includes('"outcome"'))))).toMatchObject({
-      code: 'no-worker',
-    });
+    await until((line) => line.includes('"no-worker"'));
     await project.startWorker();
     await until((line) => line.includes('"environments"'));
     watch.kill('SIGINT');
     const [exitCode] = await once(watch, 'exit');
     expect(exitCode).toBe(130);
+    // Each line is a document of its own, to the last.
+    expect((await lines.next()).done).toBe(true);
   });
 
-  test('is read by a person where stdout is no terminal', async () => {
-    const watch = execa(process.execPath, [main, 'status', 'prod', '--watch'], {
+  test('is drawn in place on a terminal, with the cursor hidden until Ctrl-C', async () => {
+    const argv = [process.execPath, bascule, 'status', 'prod', '--watch'].map((word) => `'${word}'`).join(' ');
+    const watch = execa('script', ['-qec', `stty cols 100 rows 12; exec ${argv}`, '/dev/null'], {
       cwd: project.directory,
-      env: project.env,
+      env: { ...project.env, TERM: 'xterm' },
       reject: false,
     });
-    const [shown] = await once(watch.stdout, 'data');
-    expect(String(shown)).toContain(`prod  localhost`);
-    watch.kill('SIGINT');
-    await watch;
+    let drawn = '';
+    watch.stdout.on('data', (chunk) => {
+      drawn += String(chunk);
+    });
+    // Twelve rows: the lines, the footer and the cursor's own; each time eleven up again.
+    await expect.poll(() => drawn, { timeout: 20_000 }).toContain('\x1b[11A');
+    expect(drawn).toContain('more lines do not fit');
+    expect(drawn.startsWith('\x1b[?25l')).toBe(true);
+    watch.stdin.write('\x03');
+    const { exitCode } = await watch;
+    expect(exitCode).toBe(130);
+    expect(drawn.endsWith('\x1b[?25h')).toBe(true);
+    expect(drawn).not.toContain('Interrupted');
   });
 });
 

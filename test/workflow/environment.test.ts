@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { asRefusal } from '../../src/client/refusal.js';
 import type { OperationAnswer } from '../../src/domain/operation.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
@@ -452,6 +453,10 @@ describe('whoever asks', () => {
     ['rollback', 'x', 'usage'],
     ['approve', null, 'usage'],
     ['abort', 5, 'usage'],
+    ['deploy', { sha: 'ccccccc', soka: 5 }, 'unknown-field'],
+    ['switch', { color: 'blue', dry: true }, 'unknown-field'],
+    ['rollback', { too: 'ccccccc' }, 'unknown-field'],
+    ['cleanup', { all: true }, 'unknown-field'],
     ['wait', undefined, 'usage'],
     ['wait', null, 'usage'],
     ['wait', {}, 'usage'],
@@ -460,6 +465,12 @@ describe('whoever asks', () => {
     const before = await accepted();
     await expect(operator.update(name, argument)).rejects.toMatchObject(refused(type));
     expect(await accepted()).toBe(before);
+  });
+
+  test('that this version does not know says that versions may differ', async () => {
+    await operator.ended(await operator.switch({ color: 'blue' }));
+    const error = asRefusal(await operator.update('failover', {}).catch((reason: unknown) => reason));
+    expect(error).toMatchObject({ code: 'unknown-request', remedy: expect.stringContaining('different versions') });
   });
 
   test.each(['rollback', 'approve', 'abort'] as const)('with a signal %s of nonsense harms nothing', async (name) => {
