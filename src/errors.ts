@@ -439,6 +439,10 @@ const prose = {
     message: `Temporal does not answer at ${a.address}`,
     remedy: 'Start it (`bascule dev` does, for this machine), or name its address in TEMPORAL_ADDRESS.',
   }),
+  'namespace-missing': (a: { namespace: string; address: string }): Prose => ({
+    message: `Temporal at ${a.address} has no namespace ${a.namespace}`,
+    remedy: `Create it with \`temporal operator namespace create --address ${a.address} --namespace ${a.namespace} --retention 30d\`, or name the right one in TEMPORAL_NAMESPACE.`,
+  }),
   'temporal-lost': (a: { operation: string | null }): Prose => ({
     message:
       a.operation === null

@@ -7,12 +7,12 @@ import pino from 'pino';
 import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
 import { connectionSettings } from './client/connection.js';
+import { assertNamespace } from './client/namespace.js';
 import { loadConfiguration } from './config/load.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import { BasculeError } from './errors.js';
 import { LocalHost } from './hosts/local.js';
 import { startKeeper } from './keeper.js';
-import { searchAttributeNames } from './temporal-server.js';
 import { readVersion } from './version.js';
 import { acquireLease } from './worker-lease.js';
 import { removeLeftovers } from './worker-leftovers.js';
@@ -34,8 +34,8 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * Runs the project's worker until SIGTERM or SIGINT: carries out every operation, and keeps the edge and the recorded
  * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
  *
- * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `search-attribute-missing`,
- * `config-invalid`
+ * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `namespace-missing`,
+ * `search-attribute-missing`, `config-invalid`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const configuration = await loadConfiguration(options.configurationFile);
@@ -56,7 +56,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     try {
       connection = await connect();
       const { namespace } = connectionSettings();
-      await assertSearchAttributes(connection, namespace);
+      await assertNamespace(connection.operatorService, namespace);
       const context: WorkerContext = {
         ...place,
         project: configuration.project,
@@ -107,13 +107,6 @@ async function connect(): Promise<NativeConnection> {
   } catch (error) {
     throw new BasculeError('temporal-unreachable', { address: connectionOptions.address }, { cause: error });
   }
-}
-
-/** An attribute that the server does not know would hang every workflow without a word. */
-async function assertSearchAttributes(connection: NativeConnection, namespace: string): Promise<void> {
-  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-  const missing = searchAttributeNames.filter((name) => !(name in (customAttributes ?? {})));
-  if (missing.length > 0) throw new BasculeError('search-attribute-missing', { namespace, missing });
 }
 
 function writeLog(log: pino.Logger, entry: LogEntry): void {

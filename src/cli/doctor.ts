@@ -48,7 +48,9 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
   const checks: CheckReport[] = [];
   const temporal = await check('Temporal', async () => {
     await invocation.withClient(async (client) => {
-      checks.push(await check('search attributes', () => examineSearchAttributes(client)));
+      const attributes = await check('search attributes', () => examineSearchAttributes(client));
+      checks.push(attributes);
+      if (attributes.findings.some(({ code }) => code === 'namespace-missing')) return;
       checks.push(
         await check('worker', async () => {
           examination = await look(client, project, { what: 'doctor' });
@@ -69,13 +71,11 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
   return { ...head, examinedBy: 'command', checks: [...checks, ...more], usage };
 }
 
-/** Throws `search-attribute-missing`. */
+/** Throws `namespace-missing`, `search-attribute-missing`. */
 async function examineSearchAttributes(client: Client): Promise<string> {
-  const { searchAttributeNames } = await import('../temporal-server.js');
+  const { assertNamespace } = await import('../client/namespace.js');
   const { namespace } = client.options;
-  const { customAttributes } = await client.connection.operatorService.listSearchAttributes({ namespace });
-  const missing = searchAttributeNames.filter((name) => !(name in (customAttributes ?? {})));
-  if (missing.length > 0) throw new BasculeError('search-attribute-missing', { namespace, missing });
+  await assertNamespace(client.connection.operatorService, namespace);
   return `of namespace ${namespace}`;
 }
 

@@ -57,6 +57,7 @@ const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'temporal-lost': 'detached',
   'timeout-passed': 'detached',
   'temporal-unreachable': 'unavailable',
+  'namespace-missing': 'unavailable',
   'no-worker': 'unavailable',
   'not-answered': 'unavailable',
   'temporal-start-failed': 'unavailable',

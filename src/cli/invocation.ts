@@ -92,9 +92,10 @@ export class Invocation {
     return await this.#names;
   }
 
-  /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `temporal-lost`. */
+  /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `namespace-missing`, `temporal-lost`. */
   async withClient<T>(run: (client: Client) => Promise<T>): Promise<T> {
     const { connectClient, connectionSettings, isUnanswered } = await import('../client/connection.js');
+    const { namingNamespace } = await import('../client/namespace.js');
     const { connectionOptions, namespace } = connectionSettings();
     this.output.detail(`Temporal: ${connectionOptions.address}, namespace ${namespace}`);
     const stopHeeding = heedInterruption(this);
@@ -102,7 +103,7 @@ export class Invocation {
     // Once, alongside what is asked: it keeps nothing waiting.
     this.versionCompared ??= this.#compareVersions(client);
     try {
-      const result = await run(client);
+      const result = await namingNamespace(() => run(client));
       await this.versionCompared;
       await client.connection.close();
       return result;

@@ -54,7 +54,7 @@ export function isUnanswered(error: unknown): boolean {
 }
 
 /** gRPC's code of the error or of what caused it. */
-function grpcCode(error: unknown): number | null {
+export function grpcCode(error: unknown): number | null {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if ('code' in cause && typeof cause.code === 'number') return cause.code;
     if (!(cause instanceof ServiceError) && cause.cause === undefined) return null;
