@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from './domain/configuration.js';
 import { BasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
+import { hasSystemCode } from './system-error.js';
 
 const renewEveryMs = 5_000;
 /** A lease that was not renewed for so long is nobody's. */
@@ -98,7 +99,7 @@ async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return null;
+    if (hasSystemCode(error, 'ENOENT', 'ESRCH')) return null;
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Configuration } from './domain/configuration.js';
+import { hasSystemCode } from './system-error.js';
 
 /**
  * Removes what a worker that was killed left half-written: artifacts, folders in which one was being unpacked, a lease.
@@ -24,7 +25,7 @@ async function namesIn(folder: string): Promise<readonly string[]> {
     return await readdir(folder);
   } catch (error) {
     // A file, or not there yet.
-    if (error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code))) return [];
+    if (hasSystemCode(error, 'ENOENT', 'ENOTDIR')) return [];
     throw error;
   }
 }

@@ -2,9 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { rotateLogFile } from '../hosts/log-file.js';
 
 const stopWithinMs = 15_000;
 const shownLines = 15;
+const rotation = { maxBytes: 10_000_000, files: 2 };
+const rotateEveryMs = 60_000;
 
 /** A program that runs beside this one, in a process group of its own: Ctrl-C on the terminal does not reach it. */
 export interface BackgroundProcess {
@@ -19,13 +22,14 @@ export interface BackgroundProcess {
   stop(): Promise<void>;
 }
 
-/** Starts a program whose output is added to `log`. */
+/** Starts a program whose output is added to `log`, which is kept below 10 MB, with one before it. */
 export async function startInBackground(
   program: string,
   args: readonly string[],
   log: string,
 ): Promise<BackgroundProcess> {
   await mkdir(dirname(log), { recursive: true });
+  await rotateLogFile(log, rotation);
   const output = await open(log, 'a');
   const child = spawn(program, args, { stdio: ['ignore', output.fd, output.fd], detached: true });
   let how: string | null = null;
@@ -40,6 +44,9 @@ export async function startInBackground(
     },
   );
   await output.close();
+  // Where that fails, as on a full disk, the log grows until it succeeds.
+  const rotate = setInterval(() => void rotateLogFile(log, rotation).catch(() => {}), rotateEveryMs).unref();
+  void ended.then(() => clearInterval(rotate));
   return {
     log,
     // One that could not be started has none, and has ended.

@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BasculeError } from '../errors.js';
 import { identityOf, isProcessAlive, ownIdentity, type ProcessIdentity } from '../hosts/process-identity.js';
+import { hasSystemCode } from '../system-error.js';
 
 /** `.bascule/dev.json`: the `bascule dev` that runs, and what it started. One that was killed leaves it behind. */
 export interface RunningDev extends ProcessIdentity {
@@ -46,7 +47,7 @@ export async function readDevNote(folder: string): Promise<RunningDev | null> {
   } catch (error) {
     // Written whole or not at all: what is none is nobody's.
     if (error instanceof SyntaxError) return null;
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (hasSystemCode(error, 'ENOENT')) return null;
     throw error;
   }
 }

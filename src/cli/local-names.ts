@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Document } from 'yaml';
 import { defaults } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
 
 /** The names in a bascule.yaml beside which a command runs. */
 export interface LocalNames {
@@ -48,7 +49,7 @@ async function readWhereThereIs(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (hasSystemCode(error, 'ENOENT')) return null;
     const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     throw new BasculeError('config-unreadable', { file, reason }, { cause: error });
   }

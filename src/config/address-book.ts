@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { allocateAddresses } from '../domain/addresses.js';
 import type { AddressBook, AppliedConfiguration, Configuration } from '../domain/configuration.js';
+import { hasSystemCode } from '../system-error.js';
 
 /** What `bascule apply` would put in force: bascule.yaml, with an address for each instance. */
 export async function wantedConfiguration(configuration: Configuration): Promise<AppliedConfiguration> {
@@ -12,7 +13,7 @@ async function readAddressBook(file: string): Promise<AddressBook> {
   try {
     return JSON.parse(await readFile(file, 'utf8')) as AddressBook;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {};
+    if (hasSystemCode(error, 'ENOENT')) return {};
     throw error;
   }
 }

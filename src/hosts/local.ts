@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { execa } from 'execa';
 import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
 
 export interface RunOptions {
   /** All of the command's stdin. */
@@ -64,7 +65,7 @@ export class LocalHost {
     try {
       return await readWhole(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     } catch (error) {
-      if (hasCode(error, 'ELOOP')) throw new BasculeError('state-file-is-link', { host: this.name, file: path });
+      if (hasSystemCode(error, 'ELOOP')) throw new BasculeError('state-file-is-link', { host: this.name, file: path });
       throw error;
     }
   }
@@ -74,7 +75,7 @@ export class LocalHost {
     try {
       return await readdir(path);
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return [];
+      if (hasSystemCode(error, 'ENOENT')) return [];
       throw error;
     }
   }
@@ -85,7 +86,7 @@ export class LocalHost {
       await access(folder, constants.W_OK);
       return null;
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return null;
+      if (hasSystemCode(error, 'ENOENT')) return null;
       return error instanceof Error ? error.message : String(error);
     }
   }
@@ -95,7 +96,7 @@ export class LocalHost {
     const server = createServer();
     return await new Promise((resolve, reject) => {
       server.once('error', (error) => {
-        if (hasCode(error, 'EADDRINUSE')) resolve(false);
+        if (hasSystemCode(error, 'EADDRINUSE')) resolve(false);
         else reject(new BasculeError('address-unusable', { host: this.name, ...bind, reason: error.message }));
       });
       server.listen({ host: bind.address === '*' ? '0.0.0.0' : bind.address, port: bind.port, exclusive: true }, () => {
@@ -110,7 +111,7 @@ async function readWhole(path: string, flags: number): Promise<string | null> {
   try {
     file = await open(path, flags);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null;
+    if (hasSystemCode(error, 'ENOENT')) return null;
     throw error;
   }
   try {
@@ -118,8 +119,4 @@ async function readWhole(path: string, flags: number): Promise<string | null> {
   } finally {
     await file.close();
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && (error as NodeJS.ErrnoException).code === code;
 }

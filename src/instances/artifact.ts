@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
 import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
 import { openSource, type Source, type Token } from './artifact-source.js';
 
@@ -124,7 +125,7 @@ async function usedAt(file: string): Promise<number> {
   try {
     return (await stat(file)).mtimeMs;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Date.now();
+    if (hasSystemCode(error, 'ENOENT')) return Date.now();
     throw error;
   }
 }
@@ -224,7 +225,7 @@ async function digestOf(file: string): Promise<string | null> {
   try {
     for await (const chunk of createReadStream(file)) digest.update(chunk);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (hasSystemCode(error, 'ENOENT')) return null;
     throw error;
   }
   return digest.digest('hex');

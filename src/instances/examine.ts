@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { DiskUsage } from '../domain/examination.js';
 import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
+import { hasSystemCode } from '../system-error.js';
 import { type Instance, instanceFiles, readInstance } from './record.js';
 
 /** Below either a deploy may fill the disk. */
@@ -51,7 +52,7 @@ export async function measure(path: string): Promise<number> {
     return sizes.reduce((total, bytes) => total + bytes, 0);
   } catch (error) {
     // Removed meanwhile, or never there.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    if (hasSystemCode(error, 'ENOENT')) return 0;
     throw error;
   }
 }

@@ -1,4 +1,6 @@
-import { appendFile, copyFile, open, readFile, rename, rm, stat, truncate } from 'node:fs/promises';
+import { appendFile, open, readFile, rm } from 'node:fs/promises';
+import { logSize, type RotationLimits, rotateLogFile } from '../hosts/log-file.js';
+import { hasSystemCode } from '../system-error.js';
 import { type Instance, instanceFiles } from './record.js';
 
 /** How much of a log is read at most for one answer. */
@@ -23,7 +25,7 @@ export async function readLog(
   { tail, sinceMs, after }: { tail?: number; sinceMs?: number; after?: number },
 ): Promise<LogPart> {
   const { log } = instanceFiles(instance);
-  const size = await sizeOf(log);
+  const size = await logSize(log);
   if (after !== undefined) return await followLog(log, size, after);
   const from = sinceMs === undefined ? 0 : await offsetAt(instance, Date.now() - sinceMs, size);
   const begin = Math.max(from, size - readMaxBytes);
@@ -41,23 +43,11 @@ export async function lastLogLines(
   return (await readLog(instance, { tail: count })).lines;
 }
 
-/**
- * Notes the time for `sinceMs`, and where the log has grown to `maxBytes` keeps it as `current.log.1` (and so on, `files`
- * in all) and empties it: the program goes on writing into the same file, and lines of that moment may get lost.
- */
-export async function rotateLog(
-  instance: Pick<Instance, 'directory' | 'name'>,
-  { maxBytes, files }: { maxBytes: number; files: number },
-): Promise<void> {
+/** Notes the time for `sinceMs`, and rotates the log as `rotateLogFile` does. */
+export async function rotateLog(instance: Pick<Instance, 'directory' | 'name'>, limits: RotationLimits): Promise<void> {
   const { log, logTimes } = instanceFiles(instance);
-  const size = await sizeOf(log);
-  if (size < maxBytes) return await noteTime(logTimes, size);
-  for (let number = files - 2; number >= 1; number -= 1) {
-    if ((await sizeOf(`${log}.${number}`)) > 0) await rename(`${log}.${number}`, `${log}.${number + 1}`);
-  }
-  if (files > 1) await copyFile(log, `${log}.1`);
-  await truncate(log, 0);
-  await rm(logTimes, { force: true });
+  if (await rotateLogFile(log, limits)) await rm(logTimes, { force: true });
+  else await noteTime(logTimes, await logSize(log));
 }
 
 async function followLog(log: string, size: number, after: number): Promise<LogPart> {
@@ -91,11 +81,6 @@ async function timesOf(file: string): Promise<{ at: number; size: number }[]> {
     .map(([at = 0, size = 0]) => ({ at, size }));
 }
 
-async function sizeOf(file: string): Promise<number> {
-  const found = await stat(file).catch(ifMissing(null));
-  return found?.size ?? 0;
-}
-
 function linesOf(bytes: Buffer): string[] {
   const lines = bytes.toString('utf8').split('\n');
   if (lines.at(-1) === '') lines.pop();
@@ -117,6 +102,6 @@ async function readBytes(file: string, begin: number, end: number): Promise<Buff
 const ifMissing =
   <T>(value: T) =>
   (error: unknown): T => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return value;
+    if (hasSystemCode(error, 'ENOENT')) return value;
     throw error;
   };

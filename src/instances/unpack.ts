@@ -7,6 +7,7 @@ import * as zlib from 'node:zlib';
 import { execa } from 'execa';
 import { extract, type ReadEntry } from 'tar';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
 import { goesThroughLink, leadsOutside, normalized } from './archive-links.js';
 
 /** What a release may hold at most, unpacked. */
@@ -220,7 +221,7 @@ async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if (hasSystemCode(error, 'ENOENT')) return false;
     throw error;
   }
 }
