@@ -110,17 +110,15 @@ async function examineInstances(
 }
 
 /** Whether the artifacts can be had, by those of the active releases. */
-async function examineArtifacts({ configuration, edge }: ExaminedProject): Promise<string> {
+async function examineArtifacts({ configuration, edge }: ExaminedProject): Promise<string | null> {
+  const { artifacts } = configuration;
+  if (!artifacts) return null;
   const states = (await readInstalled(edge))?.states ?? [];
   const missing: string[] = [];
   for (const { name: environment } of configuration.environments) {
     const sha = states.find(({ name }) => name === environment)?.sha ?? null;
     for (const { name: component } of configuration.components) {
-      const url = await probeArtifact(
-        configuration.artifacts,
-        { component, environment, sha: sha ?? noSha },
-        readSecret,
-      );
+      const url = await probeArtifact(artifacts, { component, environment, sha: sha ?? noSha }, readSecret);
       if (url !== null && sha !== null) missing.push(url);
     }
   }

@@ -286,6 +286,14 @@ const prose = {
     message: `${a.file} cannot be read (${a.reason})`,
     remedy: 'Make it a file that you may read, or name another with --config FILE.',
   }),
+  'driver-not-here': (a: { file: string }): Prose => ({
+    message: `${a.file}: this version acts on an edge of driver local with instances of driver process, not on Incus`,
+    remedy: 'Use these drivers, or only render and check: `bascule render`, `bascule validate`.',
+  }),
+  'no-artifacts': (a: { project: string }): Prose => ({
+    message: `bascule.yaml of ${a.project} does not say where artifacts come from`,
+    remedy: 'Add `artifacts:` with a `url`, and deploy again.',
+  }),
   'secret-missing': (a: { purpose: string; source: string; reason: string }): Prose => ({
     message: `${a.purpose}: ${a.source} ${a.reason}`,
     remedy: `Give the worker ${a.source} with the secret in it; bascule.yaml names it.`,

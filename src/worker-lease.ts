@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Configuration } from './domain/configuration.js';
+import type { LocalConfiguration } from './domain/configuration.js';
 import { BasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
 import { hasSystemCode } from './system-error.js';
@@ -33,7 +33,7 @@ export interface LeaseFile extends ProcessIdentity {
  *
  * @throws `worker-running` where another worker holds it
  */
-export async function acquireLease(configuration: Configuration): Promise<Lease> {
+export async function acquireLease(configuration: LocalConfiguration): Promise<Lease> {
   const file = leaseFile(configuration);
   const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
   await mkdir(dirname(file), { recursive: true });
@@ -66,12 +66,12 @@ export async function acquireLease(configuration: Configuration): Promise<Lease>
 }
 
 /** The worker that has the project, null where none has. */
-export async function leaseHolder(configuration: Configuration): Promise<LeaseFile | null> {
+export async function leaseHolder(configuration: LocalConfiguration): Promise<LeaseFile | null> {
   const holder = await read(leaseFile(configuration));
   return holder && (await isHeld(holder)) ? holder : null;
 }
 
-const leaseFile = ({ instances }: Configuration): string => join(dirname(instances.addressBook), 'worker.lease');
+const leaseFile = ({ instances }: LocalConfiguration): string => join(dirname(instances.addressBook), 'worker.lease');
 
 async function isHeld(lease: LeaseFile): Promise<boolean> {
   if (Date.now() - Date.parse(lease.renewedAt) > staleAfterMs) return false;

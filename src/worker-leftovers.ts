@@ -1,13 +1,13 @@
 import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Configuration } from './domain/configuration.js';
+import type { LocalConfiguration } from './domain/configuration.js';
 import { hasSystemCode } from './system-error.js';
 
 /**
  * Removes what a worker that was killed left half-written: artifacts, folders in which one was being unpacked, a lease.
  * Only for whoever holds the lease: nobody else's is under way then.
  */
-export async function removeLeftovers({ instances }: Configuration): Promise<void> {
+export async function removeLeftovers({ instances }: LocalConfiguration): Promise<void> {
   const { directory, addressBook } = instances;
   await removeFrom(dirname(addressBook), /^worker\.lease\./);
   await removeFrom(join(directory, 'artifacts'), /\.partial-/);

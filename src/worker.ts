@@ -8,7 +8,7 @@ import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
 import { connectionSettings } from './client/connection.js';
 import { assertNamespace } from './client/namespace.js';
-import { loadConfiguration } from './config/load.js';
+import { loadLocalConfiguration } from './config/local.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import { BasculeError } from './errors.js';
 import { LocalHost } from './hosts/local.js';
@@ -38,7 +38,7 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * `search-attribute-missing`, `config-invalid`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const configuration = await loadConfiguration(options.configurationFile);
+  const configuration = await loadLocalConfiguration(options.configurationFile);
   const log = pino({ name: 'bascule-worker' }, pino.destination(2));
   const exporterPort = await freeMetricsPort();
   Runtime.install({

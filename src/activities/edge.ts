@@ -30,7 +30,8 @@ export function edgeActivities(context: WorkerContext) {
 
   async function open(change: EdgeChange) {
     const { configuration, edge } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
-    return { edge, wanted: change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {} };
+    const wanted = change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {};
+    return { edge, instances: configuration.instances, wanted };
   }
 
   return asActivities({
@@ -47,8 +48,8 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async stageConfig(step: Step & { owner: string }): Promise<Claim> {
-      const { edge, wanted } = await open(step.change);
-      if (wanted.wantedApplied) await keepAddresses(wanted.wantedApplied);
+      const { edge, instances, wanted } = await open(step.change);
+      if (wanted.wantedApplied) await keepAddresses(instances, wanted.wantedApplied.addresses);
       return stageConfiguration(edge, { ...step, ...wanted, version });
     },
 

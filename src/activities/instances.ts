@@ -9,7 +9,7 @@ import { artifactFile, instanceOf } from '../instances/places.js';
 import * as process from '../instances/process.js';
 import { asActivities } from './as-activities.js';
 import { poolServer } from './pools.js';
-import { loadProject, type WorkerContext } from './project.js';
+import { artifactsOf, loadProject, type WorkerContext } from './project.js';
 import type { MarkedDown } from './watches.js';
 
 interface Step {
@@ -34,7 +34,7 @@ export function instanceActivities(context: WorkerContext) {
       const { configuration } = await loadProject(context);
       const file = artifactFile(configuration, component.sha256);
       const signal = Context.current().cancellationSignal;
-      await fetchArtifact(component, file, configuration.artifacts, readSecret, { signal });
+      await fetchArtifact(component, file, artifactsOf(configuration), readSecret, { signal });
     },
 
     async recreateInstance(step: Step): Promise<MarkedDown> {

@@ -26,7 +26,7 @@ import { environmentDigest } from '../instances/environment.js';
 import { instancesOfColor } from '../instances/places.js';
 import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
-import { loadProject, type Project, readProject, type WorkerContext } from './project.js';
+import { artifactsOf, loadProject, type Project, readProject, type WorkerContext } from './project.js';
 
 /** Reads and decides what an operation does; changes nothing. */
 export function planActivities(context: WorkerContext) {
@@ -65,6 +65,7 @@ export function planActivities(context: WorkerContext) {
       const read = pin.isRollback ? loadProject : readProject;
       const { project, applied, environment, state, history } = await open(pin.environment, read);
       const { configuration } = project;
+      const artifacts = artifactsOf(configuration);
       const { request } = pin;
       const target = otherColor(state.color);
       const components = await Promise.all(
@@ -73,7 +74,7 @@ export function planActivities(context: WorkerContext) {
         ),
       );
       const warnings =
-        configuration.artifacts.checksum || configuration.artifacts.url.startsWith('file:')
+        artifacts.checksum || artifacts.url.startsWith('file:')
           ? []
           : ['artifacts.checksum is not set: what the URL answers first is what is deployed'];
       const isActive = state.sha === request.sha;
@@ -163,7 +164,7 @@ async function pinComponent(
   target: Color,
   sha: string,
 ): Promise<PlannedComponent> {
-  const { artifacts } = project.configuration;
+  const artifacts = artifactsOf(project.configuration);
   // A secret that is missing is found before anything is touched.
   await readEnv(component);
   const placed = instancesOfColor(project, applied, environment.name, target);

@@ -1,7 +1,7 @@
 import type { Client } from '@temporalio/client';
-import { loadConfiguration } from '../config/load.js';
-import type { Configuration } from '../domain/configuration.js';
-import { isBasculeError } from '../errors.js';
+import { loadLocalConfiguration } from '../config/local.js';
+import type { ArtifactsConfiguration, LocalConfiguration } from '../domain/configuration.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeOf } from '../haproxy/edge.js';
 import type { LocalHost } from '../hosts/local.js';
 
@@ -21,19 +21,19 @@ export interface WorkerContext extends ProjectPlace {
 }
 
 export interface Project {
-  readonly configuration: Configuration;
+  readonly configuration: LocalConfiguration;
   readonly edge: Edge;
 }
 
 /** What was read last without an error, by the file's path. */
-const lastGood = new Map<string, Configuration>();
+const lastGood = new Map<string, LocalConfiguration>();
 
 /**
  * The worker's bascule.yaml as it is now: for what puts something of it in force. Throws `config-invalid`,
- * `config-not-found`, `config-unreadable`.
+ * `config-not-found`, `config-unreadable`, `driver-not-here`.
  */
 export async function readProject(place: ProjectPlace): Promise<Project> {
-  const configuration = await loadConfiguration(place.configurationFile);
+  const configuration = await loadLocalConfiguration(place.configurationFile);
   lastGood.set(place.configurationFile, configuration);
   return { configuration, edge: edgeOf(configuration, place.host) };
 }
@@ -50,4 +50,10 @@ export async function loadProject(place: ProjectPlace): Promise<Project & { read
     if (!last || !isBasculeError(error)) throw error;
     return { configuration: last, edge: edgeOf(last, place.host), problem: error.message };
   }
+}
+
+/** Throws `no-artifacts`. */
+export function artifactsOf({ project, artifacts }: LocalConfiguration): ArtifactsConfiguration {
+  if (!artifacts) throw new BasculeError('no-artifacts', { project });
+  return artifacts;
 }

@@ -1,4 +1,4 @@
-import type { AppliedConfiguration, Configuration } from '../domain/configuration.js';
+import type { AppliedConfiguration, LocalConfiguration } from '../domain/configuration.js';
 import type { Color } from '../domain/edge-state.js';
 import { BasculeError } from '../errors.js';
 import type { Edge } from '../haproxy/edge.js';
@@ -6,16 +6,16 @@ import type { Invocation } from './invocation.js';
 
 /** The project as bascule.yaml beside this command has it, on this machine: for what needs neither Temporal nor a worker. */
 export interface LocalProject {
-  readonly configuration: Configuration;
+  readonly configuration: LocalConfiguration;
   readonly edge: Edge;
 }
 
 /** Throws `config-invalid`, `config-not-found`. */
 export async function openLocalProject(invocation: Invocation): Promise<LocalProject> {
-  const { loadConfiguration } = await import('../config/load.js');
+  const { loadLocalConfiguration } = await import('../config/local.js');
   const { LocalHost } = await import('../hosts/local.js');
   const { edgeOf } = await import('../haproxy/edge.js');
-  const configuration = await loadConfiguration(invocation.configurationFile);
+  const configuration = await loadLocalConfiguration(invocation.configurationFile);
   return { configuration, edge: edgeOf(configuration, new LocalHost()) };
 }
 

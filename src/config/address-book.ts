@@ -5,7 +5,9 @@ import { hasSystemCode } from '../system-error.js';
 
 /** What `bascule apply` would put in force: bascule.yaml, with an address for each instance. */
 export async function wantedConfiguration(configuration: Configuration): Promise<AppliedConfiguration> {
-  const addresses = allocateAddresses(configuration, await readAddressBook(configuration.instances.addressBook));
+  const { instances } = configuration;
+  const known = instances.driver === 'process' ? await readAddressBook(instances.addressBook) : {};
+  const addresses = allocateAddresses(configuration, known);
   return { schemaVersion: 1, configuration, addresses };
 }
 

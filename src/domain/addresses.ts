@@ -1,4 +1,11 @@
-import type { AddressBook, AddressRange, BindAddress, Configuration, InstanceAddress } from './configuration.js';
+import type {
+  AddressBook,
+  AddressRange,
+  BindAddress,
+  Configuration,
+  EdgeConfiguration,
+  InstanceAddress,
+} from './configuration.js';
 import { colors } from './edge-state.js';
 import { instanceName } from './names.js';
 
@@ -7,20 +14,23 @@ const firstSharedPort = 20_000;
 const lastPort = 65_535;
 
 /**
- * Address and port of every instance: those in `existing` stay as long as they are in the configured range, a new one gets
+ * Address and port of every instance. Where DNS knows them (`instances.domain`) that is their name; where nothing does,
+ * they are left out. Of processes: those in `existing` stay as long as they are in the configured range, a new one gets
  * the next free one. What belonged to an instance that is no longer configured is given out last, since its process may
  * still run. The order is that of environments, components, blue and green, so the answer is always the same.
  */
 export function allocateAddresses(configuration: Configuration, existing: AddressBook): AddressBook {
-  const range = configuration.instances.addresses;
   const instances = instancesOf(configuration);
+  if (configuration.instances.driver === 'incus') return namedAddresses(instances, configuration.instances.domain);
+  const range = configuration.instances.addresses;
+  const bound = edgeAddresses(configuration.edge);
   const taken = new Set<string>();
   const kept = new Map<string, InstanceAddress>();
   for (const { name, port } of instances) {
     const before = Object.hasOwn(existing, name) ? existing[name] : undefined;
     if (!before || !isInRange(range, before.address)) continue;
     const address = { address: before.address, port: isSingle(range) ? before.port : port };
-    if (taken.has(slotOf(range, address)) || isOfEdge(configuration.edge.http, address)) continue;
+    if (taken.has(slotOf(range, address)) || isOfEdge(bound, address)) continue;
     taken.add(slotOf(range, address));
     kept.set(name, address);
   }
@@ -29,7 +39,7 @@ export function allocateAddresses(configuration: Configuration, existing: Addres
     const free = (avoid: ReadonlySet<string>) =>
       firstSlot(range, port, (slot) => {
         const key = slotOf(range, slot);
-        return !taken.has(key) && !avoid.has(key) && !isOfEdge(configuration.edge.http, slot);
+        return !taken.has(key) && !avoid.has(key) && !isOfEdge(bound, slot);
       });
     const address = free(formerSlots) ?? free(new Set());
     if (!address) throw new RangeError(`no address left in ${range.address}/${range.prefixLength}`);
@@ -56,7 +66,22 @@ export const isSingle = (range: AddressRange): boolean => range.prefixLength ===
 /** Whether a bind address takes its port on every address of the machine. */
 export const isEveryAddress = ({ address }: BindAddress): boolean => address === '*' || address === '0.0.0.0';
 
+/** Where the edge listens. */
+export const edgeAddresses = ({ http, https, runtime, metrics }: EdgeConfiguration): readonly BindAddress[] =>
+  [http, https, runtime, metrics].filter((bind) => bind !== undefined);
+
+const namedAddresses = (
+  instances: readonly { name: string; port: number }[],
+  domain: string | undefined,
+): AddressBook =>
+  Object.fromEntries(
+    domain === undefined ? [] : instances.map(({ name, port }) => [name, { address: `${name}.${domain}`, port }]),
+  );
+
 function instancesOf(configuration: Configuration): { name: string; port: number }[] {
+  if (configuration.topology === 'multi-instance') {
+    return configuration.components.flatMap(({ instances = [], port }) => instances.map((name) => ({ name, port })));
+  }
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.map((color) => ({ name: instanceName(environment, component.name, color), port: component.port })),
@@ -90,8 +115,8 @@ function firstSlot(
   return null;
 }
 
-const isOfEdge = (edge: BindAddress, { address, port }: InstanceAddress): boolean =>
-  edge.port === port && (isEveryAddress(edge) || edge.address === address);
+const isOfEdge = (edge: readonly BindAddress[], { address, port }: InstanceAddress): boolean =>
+  edge.some((bind) => bind.port === port && (isEveryAddress(bind) || bind.address === address));
 
 /** Network and broadcast addresses are not in it. */
 function isInRange(range: AddressRange, address: string): boolean {

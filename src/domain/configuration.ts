@@ -5,12 +5,23 @@
 export interface Configuration {
   readonly project: string;
   readonly edge: EdgeConfiguration;
-  readonly topology: 'blue-green';
+  readonly topology: Topology;
+  /** None where the topology is multi-instance: its pools are the edge's own. */
   readonly environments: readonly EnvironmentConfiguration[];
   readonly components: readonly ComponentConfiguration[];
-  readonly artifacts: ArtifactsConfiguration;
+  /** Sites that the edge serves and Bascule does not deploy. */
+  readonly external?: readonly ExternalConfiguration[];
+  readonly certificates?: CertificatesConfiguration;
+  /** Not there only where nothing is deployed: in multi-instance without `run`. */
+  readonly artifacts?: ArtifactsConfiguration;
   readonly instances: InstancesConfiguration;
 }
+
+/**
+ * blue-green: two colors of each component in each environment, one of them active. multi-instance: each component has
+ * listed instances side by side, and there are neither environments nor colors.
+ */
+export type Topology = 'blue-green' | 'multi-instance';
 
 /** An IPv4 address, or `*` for every address, and a port. */
 export interface BindAddress {
@@ -18,17 +29,61 @@ export interface BindAddress {
   readonly port: number;
 }
 
+/** A host name or an IPv4 address, and a port. */
+export interface ServerAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface EdgeConfiguration {
   readonly name: string;
-  readonly host: { readonly driver: 'local' };
+  readonly host: EdgeHost;
   /** Whether Bascule runs this HAProxy itself. */
   readonly manage: boolean;
   readonly http: BindAddress;
+  /** With it, http redirects to https. Certificates are the PEM files of `files.certificates`. */
+  readonly https?: BindAddress;
+  /** Strict-Transport-Security on every answer over https. */
+  readonly hsts?: { readonly maxAgeDays: number; readonly includeSubdomains: boolean };
+  /** HAProxy's runtime API over TCP, operator level, for exporters. */
+  readonly runtime?: BindAddress;
+  /** HAProxy's own Prometheus exporter, at /metrics. */
+  readonly metrics?: BindAddress;
+  /** The access log; none where it is not given. */
+  readonly log?: AccessLog;
+  /** Error pages of the operator's own; the built-in ones serve for all other statuses. */
+  readonly errors?: readonly ErrorPage[];
+  /** Lines of the operator's own. */
+  readonly extra?: ExtraLines;
   readonly files: EdgeFiles;
   /** HAProxy's `timeout http-keep-alive`: how long an idle kept connection may still be answered by the release before. */
   readonly httpKeepAliveMs: number;
   /** HAProxy's `hard-stop-after`: the longest life of an old HAProxy worker. */
   readonly hardStopAfterMs: number;
+}
+
+export type EdgeHost = { readonly driver: 'local' } | { readonly driver: 'incus'; readonly instance: string };
+
+export interface AccessLog {
+  /** `stdout`, a syslog server (`127.0.0.1:514`) or its socket (`/dev/log`). */
+  readonly to: string;
+  /** One JSON object a line, or HAProxy's own `option httplog`. */
+  readonly format: 'json' | 'haproxy';
+}
+
+export interface ErrorPage {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** Lines of haproxy.cfg, without a section of their own; each text ends with a newline. */
+export interface ExtraLines {
+  readonly global?: string;
+  readonly defaults?: string;
+  readonly frontend?: string;
+  /** By component: in each of its backends. */
+  readonly backend?: Readonly<Record<string, string>>;
 }
 
 export interface EdgeFiles {
@@ -71,7 +126,16 @@ export interface ComponentConfiguration {
   /** It takes every request that no route takes. */
   readonly isDefault: boolean;
   readonly balance: BalanceConfiguration;
+  /** HAProxy's `slowstart`: how long a server that came up again takes to its full share. */
+  readonly slowStartMs?: number;
+  /** Multi-instance: the names of its instances. None where they are not known. */
+  readonly instances?: readonly string[];
+  /** Multi-instance: the servers of its pool where its instances are not known. */
+  readonly fallback?: readonly ServerAddress[];
+  /** Whom its program runs as, where the driver has users. */
+  readonly user?: string;
   readonly timeouts: { readonly tunnelMs?: number };
+  /** None where Bascule does not run it: in multi-instance only. */
   readonly run: readonly string[];
   readonly migrate?: { readonly command: readonly string[]; readonly timeoutMs: number };
   readonly env: Readonly<Record<string, EnvValue>>;
@@ -88,11 +152,28 @@ export interface HealthConfiguration {
 
 export interface RouteConfiguration {
   readonly prefix: string;
+  /** Without the dot, such as `m3u8`: it takes only paths that end so. */
+  readonly extensions?: readonly string[];
+}
+
+export type ExternalConfiguration = { readonly name: string; readonly hosts: readonly string[] } & (
+  | { readonly server: ServerAddress }
+  /** The edge itself answers, with a page of this status. */
+  | { readonly respond: number }
+);
+
+/** Which certificates there are to be; each list's first name is its file's. */
+export interface CertificatesConfiguration {
+  readonly ca: string;
+  readonly email?: string;
+  readonly domains: readonly (readonly string[])[];
+  /** A server that answers HTTP-01 challenges; it is asked without the path's prefix. */
+  readonly challenge?: ServerAddress;
 }
 
 export type BalanceConfiguration =
   | { readonly kind: 'roundrobin' }
-  /** Sticky by the cookie `<cookie>_<environment>`. */
+  /** Sticky by the cookie `<cookie>_<environment>`, or `<cookie>` in multi-instance. */
   | { readonly kind: 'cookie'; readonly cookie: string }
   | { readonly kind: 'hash-uri' };
 
@@ -111,7 +192,18 @@ export interface ArtifactsConfiguration {
   readonly timeoutMs: number;
 }
 
-export interface InstancesConfiguration {
+export type InstancesConfiguration = ProcessInstances | IncusInstances;
+
+export interface IncusInstances {
+  readonly driver: 'incus';
+  /** An image's alias or fingerprint, such as `images:debian/13`. */
+  readonly image: string;
+  /** The edge finds an instance as `<name>.<domain>`. */
+  readonly domain?: string;
+  readonly releasesKept: number;
+}
+
+export interface ProcessInstances {
   readonly driver: 'process';
   /** A range like 127.77.0.0/16 (an address for each instance), or one address (a port for each instance). */
   readonly addresses: AddressRange;
@@ -127,7 +219,13 @@ export interface AddressRange {
   readonly prefixLength: number;
 }
 
-/** The address of each instance, by instance name. */
+/** What a worker of this version carries out: the edge and the instances are on its own machine. */
+export type LocalConfiguration = Configuration & {
+  readonly edge: { readonly host: { readonly driver: 'local' } };
+  readonly instances: ProcessInstances;
+};
+
+/** The address of each instance, by instance name. A host name where the edge is to find it by DNS. */
 export type AddressBook = Readonly<Record<string, InstanceAddress>>;
 
 export interface InstanceAddress {

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
-  Configuration,
   EdgeConfiguration,
+  LocalConfiguration,
+  ProcessInstances,
 } from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
 import { instanceName } from '../domain/names.js';
@@ -19,7 +20,7 @@ interface EdgePlace {
 
 /** Where a component of a color runs. */
 export function instanceOf(
-  { configuration, edge }: EdgePlace & { readonly configuration: Configuration },
+  { configuration, edge }: EdgePlace & { readonly configuration: LocalConfiguration },
   environment: string,
   plan: Pick<ReleasePlan, 'target'>,
   component: Pick<PlannedComponent, 'name' | 'instance' | 'address'>,
@@ -47,10 +48,12 @@ export function allInstances(
   { edge }: EdgePlace,
   { configuration, addresses }: AppliedConfiguration,
 ): PlacedInstance[] {
+  const { instances } = configuration;
+  if (instances.driver !== 'process') return [];
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.flatMap((color) => {
-        const place = placeOf(configuration, edge.host, {
+        const place = placeOf(instances, edge.host, {
           environment,
           component,
           color,
@@ -89,7 +92,7 @@ export function findInstance(
 
 /** The instance of a component in an environment and color, null where it has no address yet. */
 function placeOf(
-  configuration: Configuration,
+  { directory }: ProcessInstances,
   host: LocalHost,
   at: {
     environment: { name: string; prefix: string };
@@ -109,12 +112,12 @@ function placeOf(
     component: at.component.name,
     color: at.color,
     ...address,
-    directory: configuration.instances.directory,
+    directory,
     edgeConfig: at.config,
   };
 }
 
 /** Where an artifact lies until it is unpacked; two components with the same content share it. */
-export function artifactFile(configuration: Configuration, sha256: string): string {
+export function artifactFile(configuration: LocalConfiguration, sha256: string): string {
   return join(configuration.instances.directory, 'artifacts', sha256);
 }
