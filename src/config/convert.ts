@@ -1,47 +1,82 @@
 import { resolve } from 'node:path';
 import type {
+  AccessLog,
   ArtifactsConfiguration,
   BalanceConfiguration,
+  CertificatesConfiguration,
   ComponentConfiguration,
   Configuration,
   EdgeConfiguration,
   EnvironmentConfiguration,
   EnvValue,
+  ExternalConfiguration,
   InstancesConfiguration,
   SecretSource,
   SoakConfiguration,
 } from '../domain/configuration.js';
 import { defaults } from '../domain/defaults.js';
 import { absoluteArtifactUrl } from './artifact-url.js';
-import { edgeFiles, isDefaultComponent, poolOf, prefixOf, readAddressRange, readBindAddress } from './derived.js';
-import type { ComponentInput, ConfigurationInput, EnvironmentInput, SecretInput } from './schema.js';
+import { edgeFiles, isDefaultComponent, poolOf, prefixOf, readAddress, readAddressRange } from './derived.js';
+import type { IncludedFiles } from './included.js';
+import type {
+  ArtifactsInput,
+  CertificatesInput,
+  ComponentInput,
+  ConfigurationInput,
+  EdgeInput,
+  EnvironmentInput,
+  ExternalInput,
+  InstancesInput,
+  SecretInput,
+} from './schema.js';
 import { parseDuration, parseSize } from './units.js';
 
-/** A checked bascule.yaml as the domain's type: defaults filled in, units converted, paths of `folder` absolute. */
-export function toConfiguration(input: ConfigurationInput, folder: string): Configuration {
+/**
+ * A checked bascule.yaml as the domain's type: defaults filled in, units converted, paths of `folder` absolute, and the
+ * files that it names taken in.
+ */
+export function toConfiguration(input: ConfigurationInput, folder: string, included: IncludedFiles): Configuration {
   const components = Object.entries(input.components);
   return {
     project: input.project,
-    edge: edge(input.edge, folder),
-    topology: 'blue-green',
-    environments: Object.entries(input.environments).map(([name, given]) => environment(name, given, input.project)),
+    edge: edge(input.edge, folder, included),
+    topology: input.topology ?? 'blue-green',
+    environments: Object.entries(input.environments ?? {}).map(([name, given]) =>
+      environment(name, given, input.project),
+    ),
     components: components.map(([name, given]) => component(name, given, components.length, folder)),
-    artifacts: artifacts(input.artifacts, folder),
+    ...(input.external && {
+      external: Object.entries(input.external).map(([name, given]) => external(name, given)),
+    }),
+    ...(input.certificates && { certificates: certificates(input.certificates) }),
+    ...(input.artifacts && { artifacts: artifacts(input.artifacts, folder) }),
     instances: instances(input.instances ?? {}, folder),
   };
 }
 
-function edge(given: ConfigurationInput['edge'], folder: string): EdgeConfiguration {
+function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles): EdgeConfiguration {
+  const { https, hsts, runtime, metrics, log } = given;
   return {
     name: given.name ?? defaults.edgeName,
-    host: { driver: 'local' },
+    host: given.host ?? { driver: 'local' },
     manage: given.manage ?? true,
-    http: readBindAddress(given.http),
+    http: readAddress(given.http),
+    ...(https !== undefined && { https: readAddress(https) }),
+    ...(hsts && {
+      hsts: { maxAgeDays: Number.parseInt(hsts.maxAge, 10), includeSubdomains: hsts.includeSubdomains ?? false },
+    }),
+    ...(runtime !== undefined && { runtime: readAddress(runtime) }),
+    ...(metrics !== undefined && { metrics: readAddress(metrics) }),
+    ...(log && { log: accessLog(log) }),
+    ...(given.errors && { errors }),
+    ...(given.extra && { extra }),
     files: edgeFiles(given.files ?? {}, folder),
     httpKeepAliveMs: milliseconds(given.httpKeepAlive, defaults.httpKeepAliveMs),
     hardStopAfterMs: milliseconds(given.hardStopAfter, defaults.hardStopAfterMs),
   };
 }
+
+const accessLog = ({ to = 'stdout', format = 'json' }: NonNullable<EdgeInput['log']>): AccessLog => ({ to, format });
 
 function environment(name: string, given: EnvironmentInput, project: string): EnvironmentConfiguration {
   return {
@@ -64,6 +99,7 @@ function soak(given: EnvironmentInput['soak']): SoakConfiguration {
 }
 
 function component(name: string, given: ComponentInput, count: number, folder: string): ComponentConfiguration {
+  const { slowStart, instances: names, fallback, user } = given;
   const { tunnel } = given.timeouts ?? {};
   return {
     name,
@@ -75,11 +111,15 @@ function component(name: string, given: ComponentInput, count: number, folder: s
       fall: given.health.fall ?? defaults.health.fall,
       rise: given.health.rise ?? defaults.health.rise,
     },
-    routes: given.routes ?? [],
+    routes: (given.routes ?? []).map(({ prefix, extensions }) => ({ prefix, ...(extensions && { extensions }) })),
     isDefault: isDefaultComponent(given.default, count),
     balance: balance(given.balance),
+    ...(slowStart !== undefined && { slowStartMs: milliseconds(slowStart, 0) }),
+    ...(names && { instances: names }),
+    ...(fallback && { fallback: fallback.map(readAddress) }),
+    ...(user !== undefined && { user }),
     timeouts: tunnel === undefined ? {} : { tunnelMs: milliseconds(tunnel, 0) },
-    run: given.run,
+    run: given.run ?? [],
     ...(given.migrate && { migrate: migration(given.migrate) }),
     env: Object.fromEntries(Object.entries(given.env ?? {}).map(([key, value]) => [key, envValue(value, folder)])),
     startDeadlineMs: milliseconds(given.startDeadline, defaults.startDeadlineMs),
@@ -103,7 +143,21 @@ const envValue = (value: string | SecretInput, folder: string): EnvValue =>
 const secretSource = (source: SecretInput, folder: string): SecretSource =>
   'file' in source ? { file: resolve(folder, source.file) } : source;
 
-function artifacts(given: ConfigurationInput['artifacts'], folder: string): ArtifactsConfiguration {
+function external(name: string, given: ExternalInput): ExternalConfiguration {
+  const site = { name, hosts: given.hosts.map((host) => host.toLowerCase()) };
+  return 'server' in given ? { ...site, server: readAddress(given.server) } : { ...site, respond: given.respond };
+}
+
+function certificates({ ca, email, challenge, domains }: CertificatesInput): CertificatesConfiguration {
+  return {
+    ca,
+    ...(email !== undefined && { email }),
+    domains: domains.map((names) => names.map((name) => name.toLowerCase())),
+    ...(challenge !== undefined && { challenge: readAddress(challenge) }),
+  };
+}
+
+function artifacts(given: ArtifactsInput, folder: string): ArtifactsConfiguration {
   return {
     url: absoluteArtifactUrl(given.url, folder),
     ...(given.checksum !== undefined && { checksum: absoluteArtifactUrl(given.checksum, folder) }),
@@ -113,13 +167,18 @@ function artifacts(given: ConfigurationInput['artifacts'], folder: string): Arti
   };
 }
 
-function instances(given: NonNullable<ConfigurationInput['instances']>, folder: string): InstancesConfiguration {
+function instances(given: InstancesInput, folder: string): InstancesConfiguration {
+  const releasesKept = given.releasesKept ?? defaults.releasesKept;
+  if (given.driver === 'incus') {
+    const { driver, image, domain } = given;
+    return { driver, image, ...(domain !== undefined && { domain: domain.toLowerCase() }), releasesKept };
+  }
   return {
     driver: 'process',
     addresses: readAddressRange(given.addresses),
     directory: resolve(folder, given.directory ?? defaults.instancesDirectory),
     addressBook: resolve(folder, defaults.addressBook),
-    releasesKept: given.releasesKept ?? defaults.releasesKept,
+    releasesKept,
   };
 }
 

@@ -34,10 +34,17 @@ export function edgeFiles(files: FilesInput, folder: string): EdgeFiles {
   };
 }
 
-/** `127.0.0.1:80` or `*:80`, as the schema lets through. */
-export function readBindAddress(text: string): BindAddress {
+/** An address or a host name and a port, as the schema lets through. */
+export function readAddress(text: string): BindAddress {
   const [address = '', port] = text.split(':');
   return { address, port: Number(port) };
+}
+
+const bindKeys = ['http', 'https', 'runtime', 'metrics'] as const;
+
+/** Where the edge listens, as far as it is known. */
+export function bindsOf(edge: { readonly [Key in (typeof bindKeys)[number]]?: string | undefined }) {
+  return bindKeys.flatMap((key) => (edge[key] === undefined ? [] : [{ key, bind: readAddress(edge[key]) }]));
 }
 
 /** `127.77.0.0/16` or `127.0.0.1`, as the schema lets through. */

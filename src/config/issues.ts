@@ -1,6 +1,6 @@
-import { distance } from 'fastest-levenshtein';
 import type * as z from 'zod';
 import { configurationJsonSchema } from './json-schema.js';
+import { nearest } from './nearest.js';
 import type { ConfigurationPath, Problem } from './problem.js';
 
 type Issue = z.core.$ZodIssue;
@@ -10,9 +10,9 @@ export function problemsOf(issues: readonly Issue[]): Problem[] {
   return issues.flatMap((issue) => problemsOfIssue(issue, []));
 }
 
-/** A copy of `value` without unknown keys, and with undefined for every value that is wrong. */
+/** A copy of `value` without unknown keys, and with undefined for every value that is wrong; null where it itself is. */
 export function withoutInvalid(value: unknown, issues: readonly Issue[]): unknown {
-  if (issues.some((issue) => issue.path.length === 0 && issue.code !== 'unrecognized_keys')) return {};
+  if (issues.some((issue) => issue.path.length === 0 && issue.code !== 'unrecognized_keys')) return null;
   const copy: unknown = structuredClone(value);
   for (const issue of issues) {
     if (issue.code === 'unrecognized_keys') {
@@ -58,21 +58,22 @@ const hasUnknownKeys = (issues: readonly Issue[], keys: readonly string[]): bool
   issues.some((issue) => issue.code === 'unrecognized_keys' && keys.every((key) => issue.keys.includes(key)));
 
 function unknownKey(path: ConfigurationPath, key: string): string {
-  const known = knownKeys(configurationJsonSchema(), path);
-  const [nearest] = known.toSorted((a, b) => distance(key, a) - distance(key, b));
-  return nearest !== undefined && distance(key, nearest) <= Math.max(2, nearest.length / 2)
-    ? `unknown key (did you mean "${nearest}"?)`
-    : `unknown key: expected ${known.join(', ')}`;
+  const places = mappingsAt(configurationJsonSchema(), path);
+  const driver = places.find((properties) => Object.hasOwn(properties, key))?.driver;
+  if (isObject(driver)) return `expected only with \`driver: ${driver.const}\``;
+  const known = [...new Set(places.flatMap((properties) => Object.keys(properties)))];
+  return `unknown key${nearest(key, known)}`;
 }
 
-/** The keys that the JSON schema knows at a path, those of all branches of a union. */
-function knownKeys(schema: unknown, path: ConfigurationPath): string[] {
+/** What the JSON schema knows at a path: the keys of a mapping, for each branch of a union. */
+function mappingsAt(schema: unknown, path: ConfigurationPath): Readonly<Record<string, unknown>>[] {
   if (!isObject(schema)) return [];
-  if (Array.isArray(schema.anyOf)) return [...new Set(schema.anyOf.flatMap((branch) => knownKeys(branch, path)))];
+  const branches = schema.anyOf ?? schema.oneOf;
+  if (Array.isArray(branches)) return branches.flatMap((branch) => mappingsAt(branch, path));
   const properties = isObject(schema.properties) ? schema.properties : {};
   const [part, ...rest] = path;
-  if (part === undefined) return Object.keys(properties);
-  return knownKeys(typeof part === 'number' ? schema.items : (properties[part] ?? schema.additionalProperties), rest);
+  if (part === undefined) return [properties];
+  return mappingsAt(typeof part === 'number' ? schema.items : (properties[part] ?? schema.additionalProperties), rest);
 }
 
 const valueAt = (value: unknown, path: ConfigurationPath): unknown =>

@@ -5,6 +5,7 @@ import type { Configuration } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 import { crossFieldProblems } from './checks.js';
 import { toConfiguration } from './convert.js';
+import { readIncludedFiles } from './included.js';
 import { problemsOf, withoutInvalid } from './issues.js';
 import type { LenientInput } from './lenient.js';
 import { offsetOf } from './places.js';
@@ -79,10 +80,17 @@ function check(document: Document.Parsed, folder: string): { faults: Fault[]; co
   const result = configurationSchema.safeParse(value);
   const issues = result.error?.issues ?? [];
   // Each value that the schema found wrong is undefined in it, all others have their type.
-  const valid = withoutInvalid(value, issues) as LenientInput;
-  const faults = [...problemsOf(issues), ...crossFieldProblems(valid, folder)].map((problem) => ({
+  const valid = withoutInvalid(value, issues) as LenientInput | null;
+  const included = readIncludedFiles(valid ?? {}, folder);
+  const problems = [
+    ...problemsOf(issues),
+    ...(valid === null ? [] : crossFieldProblems(valid, folder)),
+    ...included.problems,
+  ];
+  const faults = problems.map((problem) => ({
     offset: offsetOf(document, problem),
     text: [formatPath(problem.path), problem.message].filter(Boolean).join(': '),
   }));
-  return result.success ? { faults, configuration: toConfiguration(result.data, folder) } : { faults };
+  if (!result.success || faults.length > 0) return { faults };
+  return { faults, configuration: toConfiguration(result.data, folder, included) };
 }

@@ -9,6 +9,9 @@ export interface Problem {
 
 export type ConfigurationPath = readonly (string | number)[];
 
+export const wrong = (path: ConfigurationPath, message: string): Problem => ({ path, at: 'value', message });
+export const wrongKey = (path: ConfigurationPath, message: string): Problem => ({ path, at: 'key', message });
+
 /** `components.api.routes[0].prefix`; keys that are no plain word are quoted, so that nothing odd reaches a terminal. */
 export function formatPath(path: ConfigurationPath): string {
   return path

@@ -16,12 +16,18 @@ const octet = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const ipv4 = `${octet}(?:\\.${octet}){3}`;
 const portNumber = '(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
 const hostLabel = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+const labels = `${hostLabel}(?:\\.${hostLabel})*`;
+const host = `(?=.{1,253}$)${labels}`;
 
 export const namePattern = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export const nameExpectation =
   'a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
 export const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 export const variableExpectation = 'the name of an environment variable: letters, digits and "_"';
+/** Statuses that HAProxy answers by itself, each with a page of its own. */
+export const statuses = [400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504] as const;
+export const statusPattern = new RegExp(`^(?:${statuses.join('|')})$`);
+export const statusExpectation = `a status that HAProxy answers by itself: ${statuses.join(', ')}`;
 /** A whole path, with the folder that a relative one is in. */
 export const filePathPattern = /^[A-Za-z0-9._/+@-]{1,1024}$/;
 export const filePathCharacters = 'letters, digits and . _ / + @ -';
@@ -35,9 +41,45 @@ export const prefix = text(
   /^[a-z][a-z0-9-]{0,62}$/,
   'a prefix of lower-case letters, digits and "-", that begins with a letter',
 );
-export const hostName = text(
-  new RegExp(`^(?=.{1,253}$)${hostLabel}(?:\\.${hostLabel})*$`),
-  'a host name such as www.example.org, without port or wildcard',
+const hostNameExpectation = 'a host name such as www.example.org, without port or wildcard';
+export const hostName = text(new RegExp(`^${host}$`), hostNameExpectation);
+/** A name that a certificate is for. */
+export const certificateName = z.string(expected(hostNameExpectation)).regex(new RegExp(`^${host}$`), {
+  error: ({ input }) =>
+    String(input).startsWith('*.')
+      ? "expected no wildcard: HTTP-01 can't prove one; that needs DNS-01 at your registrar, which Bascule does not do: list the names one by one"
+      : `expected ${hostNameExpectation}`,
+});
+export const domainName = text(new RegExp(`^${host}$`), 'a domain such as lxd');
+export const serverAddress = text(
+  // A last label of digits alone is an IPv4 address or a mistake.
+  new RegExp(`^(?:${ipv4}|(?=.{1,253}:)(?:${hostLabel}\\.)*(?![0-9]+:)${hostLabel}):${portNumber}$`),
+  'a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
+);
+export const systemUser = text(
+  /^[a-z_][a-z0-9_-]{0,31}$/,
+  'a user name of lower-case letters, digits, "_" and "-", that begins with a letter or "_" and has at most 32 characters',
+);
+export const fileExtension = text(/^[A-Za-z0-9]{1,16}$/, 'an extension without dot, such as m3u8');
+export const image = text(
+  /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$/,
+  'the alias or fingerprint of an image, such as images:debian/13',
+);
+export const days = text(
+  /^(?:[1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|3650)d$/,
+  'a number of days such as 365d, from 1d to 3650d',
+);
+export const logTarget = text(
+  new RegExp(`^(?:stdout|${ipv4}:${portNumber}|/[A-Za-z0-9._/-]{1,106})$`),
+  'stdout, a syslog server such as 127.0.0.1:514, or the absolute path of its socket such as /dev/log',
+);
+export const certificateAuthority = text(
+  new RegExp(`^(?:letsencrypt|letsencrypt-staging|https://${labels}(?::${portNumber})?(?:/[A-Za-z0-9._~/-]{0,255})?)$`),
+  'letsencrypt, letsencrypt-staging, or the https: URL of the directory of another one',
+);
+export const email = text(
+  new RegExp(`^[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@${host}$`),
+  'an email address such as ops@example.org',
 );
 export const urlPath = text(
   /^\/[A-Za-z0-9._~/-]{0,255}$/,
@@ -55,20 +97,20 @@ export const addressRange = text(
 export const filePath = text(filePathPattern, `a path of ${filePathCharacters} only`);
 export const variableName = text(variablePattern, variableExpectation);
 /** A path that is only opened, never written to haproxy.cfg or given to a shell. */
-export const secretPath = text(/^[^\0]+$/, 'the path of a file');
+export const openedPath = text(/^[^\0]+$/, 'the path of a file');
 export const port = wholeNumber(1, 65_535);
 export const size = text(sizePattern, 'a size such as 500MB or 2GB');
 export const percentage = text(/^(?:100|[0-9]{1,2}(?:\.[0-9]{1,3})?)%$/, 'a share such as "1%"');
 export const yesOrNo = z.boolean(expected('true or false'));
 
+export const argvExpectation =
+  'a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)';
 /** A program and its arguments; no shell reads them. */
 export const argv = z.tuple(
   // `env`, which starts it, would take a program with `=` in its name for a variable.
   [text(/^[^\0=]+$/, 'a program, without "=" in its name')],
   z.string(expected('an argument in quotes')).regex(/^[^\0]*$/, 'expected no NUL'),
-  {
-    ...expected('a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)'),
-  },
+  { ...expected(argvExpectation) },
 );
 
 /** A duration that may be 0. */

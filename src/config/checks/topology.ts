@@ -1,0 +1,96 @@
+import { driverOf, type LenientInput, topologyOf } from '../lenient.js';
+import { type Problem, wrong, wrongKey } from '../problem.js';
+import { artifactsExpectation } from '../schema/artifacts.js';
+import { environmentsExpectation } from '../schema.js';
+import { argvExpectation } from '../values.js';
+
+/** What is there only where Bascule runs a component. */
+const keysBesideRun = ['migrate', 'user', 'env', 'startDeadline', 'stopGrace'] as const;
+
+/** What each topology and each driver needs, and what they do not have. */
+export function topologyProblems(input: LenientInput): Problem[] {
+  const topology = topologyOf(input);
+  return [
+    ...(topology === 'blue-green' ? blueGreenProblems(input) : []),
+    ...(topology === 'multi-instance' ? multiInstanceProblems(input) : []),
+    ...userProblems(input),
+  ];
+}
+
+const missing = (expectation: string) => `is missing: expected ${expectation}`;
+
+type LenientComponent = NonNullable<NonNullable<LenientInput['components']>[string]>;
+
+function eachComponent(
+  input: LenientInput,
+  problemsOf: (component: LenientComponent, path: readonly string[]) => readonly Problem[],
+): Problem[] {
+  return Object.entries(input.components ?? {}).flatMap(([name, component]) =>
+    component ? problemsOf(component, ['components', name]) : [],
+  );
+}
+
+function blueGreenProblems(input: LenientInput): Problem[] {
+  const message = 'expected only with `topology: multi-instance`';
+  const { instances } = input;
+  return [
+    ...('environments' in input ? [] : [wrong(['environments'], missing(environmentsExpectation))]),
+    ...('artifacts' in input ? [] : [wrong(['artifacts'], missing(artifactsExpectation))]),
+    ...(instances && driverOf(input) === 'incus' && !('domain' in instances)
+      ? [wrong(['instances', 'domain'], missing('a domain such as lxd: the edge finds instances by name'))]
+      : []),
+    ...eachComponent(input, (component, path) => [
+      ...('run' in component ? [] : [wrong([...path, 'run'], missing(argvExpectation))]),
+      ...(['instances', 'fallback'] as const)
+        .filter((key) => key in component)
+        .map((key) => wrongKey([...path, key], message)),
+    ]),
+  ];
+}
+
+function multiInstanceProblems(input: LenientInput): Problem[] {
+  const message = 'expected only with `topology: blue-green`';
+  const isRun = Object.values(input.components ?? {}).some((component) => component && 'run' in component);
+  return [
+    ...(['environments', 'external'] as const).filter((key) => key in input).map((key) => wrongKey([key], message)),
+    ...(isRun && !('artifacts' in input) ? [wrong(['artifacts'], missing(artifactsExpectation))] : []),
+    ...eachComponent(input, (component, path) => [
+      ...serverProblems(input, component, path),
+      ...keysBesideRun
+        .filter((key) => key in component && !('run' in component))
+        .map((key) => wrongKey([...path, key], 'expected only beside `run`')),
+    ]),
+  ];
+}
+
+/** Where a pool in multi-instance has its servers from. */
+function serverProblems(input: LenientInput, component: LenientComponent, path: readonly string[]): Problem[] {
+  const { instances } = input;
+  if (!('instances' in component)) {
+    if ('run' in component) return [wrong([...path, 'instances'], missing('the names of its instances, which run it'))];
+    return 'fallback' in component
+      ? []
+      : [wrong([...path, 'instances'], missing('the names of its instances, or `fallback` with addresses'))];
+  }
+  if ('fallback' in component || !instances || driverOf(input) !== 'incus' || 'domain' in instances) return [];
+  return [
+    wrong(
+      [...path, 'fallback'],
+      missing("the addresses of its servers: without `instances.domain` the edge can't find its instances"),
+    ),
+  ];
+}
+
+function userProblems(input: LenientInput): Problem[] {
+  if (driverOf(input) !== 'process') return [];
+  return eachComponent(input, (component, path) =>
+    'user' in component
+      ? [
+          wrongKey(
+            [...path, 'user'],
+            "expected only with `instances.driver: incus`: the process driver runs everything as the worker's user",
+          ),
+        ]
+      : [],
+  );
+}
