@@ -37,6 +37,13 @@ edge:
   #   master: ${defaults.edgeSocket.replace(/\.sock$/, '-master.sock')}
   # httpKeepAlive: ${formatDuration(defaults.httpKeepAliveMs)}
   # hardStopAfter: ${formatDuration(defaults.hardStopAfterMs)}
+  ## More that it may have:
+  ##   https: "*:443"              with the certificates of files.certificates; http redirects to it
+  ##   hsts: { maxAge: 365d }
+  ##   metrics: 127.0.0.1:8405     HAProxy's own Prometheus exporter
+  ##   log: { to: stdout, format: json }
+  ##   errors: { 503: errors/503.html }
+  ##   extra: { frontend: haproxy/frontend.cfg, backend: { web: haproxy/web.cfg } }   lines of your own
 
 environments:
   prod:

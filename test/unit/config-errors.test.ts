@@ -26,10 +26,30 @@ artifacts:
   url: "file:./artifacts/{component}/{sha}.tar.gz"
 `;
 
-/** The problems of the valid text with one part of it replaced, without the file's name. */
-function problemsWith(part: string | RegExp, replacement: string, inFile = file): string[] {
-  const text = valid.replace(part, replacement);
-  expect(text, 'the part is in the text').not.toBe(valid);
+const pools = `version: 1
+project: demo
+topology: multi-instance
+edge: { http: "*:80" }
+components:
+  api:
+    port: 8081
+    health: { path: /health }
+    routes: [{ prefix: /api }]
+    instances: [api-1, api-2]
+    fallback: ["10.0.0.1:8081"]
+  web:
+    health: { path: / }
+    default: true
+    fallback: [web-1.example.org:8080]
+instances: { driver: incus, image: images:debian/13 }
+`;
+
+type Case = [title: string, part: string | RegExp, replacement: string, ...problems: string[]];
+
+/** The problems of a valid text with one part of it replaced, without the file's name. */
+function problemsWith(part: string | RegExp, replacement: string, { inFile = file, of = valid } = {}): string[] {
+  const text = of.replace(part, replacement);
+  expect(text, 'the part is in the text').not.toBe(of);
   return problemsOf(text, inFile);
 }
 
@@ -44,8 +64,8 @@ function problemsOf(text: string, inFile = file): string[] {
   return [];
 }
 
-test('the text that these tests change has no error', () => {
-  expect(problemsOf(valid)).toEqual([]);
+test.each([valid, pools])('the texts that these tests change have no error', (text) => {
+  expect(problemsOf(text)).toEqual([]);
 });
 
 const duration = 'a duration such as 500ms, 2s, 5m or 1h';
@@ -60,7 +80,7 @@ const noRange =
 const noSoak = 'expected a duration such as 60s, or { for: 60s, errorShare: "1%", minRequests: 50 }';
 const instancesOf = (setting: string) => `instances: { ${setting} }\nartifacts:`;
 
-describe.each<[string, [title: string, part: string | RegExp, replacement: string, ...problems: string[]][]]>([
+describe.each<[string, Case[]]>([
   [
     'the top level',
     [
@@ -72,19 +92,25 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         'a key that is like no other',
         'project: demo',
         'project: demo\nsomething: 1',
-        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, artifacts, instances',
+        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, external, certificates, artifacts, instances',
       ],
       [
         'another topology',
         'project: demo',
-        'project: demo\ntopology: multi-instance',
-        '3:11 topology: expected blue-green',
+        'project: demo\ntopology: canary',
+        '3:11 topology: expected blue-green or multi-instance',
       ],
       [
-        'a part for a later version',
-        'project: demo',
-        'project: demo\ncertificates: {}',
-        '3:1 certificates: unknown key: expected version, project, edge, topology, environments, components, artifacts, instances',
+        'no environments',
+        /environments:\n.*\n.*\n/,
+        '',
+        '1:1 environments: is missing: expected environments such as { prod: { hosts: [www.example.org] } }',
+      ],
+      [
+        'no artifacts',
+        /artifacts:\n.*\n/,
+        '',
+        '1:1 artifacts: is missing: expected the artifacts, with at least `url`',
       ],
       ['a key that stands twice', 'project: demo', 'project: demo\nproject: demo', '3:1 this key stands twice'],
       ['an unknown anchor', 'project: demo', 'project: *demo', '2:10 YAML: no anchor of this name stands above'],
@@ -108,25 +134,105 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '127.0.0.256:80',
         'localhost:80',
         '127.0.0.1:080',
-      ].map((address): [string, string, string, string] => [
-        `the address ${address}`,
-        '127.0.0.1:8088',
-        address,
-        '4:9 edge.http: expected an IPv4 address and a port such as 127.0.0.1:8088, or "*:80" for every address',
-      ]),
+      ].map(
+        (address): Case => [
+          `the address ${address}`,
+          '127.0.0.1:8088',
+          address,
+          '4:9 edge.http: expected an IPv4 address and a port such as 127.0.0.1:8088, or "*:80" for every address',
+        ],
+      ),
       ['no mapping', /edge:\n.*/, 'edge: 8088', '3:7 edge: expected the edge, with at least `http`'],
       [
         'another driver',
         'http: 127.0.0.1:8088',
-        'http: 127.0.0.1:8088\n  host: { driver: incus, instance: edge }',
-        '5:19 edge.host.driver: expected local',
-        '5:26 edge.host.instance: unknown key: expected driver',
+        'http: 127.0.0.1:8088\n  host: { driver: docker }',
+        '5:19 edge.host.driver: expected { driver: local } or { driver: incus, instance: NAME }',
       ],
       [
-        'TLS, which a later version brings',
+        'an instance of Incus without its name',
         'http: 127.0.0.1:8088',
-        'http: 127.0.0.1:8088\n  https: "*:443"',
-        '5:3 edge.https: unknown key (did you mean "http"?)',
+        'http: 127.0.0.1:8088\n  host: { driver: incus }',
+        `5:3 edge.host.instance: is missing: ${nameExpectation}`,
+      ],
+      [
+        'an instance where there is none',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  host: { driver: local, instance: edge }',
+        '5:26 edge.host.instance: expected only with `driver: incus`',
+      ],
+      ...['runtime', 'metrics'].map(
+        (key): Case => [
+          `the address of http for ${key}`,
+          'http: 127.0.0.1:8088',
+          `http: 127.0.0.1:8088\n  ${key}: 127.0.0.1:8088`,
+          `5:${5 + key.length} edge.${key}: expected another address or port: \`http\` takes this one already`,
+        ],
+      ),
+      [
+        'a port that another part of the edge takes on every address',
+        'http: 127.0.0.1:8088',
+        'metrics: 127.0.0.1:443\n  https: "*:443"\n  http: 127.0.0.1:443\n  runtime: 127.0.0.2:444',
+        '4:12 edge.metrics: expected another address or port: `http` takes this one already',
+        '5:10 edge.https: expected another address or port: `http` takes this one already',
+      ],
+      [
+        'every address for a port that is taken on one',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  metrics: 0.0.0.0:8088',
+        '5:12 edge.metrics: expected another address or port: `http` takes this one already',
+      ],
+      [
+        'HSTS without HTTPS',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  hsts: { maxAge: 365d }',
+        '5:3 edge.hsts: expected only with `edge.https`',
+      ],
+      ...['0d', '3651d', '365', '1y', '30h'].map(
+        (maxAge): Case => [
+          `HSTS for ${maxAge}`,
+          'http: 127.0.0.1:8088',
+          `http: 127.0.0.1:8088\n  https: "*:443"\n  hsts: { maxAge: ${maxAge} }`,
+          '6:19 edge.hsts.maxAge: expected a number of days such as 365d, from 1d to 3650d',
+        ],
+      ),
+      ...['dev/log', 'localhost:514', '127.0.0.1', 'stderr', '"*:514"'].map(
+        (to): Case => [
+          `a log to ${to}`,
+          'http: 127.0.0.1:8088',
+          `http: 127.0.0.1:8088\n  log: { to: ${to} }`,
+          '5:14 edge.log.to: expected stdout, a syslog server such as 127.0.0.1:514, or the absolute path of its socket such as /dev/log',
+        ],
+      ),
+      [
+        'a log in another format',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  log: { format: text }',
+        '5:18 edge.log.format: expected json or haproxy',
+      ],
+      [
+        'a page for a status that HAProxy never answers by itself',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  errors: { 418: missing.html }',
+        '5:13 edge.errors["418"]: expected a status that HAProxy answers by itself: 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504',
+        '5:18 edge.errors["418"]: expected a file: "/srv/app/missing.html" does not exist',
+      ],
+      [
+        'files that are not there',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  errors: { 503: down.html }\n  extra: { global: a.cfg, backend: { web: /b.cfg } }',
+        '5:18 edge.errors["503"]: expected a file: "/srv/app/down.html" does not exist',
+        '6:20 edge.extra.global: expected a file: "/srv/app/a.cfg" does not exist',
+        '6:43 edge.extra.backend.web: expected a file: "/b.cfg" does not exist',
+      ],
+      [
+        'lines for a component that does not exist',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  extra: { backend: { wev: /dev/null, database: /dev/null } }',
+        '5:23 edge.extra.backend.wev: unknown component (did you mean "web"?)',
+        '5:28 edge.extra.backend.wev: expected a file: "/dev/null" is none',
+        '5:39 edge.extra.backend.database: unknown component: expected api, web',
+        '5:49 edge.extra.backend.database: expected a file: "/dev/null" is none',
       ],
       [
         'a keep-alive of 0, which HAProxy takes for ever',
@@ -183,13 +289,19 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '"*:8080"',
         '14:3 components.web.port: expected another port than 8080: the edge takes it on every address',
       ],
+      [
+        'a port that the edge takes for metrics on every address',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  metrics: "*:8081"',
+        '11:11 components.api.port: expected another port than 8081: the edge takes it on every address',
+      ],
     ],
   ],
   [
     'environments',
     [
       ...['edge', 'environment', 'certificates', 'provision', 'inspect'].map(
-        (name): [string, string, string, string] => [
+        (name): Case => [
           `the reserved name ${name}`,
           'staging:',
           `${name}:`,
@@ -212,12 +324,7 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '7:33 environments.prod.hosts: expected a list of host names',
       ],
       ...['"localhost:80"', '"*.localhost"', 'a..b', '-a', '""', 'a_b', '127.0.0.1/8'].map(
-        (host): [string, string, string, string] => [
-          `the host ${host}`,
-          '[localhost]',
-          `[${host}]`,
-          `7:34 environments.prod.hosts[0]: ${noHost}`,
-        ],
+        (host): Case => [`the host ${host}`, '[localhost]', `[${host}]`, `7:34 environments.prod.hosts[0]: ${noHost}`],
       ),
       [
         'a host of another environment, in other letters',
@@ -328,10 +435,22 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '12:14 components.api.routes[0]: expected a route such as { prefix: /api }',
       ],
       [
-        'a route for a later version',
+        'an extension with a dot',
         '{ prefix: /api }',
-        '{ prefix: /api, extensions: [ts] }',
-        '12:30 components.api.routes[0].extensions: unknown key: expected prefix',
+        '{ prefix: /api, extensions: [.ts] }',
+        '12:43 components.api.routes[0].extensions[0]: expected an extension without dot, such as m3u8',
+      ],
+      [
+        'an empty list of extensions',
+        '{ prefix: /api }',
+        '{ prefix: /api, extensions: [] }',
+        '12:42 components.api.routes[0].extensions: expected at least one extension',
+      ],
+      [
+        'an extension that leads to another component',
+        'default: true',
+        'default: true\n    routes: [{ prefix: /x, extensions: [ts, m4s] }, { prefix: /x }, { prefix: /x, extensions: [m4s] }]',
+        '17:96 components.web.routes[2].extensions[0]: prefix "/x" with extension "m4s" leads to component "web" already',
       ],
       [
         'a prefix that leads to another component',
@@ -440,6 +559,38 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '10:12 components.api.env["A B"]: expected the name of an environment variable: letters, digits and "_"',
       ],
       [
+        'a slow start of 0',
+        'port: 8081',
+        'slowStart: 0s',
+        `10:16 components.api.slowStart: expected ${duration}, more than 0 and up to 24 days`,
+      ],
+      ['no program', /run: \[node, api.*/, '', `9:3 components.api.run: is missing: ${noProgram}`],
+      [
+        'instances and their addresses by name',
+        'port: 8081',
+        'instances: [api-1]\n    fallback: ["10.0.0.1:80"]',
+        '10:5 components.api.instances: expected only with `topology: multi-instance`',
+        '11:5 components.api.fallback: expected only with `topology: multi-instance`',
+      ],
+      [
+        'a user of a process',
+        'port: 8081',
+        'user: api',
+        "10:5 components.api.user: expected only with `instances.driver: incus`: the process driver runs everything as the worker's user",
+      ],
+      [
+        'a user that is no name',
+        'port: 8081',
+        'user: Api',
+        '10:11 components.api.user: expected a user name of lower-case letters, digits, "_" and "-", that begins with a letter or "_" and has at most 32 characters',
+      ],
+      [
+        'a pool with the name of a backend of Bascule',
+        / {2}prod: ([\s\S]*) {4}port: 8081/,
+        '  letsencrypt: $1    pool: backend',
+        '10:11 components.api.pool: expected another name: "letsencrypt_backend" is the backend of certificate challenges already',
+      ],
+      [
         'a deadline of 0',
         'port: 8081',
         'startDeadline: 0s',
@@ -450,6 +601,103 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         'port: 8081',
         'stopGrace: 30',
         `10:16 components.api.stopGrace: expected ${duration}, up to 24 days`,
+      ],
+    ],
+  ],
+  [
+    'external sites',
+    [
+      [
+        'a host of an environment',
+        'artifacts:',
+        'external:\n  blog: { hosts: [blog.localhost, Localhost], respond: 503 }\nartifacts:',
+        '19:35 external.blog.hosts[1]: "localhost" is a host of environment "prod" already',
+      ],
+      [
+        'a host of another one',
+        'artifacts:',
+        'external:\n  a: { hosts: [a.test], respond: 503 }\n  b: { hosts: [a.test], server: b.test:80 }\nartifacts:',
+        '20:16 external.b.hosts[0]: "a.test" is a host of external site "a" already',
+      ],
+      [
+        'the name of an environment',
+        'artifacts:',
+        'external:\n  prod: { hosts: [blog.localhost], respond: 503 }\nartifacts:',
+        '19:3 external.prod: "prod" is the name of an environment already',
+      ],
+      [
+        'the name of a backend of Bascule',
+        'artifacts:',
+        'external:\n  letsencrypt: { hosts: [blog.localhost], respond: 503 }\nartifacts:',
+        '19:3 external.letsencrypt: expected another name: "letsencrypt_backend" is the backend of certificate challenges already',
+      ],
+      [
+        'a name with an underscore',
+        'artifacts:',
+        'external:\n  my_blog: { hosts: [blog.localhost], respond: 503 }\nartifacts:',
+        `19:3 external.my_blog: ${nameExpectation}`,
+      ],
+      ...['{ hosts: [a.test] }', '{ hosts: [a.test], server: a.test:80, respond: 503 }'].map(
+        (site): Case => [
+          `not one of server and respond in ${site}`,
+          'artifacts:',
+          `external:\n  a: ${site}\nartifacts:`,
+          '19:6 external.a: expected { hosts: […], server: "10.0.20.105:3000" } or { hosts: […], respond: 503 }',
+        ],
+      ),
+      ...['a.test', '10.0.0.300:80', '"*:80"', 'a.test:0', 'http://a.test:80'].map(
+        (server): Case => [
+          `the server ${server}`,
+          'artifacts:',
+          `external:\n  a: { hosts: [a.test], server: ${server} }\nartifacts:`,
+          '19:33 external.a.server: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
+        ],
+      ),
+      [
+        'a status that HAProxy never answers by itself',
+        'artifacts:',
+        'external:\n  a: { hosts: [a.test], respond: 200 }\nartifacts:',
+        '19:34 external.a.respond: expected a status that HAProxy answers by itself: 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504',
+      ],
+    ],
+  ],
+  [
+    'certificates',
+    [
+      [
+        'certificates for an edge without HTTPS',
+        'artifacts:',
+        'certificates: { ca: letsencrypt, domains: [[a.test]] }\nartifacts:',
+        '18:1 certificates: expected only with `edge.https`',
+      ],
+      [
+        'neither authority nor domains',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: {}',
+        '6:1 certificates.ca: is missing: expected letsencrypt, letsencrypt-staging, or the https: URL of the directory of another one',
+        '6:1 certificates.domains: is missing: expected a list of lists of host names such as [[example.org, www.example.org]]',
+      ],
+      [
+        'a wildcard, nothing, a name twice',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates:\n  ca: letsencrypt\n  domains: [["*.a.test"], [], [b.test, c.test], [d.test, B.test]]',
+        "8:14 certificates.domains[0][0]: expected no wildcard: HTTP-01 can't prove one; that needs DNS-01 at your registrar, which Bascule does not do: list the names one by one",
+        '8:27 certificates.domains[1]: expected at least one host name',
+        '8:58 certificates.domains[3][1]: "b.test" is in the certificate of "b.test" already',
+      ],
+      [
+        'one list of names',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: letsencrypt, domains: [a.test] }',
+        '6:44 certificates.domains[0]: expected a list of host names such as [example.org, www.example.org]',
+      ],
+      [
+        'nobody of these',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: http://ca.test, email: ops, challenge: a.test, domains: [[a.test]] }',
+        '6:21 certificates.ca: expected letsencrypt, letsencrypt-staging, or the https: URL of the directory of another one',
+        '6:44 certificates.email: expected an email address such as ops@example.org',
+        '6:60 certificates.challenge: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
       ],
     ],
   ],
@@ -516,9 +764,46 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
   [
     'instances',
     [
-      ['another driver', 'artifacts:', instancesOf('driver: incus'), '18:22 instances.driver: expected process'],
+      [
+        'another driver',
+        'artifacts:',
+        instancesOf('driver: docker'),
+        '18:22 instances.driver: expected { driver: process } or { driver: incus, image: images:debian/13 }',
+      ],
+      [
+        'what processes alone have',
+        'artifacts:',
+        instancesOf('driver: incus, image: a, domain: lxd, addresses: 127.0.0.1, directory: i'),
+        '18:52 instances.addresses: expected only with `driver: process`',
+        '18:74 instances.directory: expected only with `driver: process`',
+      ],
+      [
+        'what Incus alone has',
+        'artifacts:',
+        instancesOf('image: a'),
+        '18:14 instances.image: expected only with `driver: incus`',
+      ],
+      [
+        'a key that neither has',
+        'artifacts:',
+        instancesOf('driver: incus, image: a, domain: lxd, imag: b'),
+        '18:52 instances.imag: unknown key (did you mean "image"?)',
+      ],
+      [
+        'neither image nor domain',
+        'artifacts:',
+        instancesOf('driver: incus'),
+        '18:1 instances.image: is missing: expected the alias or fingerprint of an image, such as images:debian/13',
+        '18:1 instances.domain: is missing: expected a domain such as lxd: the edge finds instances by name',
+      ],
+      [
+        'an option in place of an image',
+        'artifacts:',
+        instancesOf('driver: incus, image: -e, domain: lxd'),
+        '18:36 instances.image: expected the alias or fingerprint of an image, such as images:debian/13',
+      ],
       ...['127.77.0.0/31', '127.77.0.0/7', '127.77.0/16', '127.77.0.300', 'localhost'].map(
-        (range): [string, string, string, string] => [
+        (range): Case => [
           `the range ${range}`,
           'artifacts:',
           instancesOf(`addresses: ${range}`),
@@ -544,6 +829,17 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
         '18:25 instances.addresses: expected room for 8 instances (environments × components × 2 colors), this has 6',
       ],
       [
+        'a range that is too small beside what the edge listens on',
+        /http: .*([\s\S]*)artifacts:/,
+        `http: 127.77.0.1:80\n  https: "*:443"\n  metrics: 127.0.0.1:8405$1${instancesOf('addresses: 127.77.0.0/28')}`,
+      ],
+      [
+        'a range that is too small by what the edge listens on',
+        /http: .*([\s\S]*)artifacts:/,
+        `http: 127.77.0.1:80\n  https: "*:443"\n  metrics: 127.77.0.2:8405$1${instancesOf('addresses: 127.77.0.0/29')}`,
+        '20:25 instances.addresses: expected room for 8 instances (environments × components × 2 colors), this has 3',
+      ],
+      [
         'no address',
         'artifacts:',
         instancesOf('addresses: 0.0.0.0'),
@@ -561,6 +857,81 @@ describe.each<[string, [title: string, part: string | RegExp, replacement: strin
   test.each(cases)('%s', (_title, part, replacement, ...problems) => {
     expect(problemsWith(part, replacement)).toEqual(problems);
   });
+});
+
+test.each<Case>([
+  [
+    'environments and external sites',
+    'components:',
+    'environments: { prod: { hosts: [a.test] } }\nexternal: { b: { hosts: [b.test], respond: 503 } }\ncomponents:',
+    '5:1 environments: expected only with `topology: blue-green`',
+    '6:1 external: expected only with `topology: blue-green`',
+  ],
+  [
+    'a pool without servers',
+    /fallback: \[web.*/,
+    '',
+    '12:3 components.web.instances: is missing: expected the names of its instances, or `fallback` with addresses',
+  ],
+  [
+    'instances that the edge cannot find',
+    /fallback: \["10.*/,
+    '',
+    "6:3 components.api.fallback: is missing: expected the addresses of its servers: without `instances.domain` the edge can't find its instances",
+  ],
+  ['instances that the edge finds', /fallback: \["10.*([\s\S]*) }\n$/, '$1, domain: lxd }\n'],
+  [
+    'an instance of two components',
+    'fallback: [web',
+    'instances: [api-2, web-1]\n    fallback: [web',
+    '15:17 components.web.instances[0]: "api-2" is an instance of component "api" already',
+  ],
+  [
+    'instances that are no names',
+    '[api-1, api-2]',
+    '[api_1, 2]',
+    `10:17 components.api.instances[0]: ${nameExpectation}`,
+    `10:24 components.api.instances[1]: ${nameExpectation}`,
+  ],
+  ['empty lists', '[api-1, api-2]', '[]', '10:16 components.api.instances: expected at least one name'],
+  [
+    'a fallback without a port',
+    '"10.0.0.1:8081"',
+    '10.0.0.1',
+    '11:16 components.api.fallback[0]: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
+  ],
+  [
+    'a program for which there are neither instances nor artifacts',
+    'default: true',
+    'default: true\n    run: [node]',
+    '1:1 artifacts: is missing: expected the artifacts, with at least `url`',
+    '12:3 components.web.instances: is missing: expected the names of its instances, which run it',
+  ],
+  [
+    'what belongs to a program, without one',
+    'default: true',
+    'default: true\n    user: web\n    migrate: [node]',
+    '15:5 components.web.user: expected only beside `run`',
+    '16:5 components.web.migrate: expected only beside `run`',
+  ],
+  ...['edge', 'metrics', 'default_503', 'letsencrypt_backend'].map(
+    (pool): Case => [
+      `the pool ${pool}`,
+      'port: 8081',
+      `pool: ${pool}`,
+      expect.stringMatching(
+        `^7:11 components\\.api\\.pool: expected another name: "${pool}" is the \\w+ of [a-z ]+ already$`,
+      ) as unknown as string,
+    ],
+  ),
+  [
+    'a range that is too small for processes',
+    /instances: \{ driver.*/,
+    'instances: { addresses: 127.77.0.0/30 }',
+    '16:25 instances.addresses: expected room for 2 instances, this has 1',
+  ],
+])('in pools of instances side by side: %s', (_title, part, replacement, ...problems) => {
+  expect(problemsWith(part, replacement, { of: pools })).toEqual(problems);
 });
 
 test('all errors are shown at once, in the order of the text, whichever check found them', () => {
@@ -594,14 +965,14 @@ test('an empty file says what is expected in it', () => {
 });
 
 test('a folder whose path may not stand in haproxy.cfg is an error, once', () => {
-  expect(problemsWith('demo', 'demo ', '/home/My Projects/bascule.yaml')).toEqual([
+  expect(problemsWith('demo', 'demo ', { inFile: '/home/My Projects/bascule.yaml' })).toEqual([
     '1:1 expected this file in a folder whose path has letters, digits and . _ / + @ - only, not "/home/My Projects"',
   ]);
 });
 
 test('a deep folder makes the sockets of the edge too long', () => {
   const folder = `/srv/${'d'.repeat(70)}`;
-  expect(problemsWith('demo', 'demo ', `${folder}/bascule.yaml`)).toEqual([
+  expect(problemsWith('demo', 'demo ', { inFile: `${folder}/bascule.yaml` })).toEqual([
     `3:1 edge.files.socket: expected a socket's path of at most 90 bytes: "${folder}/.bascule/edge/haproxy.sock" has 102`,
   ]);
 });
@@ -626,27 +997,50 @@ test('the message counts the errors and the remedy says how to go on', () => {
 test('whatever stands in place of any value, the errors are readable', () => {
   const everything = parse(valid) as Record<string, unknown>;
   everything.instances = { driver: 'process', addresses: '127.0.0.1', directory: 'd', releasesKept: 3 };
-  Object.assign(everything.edge as object, { files: { socket: 's', master: 'm' }, host: { driver: 'local' } });
+  everything.topology = 'blue-green';
+  everything.external = { a: { hosts: ['a.test'], server: 'b:80' }, b: { hosts: ['b.test'], respond: 503 } };
+  everything.certificates = { ca: 'letsencrypt', email: 'a@b.test', challenge: 'c:80', domains: [['a.test']] };
+  Object.assign(everything.edge as object, {
+    files: { socket: 's', master: 'm' },
+    host: { driver: 'local' },
+    https: '*:443',
+    hsts: { maxAge: '1d', includeSubdomains: true },
+    metrics: '127.0.0.1:8405',
+    log: { to: 'stdout', format: 'json' },
+    errors: { 503: 'e.html' },
+    extra: { global: 'g.cfg', backend: { api: 'a.cfg' } },
+  });
   Object.assign((everything.components as { api: object }).api, {
+    routes: [{ prefix: '/api', extensions: ['ts'] }],
     balance: { cookie: 'A' },
+    slowStart: '30s',
     env: { A: 'x', B: { env: 'C' } },
     migrate: { command: ['a'], timeout: '1m' },
     timeouts: { tunnel: '1h' },
   });
+  const incus = {
+    ...(parse(valid) as object),
+    instances: { driver: 'incus', image: 'a', domain: 'lxd', releasesKept: 3 },
+  };
+  const sideBySide = { ...(parse(pools) as object), artifacts: everything.artifacts };
+  for (const each of [everything, incus, sideBySide]) expectReadableProblems(each);
+});
+
+function expectReadableProblems(everything: object): void {
   const paths = pathsOf(everything);
-  expect(paths.length).toBeGreaterThan(50);
+  expect(paths.length).toBeGreaterThan(25);
   for (const path of paths) {
     for (const value of [null, 7, true, 'x y', [], {}, [null], [[]], { a: null }, { a: { a: {} } }]) {
       const changed = structuredClone(everything);
       const parent = path.slice(0, -1).reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], changed);
       (parent as Record<string, unknown>)[path.at(-1) ?? ''] = value;
       for (const problem of problemsOf(stringify(changed))) {
-        expect(problem).toMatch(/^\d+:\d+ \S+?: .*(expected|unknown key|already)/);
+        expect(problem).toMatch(/^\d+:\d+ \S+?: .*(expected|unknown (key|component)|already)/);
         expect(problem).not.toMatch(/Invalid|Unrecognized|undefined|NaN/);
       }
     }
   }
-});
+}
 
 function pathsOf(value: unknown): string[][] {
   if (typeof value !== 'object' || value === null) return [];

@@ -1,14 +1,25 @@
+import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { parseConfiguration } from '../../src/config/load.js';
 import { BasculeError } from '../../src/errors.js';
+
+/** Any small file. */
+const page = resolve(import.meta.dirname, '../../tsconfig.json');
 
 const valid = `
 version: 1
 project: demo
 edge:
   name: local
+  host: { driver: incus, instance: edge }
   http: 127.0.0.1:8088
+  https: 127.0.0.1:8443
+  hsts: { maxAge: 365d }
+  runtime: 127.0.0.1:9100
+  metrics: 127.0.0.1:8405
+  log: { to: /dev/log, format: json }
+  errors: { 503: "${page}" }
   files: { config: e/haproxy.cfg, state: e/state, certificates: e/certs, socket: e/h.sock, master: e/m.sock }
   httpKeepAlive: 5s
   hardStopAfter: 1h
@@ -19,20 +30,55 @@ components:
     pool: backend_api
     port: 8081
     health: { path: /health, interval: 2s, fall: 3, rise: 2 }
-    routes: [{ prefix: /api }]
+    routes: [{ prefix: /api, extensions: [ts] }]
     balance: { cookie: SERVERID }
+    slowStart: 30s
     timeouts: { tunnel: 1h }
     run: [node, api.mjs]
     env: { LEVEL: info }
+external:
+  blog: { hosts: [blog.localhost], server: 10.0.0.5:3000 }
+  closed: { hosts: [closed.localhost], respond: 503 }
+certificates:
+  ca: https://ca.example.org/directory
+  email: ops@example.org
+  challenge: challenge.example.org:8080
+  domains: [[blog.localhost]]
 artifacts: { url: "file:./{sha}.tar.gz" }
 instances: { addresses: 127.77.0.0/16, directory: instances }
 `;
 
+const pools = `
+version: 1
+project: demo
+topology: multi-instance
+edge: { http: 127.0.0.1:8088 }
+components:
+  api:
+    health: { path: /health }
+    instances: [api-1]
+    fallback: [api.example.org:8081]
+    run: [node, api.mjs]
+    user: api
+artifacts: { url: "file:./{sha}.tar.gz" }
+instances: { driver: incus, image: images:debian/13, domain: lxd }
+`;
+
+type Path = readonly (string | number)[];
+
 /** Every value that reaches haproxy.cfg or a shell. */
-const values: readonly (readonly (string | number)[])[] = [
+const values: readonly Path[] = [
   ['project'],
   ['edge', 'name'],
+  ['edge', 'host', 'driver'],
+  ['edge', 'host', 'instance'],
   ['edge', 'http'],
+  ['edge', 'https'],
+  ['edge', 'hsts', 'maxAge'],
+  ['edge', 'runtime'],
+  ['edge', 'metrics'],
+  ['edge', 'log', 'to'],
+  ['edge', 'log', 'format'],
   ['edge', 'files', 'config'],
   ['edge', 'files', 'state'],
   ['edge', 'files', 'certificates'],
@@ -51,16 +97,37 @@ const values: readonly (readonly (string | number)[])[] = [
   ['components', 'api', 'health', 'fall'],
   ['components', 'api', 'health', 'rise'],
   ['components', 'api', 'routes', 0, 'prefix'],
+  ['components', 'api', 'routes', 0, 'extensions', 0],
   ['components', 'api', 'balance', 'cookie'],
+  ['components', 'api', 'slowStart'],
   ['components', 'api', 'timeouts', 'tunnel'],
+  ['external', 'blog', 'hosts', 0],
+  ['external', 'blog', 'server'],
+  ['external', 'closed', 'respond'],
+  ['certificates', 'ca'],
+  ['certificates', 'email'],
+  ['certificates', 'challenge'],
+  ['certificates', 'domains', 0, 0],
   ['instances', 'addresses'],
   ['instances', 'directory'],
 ];
+/** The same in pools of instances side by side. */
+const valuesOfPools: readonly Path[] = [
+  ['topology'],
+  ['components', 'api', 'instances', 0],
+  ['components', 'api', 'fallback', 0],
+  ['components', 'api', 'user'],
+  ['instances', 'driver'],
+  ['instances', 'image'],
+  ['instances', 'domain'],
+];
 /** Every name that does. */
 const keys = [
+  ['edge', 'errors', '503'],
   ['environments', 'prod'],
   ['components', 'api'],
   ['components', 'api', 'env', 'LEVEL'],
+  ['external', 'blog'],
 ] as const;
 
 /** Each is added to a valid value, where it would begin a directive, another word, a pattern file or an expansion. */
@@ -92,21 +159,24 @@ const additions = [
   '\u2028',
 ];
 
-describe.each(values.map((path) => ({ field: path.join('.'), path })))('$field', ({ path }) => {
+describe.each([
+  ...values.map((path) => ({ field: path.join('.'), path, text: valid })),
+  ...valuesOfPools.map((path) => ({ field: path.join('.'), path, text: pools })),
+])('$field', ({ path, text }) => {
   test.each(additions.map((addition) => ({ shown: JSON.stringify(addition), addition })))(
     'refuses $shown after and before a valid value',
     ({ addition }) => {
-      expect(refusedPaths(path, (value) => `${value}${addition}`)).toEqual([formatted(path)]);
-      expect(refusedPaths(path, (value) => `${addition}${value}`)).toEqual([formatted(path)]);
+      expect(refusedPaths(text, path, (value) => `${value}${addition}`)).toEqual([formatted(path)]);
+      expect(refusedPaths(text, path, (value) => `${addition}${value}`)).toEqual([formatted(path)]);
     },
   );
 
   test('refuses nothing at all', () => {
-    expect(refusedPaths(path, () => '')).toEqual([formatted(path)]);
+    expect(refusedPaths(text, path, () => '')).toEqual([formatted(path)]);
   });
 
   test('refuses an option that names a file of patterns', () => {
-    expect(refusedPaths(path, () => '-f /etc/passwd')).toEqual([formatted(path)]);
+    expect(refusedPaths(text, path, () => '-f /etc/passwd')).toEqual([formatted(path)]);
   });
 });
 
@@ -120,8 +190,8 @@ describe.each(keys.map((path) => ({ field: path.join('.'), path })))('the name $
   );
 });
 
-test('the configuration that these tests change has no error', () => {
-  expect(problemsOf(parse(valid))).toEqual([]);
+test.each([valid, pools])('the configurations that these tests change have no error', (text) => {
+  expect(problemsOf(parse(text))).toEqual([]);
 });
 
 test('an argument may hold what it likes, since no shell reads it', () => {
@@ -142,11 +212,11 @@ test('a wrong value is not repeated in the error, since it may be a secret', () 
   expect(problems.join()).not.toContain('hunter2');
 });
 
-const formatted = (path: readonly (string | number)[]): string =>
+const formatted = (path: Path): string =>
   path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('');
 
-function refusedPaths(path: readonly (string | number)[], change: (value: string) => string): string[] {
-  const configuration = parse(valid);
+function refusedPaths(text: string, path: Path, change: (value: string) => string): string[] {
+  const configuration = parse(text);
   const parent = parentOf(configuration, path);
   const key = path.at(-1) ?? '';
   parent[key] = change(String(parent[key]));
@@ -162,7 +232,7 @@ function refusedNames(path: readonly string[], change: (name: string) => string)
   return problemsOf(configuration);
 }
 
-function parentOf(configuration: unknown, path: readonly (string | number)[]): Record<string | number, unknown> {
+function parentOf(configuration: unknown, path: Path): Record<string | number, unknown> {
   return path
     .slice(0, -1)
     .reduce((value, part) => value[part] as Record<string | number, unknown>, configuration as Record<string, unknown>);

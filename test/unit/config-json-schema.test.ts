@@ -14,30 +14,40 @@ interface Schema {
   readonly items?: Schema;
   readonly prefixItems?: readonly Schema[];
   readonly anyOf?: readonly Schema[];
+  readonly oneOf?: readonly Schema[];
   readonly pattern?: string;
   readonly const?: unknown;
+  readonly enum?: readonly unknown[];
 }
 
 const schema = configurationJsonSchema() as Schema;
 const example = (name: string) => readFile(resolve(import.meta.dirname, '../../examples', name), 'utf8');
 
-test.each([
-  ['examples/minimal.yaml', () => example('minimal.yaml')],
-  ['examples/local.yaml', () => example('local.yaml')],
-  ['what init writes', () => initialConfiguration({ driver: 'process', project: 'hello' })],
-])('the schema for editors accepts %s', async (_, read) => {
-  expect(refused(schema, parse(await read()), '')).toEqual([]);
+test.each(['minimal.yaml', 'local.yaml', 'veza.yaml', 'lab.yaml'])(
+  'the schema for editors accepts examples/%s',
+  async (name) => {
+    expect(refused(schema, parse(await example(name)), '')).toEqual([]);
+  },
+);
+
+test('the schema for editors accepts what init writes', () => {
+  const text = initialConfiguration({ driver: 'process', project: 'hello' });
+  expect(refused(schema, parse(text), '')).toEqual([]);
 });
 
 test('the schema for editors refuses unknown keys, missing ones and wrong values', async () => {
   const configuration = parse(await example('minimal.yaml'));
   configuration.edge.http = 'localhost';
   configuration.edge.htttp = 1;
-  delete configuration.components.web.run;
+  configuration.edge.host = { driver: 'local', instance: 'edge' };
+  configuration.topology = 'canary';
+  delete configuration.components.web.health;
   expect(refused(schema, configuration, '')).toEqual([
     '.edge.http does not match',
     '.edge.htttp is unknown',
-    '.components.web.run is missing',
+    '.edge.host fits none',
+    '.components.web.health is missing',
+    '.topology is another value',
   ]);
 });
 
@@ -47,8 +57,10 @@ test('editors can explain every key', () => {
 
 /** As much of JSON Schema as the schema uses. */
 function refused(part: Schema, value: unknown, path: string): string[] {
-  if (part.anyOf)
-    return part.anyOf.some((branch) => refused(branch, value, path).length === 0) ? [] : [`${path} fits none`];
+  const branches = part.anyOf ?? part.oneOf;
+  if (branches)
+    return branches.some((branch) => refused(branch, value, path).length === 0) ? [] : [`${path} fits none`];
+  if (part.enum) return part.enum.includes(value) ? [] : [`${path} is another value`];
   if (part.const !== undefined) return value === part.const ? [] : [`${path} is another value`];
   if (part.type === 'array') return refusedItems(part, value, path);
   if (part.type === 'object') return refusedProperties(part, value, path);
@@ -79,7 +91,7 @@ function refusedProperties(part: Schema, value: unknown, path: string): string[]
 function withoutDescription(part: Schema, path: string): string[] {
   const children = [
     ...Object.entries(part.properties ?? {}).map(([key, child]) => ({ path: `${path}.${key}`, child })),
-    ...(part.anyOf ?? []).map((child) => ({ path, child })),
+    ...(part.anyOf ?? part.oneOf ?? []).map((child) => ({ path, child })),
     ...[part.items, part.additionalProperties].flatMap((child) => (typeof child === 'object' ? { path, child } : [])),
   ];
   return [

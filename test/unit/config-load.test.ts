@@ -97,6 +97,92 @@ test('the local example has two environments and two components', async () => {
   });
 });
 
+test('the example of a whole edge has TLS, external sites and instances of Incus', async () => {
+  expect(await loadConfiguration(join(examples, 'veza.yaml'))).toMatchObject({
+    edge: {
+      host: { driver: 'incus', instance: 'veza-haproxy' },
+      http: { address: '*', port: 80 },
+      https: { address: '*', port: 443 },
+      runtime: { address: '127.0.0.1', port: 9100 },
+      metrics: { address: '127.0.0.1', port: 8405 },
+    },
+    topology: 'blue-green',
+    environments: [{ name: 'staging' }, { name: 'prod' }],
+    components: [
+      { name: 'backend', slowStartMs: 30_000, user: 'veza-api' },
+      {
+        name: 'stream',
+        routes: [{ prefix: '/stream' }, { prefix: '/hls' }, { prefix: '/tracks/', extensions: ['m3u8', 'ts', 'm4s'] }],
+      },
+      { name: 'web', port: 80 },
+    ],
+    external: [
+      { name: 'forgejo', hosts: ['forgejo.talas.group'], server: { address: '10.0.20.105', port: 3000 } },
+      { name: 'talas', hosts: ['talas.fr', 'www.talas.fr'], respond: 503 },
+    ],
+    certificates: {
+      ca: 'letsencrypt',
+      email: 'ops@veza.fr',
+      domains: [['staging.veza.fr'], ['veza.fr', 'www.veza.fr'], ['talas.fr', 'www.talas.fr']],
+    },
+    instances: { driver: 'incus', image: 'images:debian/13', domain: 'lxd', releasesKept: 5 },
+  });
+});
+
+test('the example of pools side by side has neither environments nor artifacts', async () => {
+  const configuration = await loadConfiguration(join(examples, 'lab.yaml'));
+  expect(configuration).toMatchObject({
+    topology: 'multi-instance',
+    environments: [],
+    components: [
+      {
+        name: 'backend',
+        instances: ['backend-api-1', 'backend-api-2'],
+        fallback: [
+          { address: '10.0.20.11', port: 8080 },
+          { address: '10.0.20.12', port: 8080 },
+        ],
+        run: [],
+      },
+      { name: 'stream', instances: ['stream-server-1', 'stream-server-2'], run: [] },
+    ],
+  });
+  expect(configuration).not.toHaveProperty('artifacts');
+});
+
+test('what is written of the edge alone is in it', () => {
+  const text = `
+version: 1
+project: hello
+edge:
+  http: 127.0.0.1:8088
+  https: 127.0.0.1:8443
+  hsts: { maxAge: 3650d }
+  log: {}
+environments: { prod: { hosts: [localhost] } }
+components: { web: { health: { path: / }, run: [./web] } }
+external: { blog: { hosts: [Blog.Example.ORG], server: blog.internal:80 } }
+certificates: { ca: "https://ca.test:14000/dir", challenge: acme.test:5002, domains: [[WWW.example.org]] }
+artifacts: { url: "file:./{sha}.tar" }
+instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
+`;
+  const { edge, external, certificates, instances } = parseConfiguration(text, '/srv/app/bascule.yaml');
+  expect(edge).toMatchObject({
+    hsts: { maxAgeDays: 3650, includeSubdomains: false },
+    log: { to: 'stdout', format: 'json' },
+  });
+  for (const key of ['runtime', 'metrics', 'errors', 'extra']) expect(edge).not.toHaveProperty(key);
+  expect(external).toEqual([
+    { name: 'blog', hosts: ['blog.example.org'], server: { address: 'blog.internal', port: 80 } },
+  ]);
+  expect(certificates).toEqual({
+    ca: 'https://ca.test:14000/dir',
+    domains: [['www.example.org']],
+    challenge: { address: 'acme.test', port: 5002 },
+  });
+  expect(instances).toEqual({ driver: 'incus', image: 'debian', domain: 'lxd', releasesKept: 7 });
+});
+
 test('every setting that differs from its default is taken over', () => {
   const text = `
 version: 1
@@ -107,6 +193,9 @@ edge:
   manage: false
   http: "*:80"
   files: { config: /etc/haproxy/haproxy.cfg, state: s, certificates: c, socket: /run/h/a.sock, master: /run/h/m.sock }
+  https: "*:443"
+  hsts: { maxAge: 1d, includeSubdomains: true }
+  log: { to: 127.0.0.1:514, format: haproxy }
   httpKeepAlive: 500ms
   hardStopAfter: 2h
 topology: blue-green
@@ -146,6 +235,9 @@ instances: { driver: process, addresses: 127.0.0.1, directory: /srv/shop, releas
         socket: '/run/h/a.sock',
         masterSocket: '/run/h/m.sock',
       },
+      https: { address: '*', port: 443 },
+      hsts: { maxAgeDays: 1, includeSubdomains: true },
+      log: { to: '127.0.0.1:514', format: 'haproxy' },
       httpKeepAliveMs: 500,
       hardStopAfterMs: 7_200_000,
     },

@@ -46,6 +46,7 @@ function backendNameProblems(input: LenientInput): Problem[] {
     key: `${name}_backend`,
     owner: `the backend of external site "${name}"`,
     path: ['external', name],
+    at: 'key' as const,
   }));
   const own = Object.entries(reserved).map(([key, owner]) => ({ key, owner, path: [] }));
   return repeated(

@@ -76,7 +76,7 @@ function extraProblems(input: LenientInput): Problem[] {
   return Object.keys(input.edge?.extra?.backend ?? {})
     .filter((name) => !Object.hasOwn(components, name))
     .map((name) =>
-      wrongKey(['edge', 'extra', 'backend', name], `expected a component${nearest(name, Object.keys(components))}`),
+      wrongKey(['edge', 'extra', 'backend', name], `unknown component${nearest(name, Object.keys(components))}`),
     );
 }
 

@@ -57,7 +57,7 @@ function multiInstanceProblems(input: LenientInput): Problem[] {
     ...eachComponent(input, (component, path) => [
       ...serverProblems(input, component, path),
       ...keysBesideRun
-        .filter((key) => key in component && !('run' in component))
+        .filter((key) => component[key] !== undefined && !('run' in component))
         .map((key) => wrongKey([...path, key], 'expected only beside `run`')),
     ]),
   ];
@@ -84,7 +84,7 @@ function serverProblems(input: LenientInput, component: LenientComponent, path: 
 function userProblems(input: LenientInput): Problem[] {
   if (driverOf(input) !== 'process') return [];
   return eachComponent(input, (component, path) =>
-    'user' in component
+    component.user !== undefined
       ? [
           wrongKey(
             [...path, 'user'],
