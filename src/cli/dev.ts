@@ -99,7 +99,11 @@ function startWorker({ configurationFile }: Invocation, folder: string): Promise
 }
 
 /** Waits for the worker; gives the edge its first configuration where it has none. Throws `worker-ended`. */
-async function prepare(invocation: Invocation, configuration: LocalConfiguration, worker: BackgroundProcess): Promise<void> {
+async function prepare(
+  invocation: Invocation,
+  configuration: LocalConfiguration,
+  worker: BackgroundProcess,
+): Promise<void> {
   const { connectClient } = await import('../client/connection.js');
   const { project } = configuration;
   const client = await connectClient();
