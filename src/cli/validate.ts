@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Invocation } from './invocation.js';
 import { renderText } from './render.js';
@@ -22,7 +23,7 @@ export function addValidate(program: Command, invocation: Invocation): void {
       const { loadConfiguration } = await import('../config/load.js');
       const file = invocation.configurationFile;
       const configuration = await loadConfiguration(file);
-      const checked = await checkByHaproxy(await renderText(configuration, { active: new Map(), withoutStandby: [] }));
+      const checked = await checkByHaproxy(configuration);
       const { green, dim } = invocation.output.out;
       const environments = configuration.environments.map(({ name }) => name);
       const components = configuration.components.map(({ name }) => name);
@@ -37,7 +38,7 @@ export function addValidate(program: Command, invocation: Invocation): void {
           checkedByHaproxy: checked,
         },
         [
-          `${green('✔')} ${file}: project ${configuration.project}, environments ${environments.join(', ')}, components ${components.join(', ')}`,
+          `${green('✔')} ${file}: project ${configuration.project}, ${environments.length === 0 ? '' : `environments ${environments.join(', ')}, `}components ${components.join(', ')}`,
           checked
             ? `${green('✔')} haproxy -c accepts what it renders`
             : dim('- haproxy is not installed here: what it renders is not checked'),
@@ -47,14 +48,19 @@ export function addValidate(program: Command, invocation: Invocation): void {
 }
 
 /** Answers false where HAProxy is not installed. Throws `haproxy-refused`. */
-async function checkByHaproxy(text: string): Promise<boolean> {
+async function checkByHaproxy(configuration: Configuration): Promise<boolean> {
   const { LocalHost } = await import('../hosts/local.js');
   const { runHaproxy } = await import('../haproxy/program.js');
   const host = new LocalHost();
   const folder = await mkdtemp(join(tmpdir(), 'bascule-validate-'));
   const file = join(folder, 'haproxy.cfg');
+  const certificates = join(folder, 'certificates');
   try {
-    await writeFile(file, text);
+    // The certificates are on the edge's host: an empty folder stands for theirs.
+    await mkdir(certificates);
+    const { edge } = configuration;
+    const here = { ...configuration, edge: { ...edge, files: { ...edge.files, certificates } } };
+    await writeFile(file, await renderText(here, { active: new Map(), withoutStandby: [] }));
     const { exitCode, stdout, stderr } = await runHaproxy(host, ['-c', '-f', file], checkTimeoutMs);
     if (exitCode === 0) return true;
     throw new BasculeError('haproxy-refused', { host: host.name, output: `${stderr}${stdout}`, lines: [] });

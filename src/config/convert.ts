@@ -55,10 +55,10 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
 }
 
 function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles): EdgeConfiguration {
-  const { https, hsts, runtime, metrics, log } = given;
+  const { host = { driver: 'local' }, https, hsts, runtime, metrics, log } = given;
   return {
     name: given.name ?? defaults.edgeName,
-    host: given.host ?? { driver: 'local' },
+    host,
     manage: given.manage ?? true,
     http: readAddress(given.http),
     ...(https !== undefined && { https: readAddress(https) }),
@@ -70,7 +70,7 @@ function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles
     ...(log && { log: accessLog(log) }),
     ...(given.errors && { errors }),
     ...(given.extra && { extra }),
-    files: edgeFiles(given.files ?? {}, folder),
+    files: edgeFiles(given.files ?? {}, folder, host.driver),
     httpKeepAliveMs: milliseconds(given.httpKeepAlive, defaults.httpKeepAliveMs),
     hardStopAfterMs: milliseconds(given.hardStopAfter, defaults.hardStopAfterMs),
   };

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { AddressRange, BindAddress, EdgeFiles } from '../domain/configuration.js';
+import type { AddressRange, BindAddress, EdgeFiles, EdgeHost } from '../domain/configuration.js';
 import { defaults } from '../domain/defaults.js';
 
 /** The defaults that follow from other values, and the values that are written as one text. */
@@ -21,13 +21,30 @@ interface FilesInput {
   readonly master?: string | undefined;
 }
 
+/** In a container that is the edge's own they are where Debian's haproxy package looks. */
+const usualFiles = {
+  local: {
+    config: defaults.edgeConfig,
+    state: defaults.edgeState,
+    certificates: defaults.edgeCertificates,
+    socket: defaults.edgeSocket,
+  },
+  incus: {
+    config: '/etc/haproxy/haproxy.cfg',
+    state: '/var/lib/bascule',
+    certificates: '/usr/local/etc/tls/haproxy',
+    socket: '/run/haproxy/bascule.sock',
+  },
+} as const;
+
 /** Absolute paths of the edge's files; relative ones are in `folder`. */
-export function edgeFiles(files: FilesInput, folder: string): EdgeFiles {
-  const socket = resolve(folder, files.socket ?? defaults.edgeSocket);
+export function edgeFiles(files: FilesInput, folder: string, driver: EdgeHost['driver']): EdgeFiles {
+  const usual = usualFiles[driver];
+  const socket = resolve(folder, files.socket ?? usual.socket);
   return {
-    config: resolve(folder, files.config ?? defaults.edgeConfig),
-    state: resolve(folder, files.state ?? defaults.edgeState),
-    certificates: resolve(folder, files.certificates ?? defaults.edgeCertificates),
+    config: resolve(folder, files.config ?? usual.config),
+    state: resolve(folder, files.state ?? usual.state),
+    certificates: resolve(folder, files.certificates ?? usual.certificates),
     socket,
     masterSocket:
       files.master === undefined ? `${socket.replace(/\.sock$/, '')}-master.sock` : resolve(folder, files.master),

@@ -5,10 +5,21 @@ export function instanceName(environment: { prefix: string }, component: string,
   return `${environment.prefix}${component}-${color}`;
 }
 
-/** HAProxy backend of a component in an environment. */
-export function backendName(environment: string, pool: string): string {
-  return `${environment}_${pool}`;
+/** HAProxy backend of a component in an environment; in multi-instance, where there is none (null), the pool itself. */
+export function backendName(environment: string | null, pool: string): string {
+  return environment === null ? pool : `${environment}_${pool}`;
 }
+
+/** HAProxy backend of a site that Bascule does not deploy. */
+export const externalBackendName = (external: string): string => `${external}_backend`;
+
+/** Names of haproxy.cfg's own sections. */
+export const ownSections = {
+  frontend: 'edge',
+  metrics: 'metrics',
+  unknownHost: 'default_503',
+  challenge: 'letsencrypt_backend',
+} as const;
 
 export const taskQueue = (project: string): string => `bascule-${project}`;
 export const environmentWorkflowId = (project: string, environment: string): string =>

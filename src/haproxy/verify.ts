@@ -42,31 +42,46 @@ export async function verifyTraffic(
   }
 }
 
-/** How every pool answers, by `<environment>/<component>`. */
+/** How every pool answers, by `<environment>/<component>`; in multi-instance the environment is `default`. */
 export async function probeEveryPool(
   applied: AppliedConfiguration,
   probe: string,
 ): Promise<Record<string, PoolAnswer>> {
   const answers = allPools(applied).map(async (pool) => {
-    const [host = ''] = pool.environment.hosts;
-    return [pool.key, await ask(applied, pool.component, host, probe)] as const;
+    return [pool.key, await ask(applied, pool.component, pool.hosts[0], probe)] as const;
   });
   return Object.fromEntries(await Promise.all(answers));
 }
 
 interface Pool {
   readonly key: string;
-  readonly environment: EnvironmentConfiguration;
+  /** Null in multi-instance. */
+  readonly environment: EnvironmentConfiguration | null;
+  /** Host names that lead to it. */
+  readonly hosts: readonly [string, ...string[]];
   readonly component: ComponentConfiguration;
 }
 
 function allPools({ configuration }: AppliedConfiguration): readonly Pool[] {
-  return configuration.environments.flatMap((environment) =>
-    configuration.components.map((component) => ({
-      key: `${environment.name}/${component.name}`,
-      environment,
+  const { topology, environments, components } = configuration;
+  if (topology === 'multi-instance') {
+    return components.map((component) => ({
+      key: `default/${component.name}`,
+      environment: null,
+      hosts: ['localhost'],
       component,
-    })),
+    }));
+  }
+  return environments.flatMap((environment) =>
+    components.map((component) => {
+      const [host = '', ...aliases] = environment.hosts;
+      return {
+        key: `${environment.name}/${component.name}`,
+        environment,
+        hosts: [host, ...aliases] as const,
+        component,
+      };
+    }),
   );
 }
 
@@ -76,25 +91,26 @@ async function findProblems(
   switched: ColorChange | null,
   record: EdgeRecord,
 ): Promise<readonly string[]> {
-  const isSwitched = (pool: Pool) => pool.environment.name === switched?.environment;
   const problems = await Promise.all(
-    allPools(applied).flatMap((pool) =>
-      switched && isSwitched(pool)
-        ? pool.environment.hosts.map((host) => newColorProblem(applied, pool, host, probe, switched))
-        : [worseProblem(applied, pool, probe, record.pools[pool.key])],
-    ),
+    allPools(applied).flatMap((pool) => {
+      const { environment, component } = pool;
+      if (!environment || environment.name !== switched?.environment) {
+        return [worseProblem(applied, pool, probe, record.pools[pool.key])];
+      }
+      const wanted = instanceName(environment, component.name, switched.to);
+      return pool.hosts.map((host) => newColorProblem(applied, pool, host, probe, wanted));
+    }),
   );
   return problems.filter((problem) => problem !== null);
 }
 
 async function newColorProblem(
   applied: AppliedConfiguration,
-  { key, environment, component }: Pool,
+  { key, component }: Pool,
   host: string,
   probe: string,
-  change: ColorChange,
+  wanted: string,
 ): Promise<string | null> {
-  const wanted = instanceName(environment, component.name, change.to);
   for (let count = 0; count < answersInARow; count += 1) {
     const answer = await ask(applied, component, host, probe);
     if (!isServed(answer) || serverName(answer) !== wanted) {
@@ -106,13 +122,12 @@ async function newColorProblem(
 
 async function worseProblem(
   applied: AppliedConfiguration,
-  { key, environment, component }: Pool,
+  { key, hosts: [host], component }: Pool,
   probe: string,
   before: PoolAnswer | undefined,
 ): Promise<string | null> {
   // The 503 of an empty or dead color stays allowed; so does a pool that is new.
   if (!before || !isServed(before)) return null;
-  const [host = ''] = environment.hosts;
   const answer = await ask(applied, component, host, probe);
   return isServed(answer) ? null : `${key} on ${host} answered ${describe(answer)}; before: ${describe(before)}`;
 }

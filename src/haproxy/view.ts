@@ -1,42 +1,68 @@
 import type {
-  AddressBook,
   AppliedConfiguration,
-  BalanceConfiguration,
+  BindAddress,
   ComponentConfiguration,
   Configuration,
-  EnvironmentConfiguration,
+  EdgeConfiguration,
+  ExternalConfiguration,
 } from '../domain/configuration.js';
-import { type EnvironmentState, neverDeployed, otherColor } from '../domain/edge-state.js';
-import { backendName, instanceName } from '../domain/names.js';
+import { type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
+import { backendName, externalBackendName, ownSections } from '../domain/names.js';
 import { routesInOrder } from '../domain/routes.js';
-import { BasculeError } from '../errors.js';
+import { jsonLogFormat } from './access-log.js';
+import { errorPages, placeholderPage } from './pages.js';
+import { type BackendView, environmentBackends, instanceBackends, isHostName, linesOf } from './view-backends.js';
+import { addressWord, alignedColumns, durationWord, pathWord, word } from './words.js';
 
 /** What the templates lay out: every word of it is ready to be printed. */
 export interface ConfigurationView {
   readonly socket: string;
-  readonly bind: string;
+  /** Null where it is not asked for; so is every other part of the edge below. */
+  readonly runtime: string | null;
+  readonly metrics: string | null;
+  readonly http: string;
+  readonly https: { readonly bind: string; readonly certificates: string; readonly location: string } | null;
+  readonly hsts: string | null;
+  readonly log: { readonly target: string; readonly jsonFormat: string | null } | null;
   readonly hardStopAfter: string;
   readonly httpKeepAlive: string;
+  readonly errorPages: readonly string[];
+  readonly extra: { readonly [Section in 'global' | 'defaults' | 'frontend']: readonly string[] };
+  /** Whether names of servers are looked up in DNS. */
+  readonly isResolved: boolean;
   /** `<name> <condition>` each; an ACL holds where one of its lines does. */
   readonly hostAcls: readonly string[];
   readonly routeAcls: readonly string[];
-  readonly environments: readonly EnvironmentView[];
+  /** Hosts that http redirects to https: all where it does not say which have a certificate. */
+  readonly certificateAcls: readonly string[];
+  /** `str(<environment>)` and on which condition, for the log. */
+  readonly environmentNames: readonly string[];
+  readonly challenge: { readonly backend: string; readonly server: string } | null;
+  readonly hasChallengePath: boolean;
+  readonly groups: readonly GroupView[];
+  readonly sites: readonly SiteView[];
+  readonly defaultBackend: string;
+  /** The backend that answers hosts which nobody has; null in multi-instance, where every host goes to the pools. */
+  readonly unknownHost: string | null;
 }
 
-interface EnvironmentView {
-  readonly name: string;
+/** The pools of an environment, or those of multi-instance. */
+interface GroupView {
+  readonly title: string;
   /** `<backend> if <conditions>`, in the order in which they are tried. */
   readonly uses: readonly string[];
   readonly backends: readonly BackendView[];
 }
 
-interface BackendView {
-  readonly name: string;
-  readonly balance: readonly string[];
-  readonly tunnelTimeout: string | null;
-  readonly health: { readonly path: string; readonly host: string; readonly timing: string };
-  /** The active color's line first. */
-  readonly servers: readonly string[];
+/** A site that Bascule does not deploy. */
+interface SiteView {
+  readonly title: string;
+  readonly use: string;
+  readonly backend: string;
+  readonly server: string | null;
+  readonly isResolved: boolean;
+  /** `status <status> …` where the edge itself answers. */
+  readonly page: string | null;
 }
 
 /**
@@ -45,77 +71,133 @@ interface BackendView {
  * @throws `edge-value-unsafe` where a word holds what HAProxy would not read as one plain word
  */
 export function configurationView(
-  { configuration, addresses }: AppliedConfiguration,
+  applied: AppliedConfiguration,
   states: readonly EnvironmentState[],
 ): ConfigurationView {
-  const { edge, components, environments } = configuration;
+  const { configuration } = applied;
+  const { components, certificates, external = [] } = configuration;
+  const groups = isBlueGreen(configuration) ? environmentGroups(applied, states) : [instanceGroup(applied)];
+  const sites = external.map(siteView);
+  const challenge = certificates?.challenge;
   return {
-    socket: pathWord(edge.files.socket),
-    bind: `${word(edge.http.address)}:${edge.http.port}`,
-    hardStopAfter: duration(edge.hardStopAfterMs),
-    httpKeepAlive: duration(edge.httpKeepAliveMs),
+    ...edgeView(configuration.edge),
+    isResolved: [...groups.flatMap(({ backends }) => backends), ...sites].some(({ isResolved }) => isResolved),
     hostAcls: alignedColumns(
-      environments.flatMap(({ name, hosts }) =>
+      [...configuration.environments, ...external].flatMap(({ name, hosts }) =>
         hosts.map((host) => [hostAcl(name), `var(txn.host) -m str ${word(host)}`]),
       ),
     ),
-    routeAcls: alignedColumns(
-      namedRoutes(components).flatMap(({ acl, prefix }) =>
-        conditionsOf(word(prefix)).map((condition) => [acl, ...condition]),
-      ),
-    ),
-    environments: environments.map((environment) =>
-      environmentView(
-        configuration,
-        addresses,
-        environment,
-        states.find(({ name }) => name === environment.name) ?? neverDeployed(environment.name),
-      ),
-    ),
+    routeAcls: alignedColumns(namedRoutes(components).flatMap(({ lines }) => lines)),
+    certificateAcls: (certificates?.domains ?? []).flat().map((host) => `var(txn.host) -m str ${word(host)}`),
+    environmentNames: isBlueGreen(configuration)
+      ? configuration.environments.map(({ name }) => `str(${word(name)}) if ${hostAcl(name)}`)
+      : ['str(default)'],
+    challenge: challenge ? { backend: ownSections.challenge, server: addressWord(challenge) } : null,
+    hasChallengePath: configuration.edge.https !== undefined || challenge !== undefined,
+    groups,
+    sites,
+    ...(isBlueGreen(configuration)
+      ? { defaultBackend: ownSections.unknownHost, unknownHost: ownSections.unknownHost }
+      : { defaultBackend: defaultPool(components), unknownHost: null }),
   };
 }
 
-function environmentView(
-  { components }: Configuration,
-  addresses: AddressBook,
-  environment: EnvironmentConfiguration,
-  state: EnvironmentState,
-): EnvironmentView {
-  const name = word(environment.name);
-  const backend = (component: ComponentConfiguration) => backendName(name, word(component.pool));
+function edgeView(edge: EdgeConfiguration) {
+  const { https, hsts, runtime, metrics, log, extra } = edge;
   return {
-    name,
-    uses: alignedColumns([
-      ...namedRoutes(components).map(({ component, acl }) => [backend(component), `if ${hostAcl(name)} ${acl}`]),
-      ...components
-        .filter(({ isDefault }) => isDefault)
-        .map((component) => [backend(component), `if ${hostAcl(name)}`]),
-    ]),
-    backends: components.map((component) => ({
-      name: backend(component),
-      balance: balanceLines(component.balance, name),
-      tunnelTimeout: component.timeouts.tunnelMs === undefined ? null : duration(component.timeouts.tunnelMs),
-      health: {
-        path: word(component.health.path),
-        host: word(environment.hosts[0] ?? 'localhost'),
-        timing: checkTiming(component),
-      },
-      servers: serverLines(environment, component, state, addresses),
-    })),
+    socket: pathWord(edge.files.socket),
+    runtime: runtime ? addressWord(runtime) : null,
+    metrics: metrics ? addressWord(metrics) : null,
+    http: addressWord(edge.http),
+    https: https
+      ? { bind: addressWord(https), certificates: pathWord(`${edge.files.certificates}/`), location: locationOf(https) }
+      : null,
+    hsts: hsts ? `max-age=${hsts.maxAgeDays * 86_400}${hsts.includeSubdomains ? '; includeSubDomains' : ''}` : null,
+    log: log ? logView(log) : null,
+    hardStopAfter: durationWord(edge.hardStopAfterMs),
+    httpKeepAlive: durationWord(edge.httpKeepAliveMs),
+    errorPages: errorPages(edge.errors ?? []),
+    extra: {
+      global: linesOf(extra?.global),
+      defaults: linesOf(extra?.defaults),
+      frontend: linesOf(extra?.frontend),
+    },
   };
 }
 
-/** A component's only route has its name, several are numbered. */
+/** Where http sends a visitor: the host without the port that it was asked on. */
+const locationOf = ({ port }: BindAddress): string =>
+  `https://%[var(txn.host)]${port === 443 ? '' : `:${port}`}%[pathq]`;
+
+/** On stdout the line is the log's alone; a syslog server gets its header too. */
+function logView({ to, format }: NonNullable<EdgeConfiguration['log']>) {
+  const target = to === 'stdout' ? 'stdout format raw' : to.startsWith('/') ? pathWord(to) : word(to);
+  return { target: `${target} local0`, jsonFormat: format === 'json' ? jsonLogFormat : null };
+}
+
+const isBlueGreen = ({ topology }: Configuration): boolean => topology === 'blue-green';
+
+function environmentGroups(applied: AppliedConfiguration, states: readonly EnvironmentState[]): readonly GroupView[] {
+  const { environments, components } = applied.configuration;
+  return environments.map((environment) => {
+    const name = word(environment.name);
+    const isHost = `if ${hostAcl(name)}`;
+    const backend = (component: ComponentConfiguration) => backendName(name, word(component.pool));
+    return {
+      title: name,
+      uses: alignedColumns([
+        ...namedRoutes(components).map(({ component, condition }) => [backend(component), `${isHost} ${condition}`]),
+        ...components.filter(({ isDefault }) => isDefault).map((component) => [backend(component), isHost]),
+      ]),
+      backends: environmentBackends(
+        applied,
+        environment,
+        states.find((state) => state.name === environment.name) ?? neverDeployed(environment.name),
+      ),
+    };
+  });
+}
+
+function instanceGroup(applied: AppliedConfiguration): GroupView {
+  const routes = namedRoutes(applied.configuration.components);
+  return {
+    title: 'pools',
+    uses: alignedColumns(routes.map(({ component, condition }) => [word(component.pool), `if ${condition}`])),
+    backends: instanceBackends(applied),
+  };
+}
+
+function siteView(external: ExternalConfiguration): SiteView {
+  const backend = word(externalBackendName(external.name));
+  const common = { title: word(external.name), use: `${backend} if ${hostAcl(external.name)}`, backend };
+  if ('server' in external) {
+    const server = `${word(external.name)} ${addressWord(external.server)}`;
+    return { ...common, server, isResolved: isHostName(external.server), page: null };
+  }
+  const [host = external.name] = external.hosts;
+  return { ...common, server: null, isResolved: false, page: placeholderPage(external.respond, word(host)) };
+}
+
+const defaultPool = (components: readonly ComponentConfiguration[]): string =>
+  word(components.find(({ isDefault }) => isDefault)?.pool ?? '');
+
+/** A component's only route has its name, several are numbered. `condition` names all ACLs that have to hold. */
 function namedRoutes(components: readonly ComponentConfiguration[]) {
-  return routesInOrder(components).map(({ component, prefix }) => {
+  return routesInOrder(components).map(({ component, prefix, extensions }) => {
     const number =
-      component.routes.length === 1 ? '' : `_${component.routes.findIndex((each) => each.prefix === prefix) + 1}`;
-    return { component, prefix, acl: `route_${word(component.name)}${number}` };
+      component.routes.length === 1
+        ? ''
+        : `_${component.routes.findIndex((each) => each.prefix === prefix && each.extensions === extensions) + 1}`;
+    const acl = `route_${word(component.name)}${number}`;
+    const lines = prefixConditions(word(prefix)).map((condition) => [acl, ...condition]);
+    if (extensions === undefined) return { component, condition: acl, lines };
+    const endings = extensions.map((extension) => word(`.${extension}`)).join(' ');
+    return { component, condition: `${acl} ${acl}_file`, lines: [...lines, [`${acl}_file`, 'path_end', endings]] };
   });
 }
 
 /** The same rule as `componentForPath` of the domain. */
-function conditionsOf(prefix: string): readonly (readonly [string, string])[] {
+function prefixConditions(prefix: string): readonly (readonly [string, string])[] {
   return prefix.endsWith('/')
     ? [['path_beg', prefix]]
     : [
@@ -124,79 +206,4 @@ function conditionsOf(prefix: string): readonly (readonly [string, string])[] {
       ];
 }
 
-const hostAcl = (environment: string): string => `host_${word(environment)}`;
-
-function balanceLines(balance: BalanceConfiguration, environment: string): readonly string[] {
-  switch (balance.kind) {
-    case 'roundrobin':
-      return ['balance roundrobin'];
-    case 'cookie':
-      return [
-        'balance roundrobin',
-        '# The cookie names the place in the pool, never the color, and no standby has it: after a switch it leads to the new color.',
-        `cookie ${word(balance.cookie)}_${environment} insert indirect nocache httponly`,
-      ];
-    case 'hash-uri':
-      return ['balance uri', 'hash-type consistent'];
-  }
-}
-
-/** A server that is down or about to change is asked more often, so that a failure and its end are seen soon. */
-function checkTiming({ health }: ComponentConfiguration): string {
-  const { intervalMs, fall, rise } = health;
-  const fast = duration(Math.min(intervalMs, 250));
-  const down = duration(Math.min(intervalMs, 500));
-  return `inter ${duration(intervalMs)} fastinter ${fast} downinter ${down} fall ${fall} rise ${rise}`;
-}
-
-function serverLines(
-  environment: EnvironmentConfiguration,
-  component: ComponentConfiguration,
-  state: EnvironmentState,
-  addresses: AddressBook,
-): readonly string[] {
-  const active = component.balance.kind === 'cookie' ? 'cookie s1' : '';
-  // With weight 0 it is checked, and never chosen.
-  const inactive = state.standby === null ? 'backup weight 0' : 'backup';
-  return alignedColumns(
-    [state.color, otherColor(state.color)].map((color) => {
-      const instance = instanceName(environment, component.name, color);
-      const address = addresses[instance];
-      if (!address) throw new BasculeError('instance-without-address', { instance });
-      return [word(instance), `${word(address.address)}:${address.port}`, color === state.color ? active : inactive];
-    }),
-  );
-}
-
-function alignedColumns(rows: readonly (readonly string[])[]): readonly string[] {
-  const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(width(column)))
-      .join(' ')
-      .trimEnd(),
-  );
-}
-
-function duration(milliseconds: number): string {
-  for (const [unit, size] of [
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1_000],
-  ] as const) {
-    if (milliseconds >= size && milliseconds % size === 0) return `${milliseconds / size}${unit}`;
-  }
-  return `${milliseconds}ms`;
-}
-
-/** The loader has checked each value by its kind already; this holds where applied.json was edited by hand. */
-function word(value: string): string {
-  if (!/^(?!-)[A-Za-z0-9._~:/*-]+$/.test(value)) throw new BasculeError('edge-value-unsafe', { value });
-  return value;
-}
-
-/** HAProxy takes a comma for the end of an address, and expands $ even within quotes. */
-function pathWord(path: string): string {
-  if (!/^\/[^\p{C},$'"\\]*$/u.test(path)) throw new BasculeError('edge-value-unsafe', { value: path });
-  return /^[A-Za-z0-9._~/-]+$/.test(path) ? path : `'${path}'`;
-}
+const hostAcl = (name: string): string => `host_${word(name)}`;

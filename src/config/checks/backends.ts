@@ -1,4 +1,4 @@
-import { backendName } from '../../domain/names.js';
+import { backendName, externalBackendName, ownSections } from '../../domain/names.js';
 import { poolOf } from '../derived.js';
 import { type LenientInput, topologyOf } from '../lenient.js';
 import type { Problem } from '../problem.js';
@@ -6,10 +6,10 @@ import { repeated } from './repeated.js';
 
 /** Names of haproxy.cfg's own frontends and backends, and what they are for. */
 const reserved = {
-  edge: 'the frontend of all sites',
-  metrics: 'the frontend of metrics',
-  default_503: 'the backend of unknown hosts',
-  letsencrypt_backend: 'the backend of certificate challenges',
+  [ownSections.frontend]: 'the frontend of all sites',
+  [ownSections.metrics]: 'the frontend of metrics',
+  [ownSections.unknownHost]: 'the backend of unknown hosts',
+  [ownSections.challenge]: 'the backend of certificate challenges',
 };
 
 /** No two frontends and backends of haproxy.cfg have one name. */
@@ -39,11 +39,11 @@ function backendNameProblems(input: LenientInput): Problem[] {
       `the backend of component "${name}"${environment === undefined ? '' : ` in environment "${environment}"`}`;
     const path = ['components', name, 'pool'];
     return topology === 'multi-instance'
-      ? [{ key: pool, owner: owner(), path }]
+      ? [{ key: backendName(null, pool), owner: owner(), path }]
       : environments.map((environment) => ({ key: backendName(environment, pool), owner: owner(environment), path }));
   });
   const external = Object.keys(input.external ?? {}).map((name) => ({
-    key: `${name}_backend`,
+    key: externalBackendName(name),
     owner: `the backend of external site "${name}"`,
     path: ['external', name],
     at: 'key' as const,

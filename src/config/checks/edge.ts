@@ -39,7 +39,7 @@ function httpsProblems({ edge, certificates }: LenientInput): Problem[] {
 
 function pathProblems(input: LenientInput, folder: string): Problem[] {
   const given = input.edge?.files ?? {};
-  const files = edgeFiles(given, folder);
+  const files = edgeFiles(given, folder, input.edge?.host?.driver ?? 'local');
   const directory = processesOf(input)?.directory;
   const paths = [given.config, given.state, given.certificates, given.socket, given.master, directory];
   const hasRelative = paths.some((path) => path === undefined || !isAbsolute(path));

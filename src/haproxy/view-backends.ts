@@ -1,0 +1,153 @@
+import type {
+  AddressBook,
+  AppliedConfiguration,
+  BalanceConfiguration,
+  ComponentConfiguration,
+  Configuration,
+  EnvironmentConfiguration,
+  ServerAddress,
+} from '../domain/configuration.js';
+import { type EnvironmentState, otherColor } from '../domain/edge-state.js';
+import { backendName, instanceName } from '../domain/names.js';
+import { BasculeError } from '../errors.js';
+import { addressWord, alignedColumns, durationWord, word } from './words.js';
+
+/** A component's pool: its directives in the order of the file, and its servers. */
+export interface BackendView {
+  readonly name: string;
+  readonly balance: readonly string[];
+  readonly tunnelTimeout: string | null;
+  readonly health: { readonly path: string; readonly host: string; readonly timing: string };
+  /** Whether names of its servers are looked up in DNS. */
+  readonly isResolved: boolean;
+  readonly servers: readonly string[];
+  /** The operator's own lines. */
+  readonly extra: readonly string[];
+}
+
+/** Pools of an environment: of each component the active color's server and the other one. */
+export function environmentBackends(
+  { configuration, addresses }: AppliedConfiguration,
+  environment: EnvironmentConfiguration,
+  state: EnvironmentState,
+): readonly BackendView[] {
+  return configuration.components.map((component) =>
+    backendView(configuration, component, {
+      environment: word(environment.name),
+      hosts: environment.hosts,
+      servers: colorServers(environment, component, state, addresses),
+    }),
+  );
+}
+
+/** Pools of multi-instance: of each component its listed instances, or the fallback where they are not known. */
+export function instanceBackends({ configuration, addresses }: AppliedConfiguration): readonly BackendView[] {
+  return configuration.components.map((component) =>
+    backendView(configuration, component, {
+      environment: null,
+      hosts: [],
+      servers: sideBySideServers(component, addresses),
+    }),
+  );
+}
+
+interface Server {
+  readonly name: string;
+  readonly address: ServerAddress;
+  /** What stands behind its address. */
+  readonly role: string;
+}
+
+function backendView(
+  configuration: Configuration,
+  component: ComponentConfiguration,
+  pool: {
+    readonly environment: string | null;
+    readonly hosts: readonly string[];
+    readonly servers: readonly Server[];
+  },
+): BackendView {
+  const { edge } = configuration;
+  const { tunnelMs } = component.timeouts;
+  const [host = 'localhost'] = pool.hosts;
+  return {
+    name: backendName(pool.environment, word(component.pool)),
+    balance: balanceLines(component.balance, pool.environment, isOverHttps(configuration, pool.hosts)),
+    tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
+    health: { path: word(component.health.path), host: word(host), timing: checkTiming(component) },
+    isResolved: pool.servers.some(({ address }) => isHostName(address)),
+    servers: alignedColumns(pool.servers.map(({ name, address, role }) => [word(name), addressWord(address), role])),
+    extra: linesOf(edge.extra?.backend?.[component.name]),
+  };
+}
+
+/** The active color's line comes first. */
+function colorServers(
+  environment: EnvironmentConfiguration,
+  component: ComponentConfiguration,
+  state: EnvironmentState,
+  addresses: AddressBook,
+): readonly Server[] {
+  const active = component.balance.kind === 'cookie' ? 'cookie s1' : '';
+  // With weight 0 it is checked, and never chosen.
+  const inactive = state.standby === null ? 'backup weight 0' : 'backup';
+  return [state.color, otherColor(state.color)].map((color) => {
+    const name = instanceName(environment, component.name, color);
+    return { name, address: addressOf(name, addresses), role: color === state.color ? active : inactive };
+  });
+}
+
+function sideBySideServers(component: ComponentConfiguration, addresses: AddressBook): readonly Server[] {
+  const { instances = [], fallback = [] } = component;
+  const isKnown = instances.some((name) => addresses[name]);
+  const servers = isKnown
+    ? instances.map((name) => ({ name, address: addressOf(name, addresses) }))
+    : fallback.map((address, index) => ({ name: `${component.name}-${index + 1}`, address }));
+  return servers.map(({ name, address }) => ({
+    name,
+    address,
+    role: component.balance.kind === 'cookie' ? `cookie ${word(name)}` : '',
+  }));
+}
+
+function addressOf(instance: string, addresses: AddressBook): ServerAddress {
+  const address = addresses[instance];
+  if (!address) throw new BasculeError('instance-without-address', { instance });
+  return address;
+}
+
+/** Whether http redirects every one of these hosts to https: a cookie that is `secure` gets lost on the way over http. */
+const isOverHttps = ({ edge, certificates }: Configuration, hosts: readonly string[]): boolean =>
+  edge.https !== undefined && hosts.every((host) => certificates?.domains.flat().includes(host) ?? true);
+
+export const isHostName = ({ address }: ServerAddress): boolean => !/^[0-9.]+$/.test(address);
+
+export const linesOf = (text: string | undefined): readonly string[] =>
+  text === undefined ? [] : text.replace(/\n$/, '').split('\n');
+
+function balanceLines(balance: BalanceConfiguration, environment: string | null, isSecure: boolean): readonly string[] {
+  switch (balance.kind) {
+    case 'roundrobin':
+      return ['balance roundrobin'];
+    case 'cookie': {
+      const attributes = `insert indirect nocache httponly${isSecure ? ' secure' : ''} attr SameSite=Lax`;
+      if (environment === null) return ['balance roundrobin', `cookie ${word(balance.cookie)} ${attributes}`];
+      return [
+        'balance roundrobin',
+        '# The cookie names the place in the pool, never the color, and no standby has it: after a switch it leads to the new color.',
+        `cookie ${word(balance.cookie)}_${environment} ${attributes}`,
+      ];
+    }
+    case 'hash-uri':
+      return ['balance uri', 'hash-type consistent'];
+  }
+}
+
+/** A server that is down or about to change is asked more often, so that a failure and its end are seen soon. */
+function checkTiming({ health, slowStartMs }: ComponentConfiguration): string {
+  const { intervalMs, fall, rise } = health;
+  const fast = durationWord(Math.min(intervalMs, 250));
+  const down = durationWord(Math.min(intervalMs, 500));
+  const slowStart = slowStartMs === undefined ? '' : ` slowstart ${durationWord(slowStartMs)}`;
+  return `inter ${durationWord(intervalMs)} fastinter ${fast} downinter ${down} fall ${fall} rise ${rise}${slowStart}`;
+}
