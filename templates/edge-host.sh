@@ -241,10 +241,33 @@ restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.
   prune "$config"
 }
 
-hup() { # number owner pid-of-the-master
+# Prints what the master says, where it is one that answers `reload`: `Success=1` or `Success=0`, `--`, and its startup log.
+# Nothing where it is sent SIGHUP, or does not answer in time.
+reload() { # number owner pid-of-the-master socket-of-a-master-that-answers|none
   lock
   require_claim "$1" "$2"
-  kill -HUP "$3" || fail 15 "process $3"
+  if [ "$4" = none ] || ! ask_for_reload "$4"; then
+    kill -HUP "$3" || fail 15 "process $3"
+  fi
+}
+
+# Fails where nothing was sent. Whoever asks keeps the lock, also where this shell is killed meanwhile, and asks for less
+# time than others wait for it.
+ask_for_reload() { # socket
+  asked=0
+  if command -v socat >/dev/null; then
+    echo reload | timeout 8 socat -t 8 - "UNIX-CONNECT:$1" || asked=$?
+  elif command -v perl >/dev/null; then
+    timeout 8 perl -MSocket -e '
+      socket(MASTER, PF_UNIX, SOCK_STREAM, 0) && connect(MASTER, pack_sockaddr_un(shift)) or die "$!\n";
+      syswrite MASTER, "reload\n";
+      shutdown MASTER, 1;
+      print while <MASTER>;
+    ' "$1" || asked=$?
+  else
+    return 1
+  fi
+  [ "$asked" -eq 0 ] || [ "$asked" -eq 124 ]
 }
 
 # stdin: `= <environment> <color>|none`, then the lines of its history, for each environment.
@@ -332,7 +355,7 @@ case $act in
   unstage) unstage "$@" ;;
   install) install_staged "$@" ;;
   restore) restore "$@" ;;
-  hup) hup "$@" ;;
+  reload) reload "$@" ;;
   record) record "$@" ;;
   mark-needs-operator) mark_needs_operator ;;
   clear-needs-operator) clear_needs_operator "$@" ;;

@@ -13,6 +13,8 @@ export interface Worker {
 export interface Workers {
   /** Pid of the master, the process that is sent SIGHUP. */
   readonly master: number;
+  /** Of the program that the master runs, such as `2.8.25-5cf5d0683`: not the one on disk, nor that of older workers. */
+  readonly version: string;
   readonly reloads: number;
   /** Reloads since the last good one that failed: while it is not 0, an earlier configuration serves. */
   readonly failedReloads: number;
@@ -133,6 +135,7 @@ function parseWorkers(answer: string): Workers {
   const [current = '', old = ''] = answer.split(/^# old workers$/m);
   return {
     master: Number(master?.[1] ?? 0),
+    version: /^\d+\s+master\s.*?(\S+)\s*$/m.exec(answer)?.[1] ?? '',
     reloads: Number(master?.[2] ?? 0),
     failedReloads: Number(master?.[3] ?? 0),
     current: workerLines(current)[0] ?? null,

@@ -6,17 +6,20 @@ import { claimTakeBack } from './fence.js';
 import type { Target } from './install.js';
 import { readInstalled } from './installed.js';
 import { alerts, ensureManagedEdge, findProcesses, followLog, stopManagedEdge } from './managed.js';
-import { readWorkers } from './old-workers.js';
+import { readWorkers, type Workers } from './old-workers.js';
 import { readRunning, reloadMs } from './runtime.js';
 
 const pollMs = 10;
+
+/** The first whose master CLI answers `reload` when it is done (management guide, "reload"). */
+const firstWithAnswer = [2, 7] as const;
 
 /**
  * Makes HAProxy load the installed configuration and waits for the proof: a new worker that answers with its digest
  * and generation. Nothing to do where that is so already; where no HAProxy runs and it is Bascule's, it is started.
  *
- * HAProxy management guide, section 4 (stopping and restarting): SIGHUP to the master reloads. It says nothing of
- * success, so the worker is asked.
+ * A master that answers `reload` says at once, and in its own words, that it could not. SIGHUP says nothing (management
+ * guide, section 4), and success proves no digest: the worker is asked in both cases.
  *
  * @throws `reload-failed`, `edge-not-master-worker`, `edge-claimed`, and those of `runAct`
  */
@@ -29,15 +32,15 @@ export async function reloadEdge(
   if (isProof(before, target)) return;
   const processes = await findProcesses(edge, before === null ? 0 : reloadMs);
   if (processes === null) return await startInstead(edge, before !== null);
-  const { master, failedReloads } = processes;
   const logged = await followLog(edge);
-  await runAct(edge, { name: 'hup', args: [...claimArguments(claim), String(master)], owner: claim.owner });
+  const { hasFailed, said } = await askToReload(edge, claim, processes);
+  if (hasFailed) throw await reloadFailed(edge, target, said || alerts(await logged()));
   const deadline = Date.now() + timeoutMs;
   while (Date.now() < deadline) {
     const running = await readRunning(edge.configuration.files.socket);
     if (running?.pid !== before?.pid && isProof(running, target)) return;
     const after = await readWorkers(edge.configuration.files.masterSocket, 0);
-    if (after && after.failedReloads > failedReloads) break;
+    if (after && after.failedReloads > processes.failedReloads) break;
     await sleep(pollMs);
   }
   throw await reloadFailed(edge, target, alerts(await logged()));
@@ -87,11 +90,25 @@ async function reloadEarlier(edge: Edge, claim: Claim, earlier: Target, timeoutM
 async function reloadUnproven(edge: Edge, claim: Claim): Promise<void> {
   const processes = await findProcesses(edge, 0);
   if (processes === null) return;
-  await runAct(edge, {
-    name: 'hup',
-    args: [...claimArguments(claim), String(processes.master)],
-    owner: claim.owner,
-  });
+  const { hasFailed, said } = await askToReload(edge, claim, processes);
+  if (hasFailed) throw notLoadable(edge, 'the earlier file does not run', said);
+}
+
+/** Whether the master said that it failed, and why as far as it said so. */
+async function askToReload(
+  edge: Edge,
+  claim: Claim,
+  { master, version }: Workers,
+): Promise<{ readonly hasFailed: boolean; readonly said: string }> {
+  const socket = answersReload(version) ? edge.configuration.files.masterSocket : 'none';
+  const args = [...claimArguments(claim), String(master), socket];
+  const answer = await runAct(edge, { name: 'reload', args, owner: claim.owner });
+  return { hasFailed: /^Success=0$/m.test(answer), said: alerts(answer) };
+}
+
+function answersReload(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > firstWithAnswer[0] || (major === firstWithAnswer[0] && minor >= firstWithAnswer[1]);
 }
 
 function isProof(running: Target | null, target: Target | null): boolean {
@@ -105,8 +122,8 @@ async function startInstead(edge: Edge, isRunning: boolean): Promise<void> {
   throw notLoadable(edge, `no HAProxy runs ${edgeFiles(edge).config}`);
 }
 
-function notLoadable(edge: Edge, reason: string): BasculeError {
-  return new BasculeError('reload-failed', { host: edge.host.name, reason, output: '' });
+function notLoadable(edge: Edge, reason: string, output = ''): BasculeError {
+  return new BasculeError('reload-failed', { host: edge.host.name, reason, output });
 }
 
 async function reloadFailed(edge: Edge, target: Target, output: string): Promise<BasculeError> {

@@ -130,7 +130,7 @@ describe('an act whose claim is not in force', () => {
     ['unstage', (edge, claim) => runAct(edge, act('unstage', claim))],
     ['install', (edge, claim, step) => installConfiguration(edge, { claim, ...step })],
     ['restore', (edge, claim) => runAct(edge, act('restore', claim, ['none', '1', 'none']))],
-    ['hup', (edge, claim) => runAct(edge, act('hup', claim, [String(bystander.pid)]))],
+    ['reload', (edge, claim) => runAct(edge, act('reload', claim, [String(bystander.pid), 'none']))],
     ['record', (edge, claim, step) => recordColors(edge, { claim, ...step })],
     ['clear-needs-operator', (edge, claim) => clearNeedsOperator(edge, claim)],
   ];

@@ -1,6 +1,7 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { vi } from 'vitest';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
@@ -20,6 +21,12 @@ export interface Haproxy extends HaproxyPlaces {
   reload(text: string): Promise<void>;
   /** Ends it with all its workers, and removes its folder. */
   stop(): Promise<void>;
+}
+
+/** The folder whose `haproxy` is 2.8, to be put first on a PATH. */
+export async function newerHaproxyFolder(): Promise<string> {
+  const link = fileURLToPath(new URL('../../.tools/bin/haproxy-2.8', import.meta.url));
+  return dirname(await realpath(link));
 }
 
 /** Places for a HAProxy in a new folder; the path is short, as Unix sockets need it. */
