@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BasculeError } from '../errors.js';
+import { logSize, readLogBytes } from '../hosts/log-file.js';
 import { type Edge, edgeFiles, runAct } from './edge.js';
 import { readInstalled } from './installed.js';
 import { readWorkers, type Workers } from './old-workers.js';
@@ -89,11 +90,14 @@ export async function findProcesses(edge: Edge, retryMs: number): Promise<Worker
   return processes;
 }
 
-/** Answers what the managed HAProxy has written since now. */
+/** Answers what the managed HAProxy has written since now, all of the log where it was rotated meanwhile. */
 export async function followLog(edge: Edge): Promise<() => Promise<string>> {
-  const read = async () => (await edge.host.readState(edgeFiles(edge).log)) ?? '';
-  const { length } = await read();
-  return async () => (await read()).slice(length);
+  const { log } = edgeFiles(edge);
+  const begin = await logSize(log);
+  return async () => {
+    const size = await logSize(log);
+    return (await readLogBytes(log, begin <= size ? begin : 0, size)).toString('utf8');
+  };
 }
 
 /** The last lines of HAProxy's own output that say why it could not load; that a pool is empty is no reason. */

@@ -1,4 +1,4 @@
-import { copyFile, rename, stat, truncate } from 'node:fs/promises';
+import { copyFile, open, rename, stat, truncate } from 'node:fs/promises';
 import { hasSystemCode } from '../system-error.js';
 
 export interface RotationLimits {
@@ -28,5 +28,18 @@ export async function logSize(log: string): Promise<number> {
   } catch (error) {
     if (hasSystemCode(error, 'ENOENT')) return 0;
     throw error;
+  }
+}
+
+/** What lies between two offsets, fewer bytes where the file has become shorter. */
+export async function readLogBytes(file: string, begin: number, end: number): Promise<Buffer> {
+  if (end <= begin) return Buffer.alloc(0);
+  const handle = await open(file, 'r');
+  try {
+    const buffer = Buffer.alloc(end - begin);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, begin);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
   }
 }

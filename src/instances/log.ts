@@ -1,5 +1,5 @@
-import { appendFile, open, readFile, rm } from 'node:fs/promises';
-import { logSize, type RotationLimits, rotateLogFile } from '../hosts/log-file.js';
+import { appendFile, readFile, rm } from 'node:fs/promises';
+import { logSize, type RotationLimits, readLogBytes, rotateLogFile } from '../hosts/log-file.js';
 import { hasSystemCode } from '../system-error.js';
 import { type Instance, instanceFiles } from './record.js';
 
@@ -29,7 +29,7 @@ export async function readLog(
   if (after !== undefined) return await followLog(log, size, after);
   const from = sinceMs === undefined ? 0 : await offsetAt(instance, Date.now() - sinceMs, size);
   const begin = Math.max(from, size - readMaxBytes);
-  const lines = linesOf(await readBytes(log, begin, size));
+  const lines = linesOf(await readLogBytes(log, begin, size));
   // Where reading began inside a line, its rest is no line.
   if (begin > from) lines.shift();
   return { lines: tail === undefined ? lines : lines.slice(Math.max(lines.length - tail, 0)), offset: size };
@@ -52,7 +52,7 @@ export async function rotateLog(instance: Pick<Instance, 'directory' | 'name'>, 
 
 async function followLog(log: string, size: number, after: number): Promise<LogPart> {
   const begin = after <= size ? after : 0;
-  const bytes = await readBytes(log, begin, Math.min(size, begin + readMaxBytes));
+  const bytes = await readLogBytes(log, begin, Math.min(size, begin + readMaxBytes));
   const end = bytes.lastIndexOf('\n') + 1;
   // A line as long as all that is read at once is answered in pieces.
   const whole = end === 0 && bytes.length === readMaxBytes ? bytes : bytes.subarray(0, end);
@@ -85,18 +85,6 @@ function linesOf(bytes: Buffer): string[] {
   const lines = bytes.toString('utf8').split('\n');
   if (lines.at(-1) === '') lines.pop();
   return lines;
-}
-
-async function readBytes(file: string, begin: number, end: number): Promise<Buffer> {
-  if (end <= begin) return Buffer.alloc(0);
-  const handle = await open(file, 'r');
-  try {
-    const buffer = Buffer.alloc(end - begin);
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, begin);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await handle.close();
-  }
 }
 
 const ifMissing =
