@@ -27,6 +27,7 @@ import { planRollback } from '../domain/plans.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
+import { readOldWorkersEndBy } from '../haproxy/old-workers-end.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { environmentDigest } from '../instances/environment.js';
@@ -88,6 +89,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
       drift: record.drift,
       needsOperator: record.needsOperator,
       oldWorkers: workers?.old.length ?? 0,
+      oldWorkersEndBy: await readOldWorkersEndBy(edge, workers),
     },
     environments: await Promise.all(
       applied.configuration.environments.map((environment) =>

@@ -127,6 +127,7 @@ export const statusSchema = z
       ),
       needsOperator: z.string().nullable(),
       oldWorkers: z.number(),
+      oldWorkersEndBy: z.string().nullable().describe('when hard-stop-after has ended the last of them, at the latest'),
     }),
     environments: list(environmentView),
   })

@@ -1,5 +1,5 @@
 import { colors as bothColors, type Color } from '../domain/edge-state.js';
-import type { ColorView, ComponentView, EnvironmentView, Status } from '../domain/inspect.js';
+import type { ColorView, ComponentView, EdgeStatus, EnvironmentView, Status } from '../domain/inspect.js';
 import { shortSha } from '../domain/names.js';
 import { formatAge, formatClock } from './format.js';
 import type { Colors } from './output.js';
@@ -26,7 +26,7 @@ function describeEdge(
     `edge ${edge.name} on ${edge.host}`,
     ...(isFresh ? ['not configured yet'] : edge.generation === null ? [] : [`generation ${edge.generation}`]),
     edge.running ? 'HAProxy runs' : red(isSilent ? 'HAProxy does not answer' : 'HAProxy does not run'),
-    ...(edge.oldWorkers > 0 ? [`${edge.oldWorkers} old HAProxy workers end their connections`] : []),
+    ...describeOldWorkers(edge),
   ];
   const troubles = [
     ...(edge.needsOperator === null ? [] : ['needs an operator:', ...edge.needsOperator.trim().split('\n')]),
@@ -49,6 +49,13 @@ function describeEdge(
         ]
       : []),
   ];
+}
+
+function describeOldWorkers({ oldWorkers, oldWorkersEndBy }: EdgeStatus): string[] {
+  if (oldWorkers === 0) return [];
+  const who = oldWorkers === 1 ? '1 old HAProxy worker ends its' : `${oldWorkers} old HAProxy workers end their`;
+  // A worker of an earlier version says no time.
+  return [`${who} connections${oldWorkersEndBy ? `, by ${formatClock(oldWorkersEndBy)} at the latest` : ''}`];
 }
 
 function describeProblem({ red, cyan }: Colors, problem: string): string[] {

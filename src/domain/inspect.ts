@@ -58,6 +58,8 @@ export interface EdgeStatus {
   readonly drift: readonly Drift[];
   readonly needsOperator: string | null;
   readonly oldWorkers: number;
+  /** When `hard-stop-after` has ended the last of them, at the latest; null where there is none, or nothing ends one. */
+  readonly oldWorkersEndBy: string | null;
 }
 
 export type ColorState = 'empty' | 'starting' | 'running' | 'standby' | 'failed' | 'stopped';
