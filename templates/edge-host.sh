@@ -251,23 +251,26 @@ reload() { # number owner pid-of-the-master socket-of-a-master-that-answers|none
   fi
 }
 
-# Fails where nothing was sent. Whoever asks keeps the lock, also where this shell is killed meanwhile, and asks for less
-# time than others wait for it.
+# Fails where the master was not asked, or refused (`-S …,level,user`). Whoever asks keeps the lock, also where this shell
+# is killed meanwhile, and asks for less time than others wait for it.
 ask_for_reload() { # socket
   asked=0
   if command -v socat >/dev/null; then
-    echo reload | timeout 8 socat -t 8 - "UNIX-CONNECT:$1" || asked=$?
+    answer=$(echo reload | timeout 8 socat -t 8 - "UNIX-CONNECT:$1") || asked=$?
   elif command -v perl >/dev/null; then
-    timeout 8 perl -MSocket -e '
+    answer=$(timeout 8 perl -MSocket -e '
       socket(MASTER, PF_UNIX, SOCK_STREAM, 0) && connect(MASTER, pack_sockaddr_un(shift)) or die "$!\n";
       syswrite MASTER, "reload\n";
       shutdown MASTER, 1;
       print while <MASTER>;
-    ' "$1" || asked=$?
+    ' "$1") || asked=$?
   else
     return 1
   fi
-  [ "$asked" -eq 0 ] || [ "$asked" -eq 124 ]
+  case $asked:$answer in
+    0: | 124:* | *:Success=*) printf '%s\n' "$answer" ;;
+    *) return 1 ;;
+  esac
 }
 
 # stdin: `= <environment> <color>|none`, then the lines of its history, for each environment.

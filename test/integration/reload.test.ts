@@ -198,22 +198,23 @@ describe('the act that reloads', () => {
     disposals.push(() => host.mend());
     step = await planned(test, 'run-1', applyChange);
     claim = await claimEdge(test.edge, step);
-    socket = join(test.folder, 'silent.sock');
+    socket = join(test.folder, 'fake.sock');
     // The real one waits for 8 s.
     await host.replace('timeout', 'shift; exec "$real" 0.5 "$@"');
   });
   const reload = () => runAct({ ...test.edge, host }, act(claim, master.pid ?? 0, socket));
 
-  /** A master that reads what it is sent, and never answers. */
-  async function startSilentMaster(): Promise<{ read: string }> {
+  /** A master that reads what it is sent, and answers with this, or never. */
+  async function startMaster(answer?: string): Promise<{ read: string }> {
     const heard = { read: '' };
-    const silent = createServer({ allowHalfOpen: true }, (connection) => {
+    const server = createServer({ allowHalfOpen: true }, (connection) => {
       connection.on('data', (chunk) => {
         heard.read += chunk;
+        if (answer !== undefined) connection.end(answer);
       });
       connection.on('error', () => undefined);
     });
-    await listen(silent, socket);
+    await listen(server, socket);
     return heard;
   }
 
@@ -223,8 +224,15 @@ describe('the act that reloads', () => {
     expect((await ended)[1]).toBe('SIGHUP');
   });
 
+  it('sends SIGHUP to a master that may not be asked for a reload', async () => {
+    await startMaster('Permission denied\n\n');
+    const ended = once(master, 'exit');
+    expect(await reload()).toBe('');
+    expect((await ended)[1]).toBe('SIGHUP');
+  });
+
   it('waits no longer than it may for a master that does not answer, and does not ask twice', async () => {
-    const heard = await startSilentMaster();
+    const heard = await startMaster();
     expect(await reload()).toBe('');
     expect(heard.read).toBe('reload\n');
     expect(master.signalCode).toBeNull();
@@ -233,10 +241,10 @@ describe('the act that reloads', () => {
   it('keeps others out until the master was asked, also where it is killed meanwhile', async () => {
     const asking = join(test.folder, 'asking');
     await host.replace('timeout', `echo $PPID >'${asking}'; shift; exec "$real" 2 "$@"`);
-    const heard = await startSilentMaster();
+    const heard = await startMaster();
     const killed = errorOf(reload());
     await vi.waitFor(() => expect(heard.read).toBe('reload\n'), timeoutMs);
-    process.kill(Number(await readFile(asking, 'utf8')), 'SIGKILL');
+    process.kill(await shellOfAct(Number(await readFile(asking, 'utf8'))), 'SIGKILL');
     const lock = `${edgeFiles(test.edge).config}.lock`;
     expect(await test.edge.host.run(['flock', '-n', lock, 'true'], { timeoutMs })).toMatchObject({ exitCode: 1 });
     expect(await claimEdge(test.edge, step)).toEqual(claim);
@@ -249,3 +257,10 @@ const act = (claim: Claim, master: number, socket: string) => ({
   args: [...claimArguments(claim), String(master), socket],
   owner: claim.owner,
 });
+
+/** The shell that runs an act, from one that it has forked. */
+async function shellOfAct(pid: number): Promise<number> {
+  const parent = Number((await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ')[1]);
+  const commandLine = await readFile(`/proc/${parent}/cmdline`, 'utf8');
+  return commandLine.split('\0').includes('edge-host') ? await shellOfAct(parent) : pid;
+}
