@@ -153,12 +153,14 @@ claim_undo() { # expected-by-the-change owner-of-the-change owner
   fi
 }
 
-stage() { # number owner SHA-256
+# Without its folder of certificates HAProxy does not start; an empty one is enough.
+stage() { # number owner SHA-256 folder-of-certificates|none
   read_input
   lock
   require_claim "$1" "$2"
   [ "$(header generation "$config")" != "$number" ] || return 0
   command -v haproxy >/dev/null || fail 18 haproxy
+  [ "$4" = none ] || [ -d "$4" ] || (umask 077 && mkdir -p "$4") || fail 13 "$4"
   write_file "$config.staged" "$input" "$3"
   haproxy -c -f "$config.staged" 9>&- || fail 12 "$config.staged"
 }

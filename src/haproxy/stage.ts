@@ -47,7 +47,8 @@ export async function stageConfiguration(edge: Edge, request: StageRequest): Pro
     version: request.version,
   });
   await assertNewAddressesAreFree(edge, text);
-  await stageFile(edge, 'stage', claim, text);
+  const { https, files } = applied.configuration.edge;
+  await stageFile(edge, 'stage', claim, text, https ? files.certificates : 'none');
   if (plan.applied !== record.applied) await stageFile(edge, 'stage-applied', claim, formatApplied(applied));
   return claim;
 }
@@ -69,9 +70,16 @@ async function appliedOf(edge: Edge, { plan, wantedApplied }: StageRequest): Pro
   return applied.applied;
 }
 
-async function stageFile(edge: Edge, name: 'stage' | 'stage-applied', claim: Claim, input: string): Promise<void> {
+async function stageFile(
+  edge: Edge,
+  name: 'stage' | 'stage-applied',
+  claim: Claim,
+  input: string,
+  ...more: readonly string[]
+): Promise<void> {
   try {
-    await runAct(edge, { name, args: [...claimArguments(claim), sha256(input)], owner: claim.owner, input });
+    const args = [...claimArguments(claim), sha256(input), ...more];
+    await runAct(edge, { name, args, owner: claim.owner, input });
   } catch (error) {
     throw isBasculeError(error) && error.code === 'haproxy-refused' ? withQuotedLines(error, input) : error;
   }
@@ -102,7 +110,7 @@ async function assertNewAddressesAreFree(edge: Edge, text: string): Promise<void
 }
 
 function bindAddresses(text: string): readonly BindAddress[] {
-  return [...text.matchAll(/^\s*bind\s+([0-9.]+|\*):(\d+)(?:\s|$)/gm)].map((match) => ({
+  return [...text.matchAll(/^\s*(?:bind|stats socket)\s+([0-9.]+|\*):(\d+)(?:\s|$)/gm)].map((match) => ({
     address: match[1] ?? '*',
     port: Number(match[2]),
   }));

@@ -389,7 +389,7 @@ describe('an act that dies', () => {
     const { edge, step, files } = await appliedEdge();
     const claim = await claimEdge(edge, step);
     const before = await files();
-    const args = [...claimArguments(claim), '0'.repeat(64)];
+    const args = [...claimArguments(claim), '0'.repeat(64), 'none'];
     const stage = runAct(edge, { name: 'stage', args, owner: claim.owner, input: 'global\n    maxconn 1' });
     expect(await codeOf(stage)).toBe('edge-file-changed');
     expect(await files()).toEqual(before);

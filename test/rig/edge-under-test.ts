@@ -4,6 +4,7 @@ import type {
   AppliedConfiguration,
   ComponentConfiguration,
   EnvironmentConfiguration,
+  ServerAddress,
 } from '../../src/domain/configuration.js';
 import type { EnvironmentState } from '../../src/domain/edge-state.js';
 import { stampConfiguration } from '../../src/haproxy/header.js';
@@ -12,7 +13,7 @@ import { readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from './app.js';
 import { appliedConfiguration } from './applied.js';
 import { type Answer, ask } from './ask.js';
-import { type Haproxy, haproxyPlaces, startHaproxy } from './haproxy.js';
+import { type Haproxy, type HaproxyPlaces, haproxyPlaces, startHaproxy } from './haproxy.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 
 export interface EdgeUnderTest {
@@ -36,7 +37,7 @@ export interface EdgeUnderTest {
 /** The probe's random of generation n. */
 export const probeOf = (generation: number): string => `random${generation}`;
 
-/** A HAProxy of its own that serves what Bascule renders, all instances of which are apps within this process. */
+/** A HAProxy of its own that serves what Bascule renders for these, all instances of which are apps within this process. */
 export async function startEdgeUnderTest(of: {
   readonly environments: readonly EnvironmentConfiguration[];
   readonly components: readonly ComponentConfiguration[];
@@ -54,6 +55,23 @@ export async function startEdgeUnderTest(of: {
     port: await freePort(range.address(1)),
     edge: { http: { address: '127.0.0.1', port }, httpKeepAliveMs: of.httpKeepAliveMs ?? 5_000 },
   });
+  return await startEdgeOf(applied, { places, states: of.states });
+}
+
+/**
+ * The same for a whole configuration, whose sockets and certificates lie in `places` and whose addresses are on loopback.
+ * `more` are servers beside the instances that apps are started for.
+ */
+export async function startEdgeOf(
+  applied: AppliedConfiguration,
+  of: {
+    readonly places: HaproxyPlaces;
+    readonly states: readonly EnvironmentState[];
+    readonly more?: Readonly<Record<string, ServerAddress>>;
+  },
+): Promise<EdgeUnderTest> {
+  const { places, states: firstStates, more = {} } = of;
+  const { http } = applied.configuration.edge;
   const text: EdgeUnderTest['text'] = (states, generation) =>
     stampConfiguration(renderConfiguration(applied, states), {
       project: 'demo',
@@ -62,26 +80,26 @@ export async function startEdgeUnderTest(of: {
       states,
       version: '0.0.0',
     });
-  const target = { address: '127.0.0.1', port };
   const apps = new Map<string, App>();
+  const servers: Readonly<Record<string, ServerAddress>> = { ...applied.addresses, ...more };
   const startInstance = async (name: string) => {
-    const place = applied.addresses[name];
+    const place = servers[name];
     if (!place) throw new Error(`no instance ${name}`);
     apps.set(name, await startApp(place.address, place.port, name));
   };
   const stopInstance = async (name: string) => await apps.get(name)?.stop();
-  for (const name of Object.keys(applied.addresses)) await startInstance(name);
-  const haproxy = await startHaproxy(places, text(of.states, 1));
+  for (const name of Object.keys(servers)) await startInstance(name);
+  const haproxy = await startHaproxy(places, text(firstStates, 1));
   return {
     haproxy,
     applied,
-    port,
+    port: http.port,
     apps,
     startInstance,
     stopInstance,
     text,
     reload: async (states, generation) => await haproxy.reload(text(states, generation)),
-    ask: async (host, path, headers = {}) => await ask(target, host, path, headers),
+    ask: async (host, path, headers = {}) => await ask(http, host, path, headers),
     untilUp: async (names) => {
       await vi.waitFor(
         async () => {

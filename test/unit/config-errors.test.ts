@@ -1024,7 +1024,7 @@ test('whatever stands in place of any value, the errors are readable', () => {
   };
   const sideBySide = { ...(parse(pools) as object), artifacts: everything.artifacts };
   for (const each of [everything, incus, sideBySide]) expectReadableProblems(each);
-});
+}, 30_000);
 
 function expectReadableProblems(everything: object): void {
   const paths = pathsOf(everything);
