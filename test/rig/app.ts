@@ -12,20 +12,21 @@ export interface App {
 }
 
 export interface AppRequest {
+  readonly method: string;
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
 }
 
 /**
- * An app within this process: it says `answer` to every request and to every WebSocket message. `/drip` begins a
- * download and never ends it, `/wait` never answers, `/fail` answers 500 and `/moved` redirects; health checks ask `/health`.
+ * An app within this process: it says `answer` to every request, in the header X-App too, and to every WebSocket message.
+ * `/drip` begins a download and never ends it, `/wait` never answers, `/fail` answers 500 and `/moved` redirects; health checks ask `/health`.
  *
  * @param port 0 for a free one
  */
 export async function startApp(address: string, port: number, answer: string): Promise<App> {
   const requests: AppRequest[] = [];
   const server = createServer((request, response) => {
-    requests.push({ path: request.url ?? '', headers: request.headers });
+    requests.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers });
     respond(request, response, answer);
   });
   const sockets = new WebSocketServer({ server });
@@ -51,6 +52,7 @@ function respond(request: IncomingMessage, response: ServerResponse, answer: str
   const path = request.url ?? '';
   // Its own word about where it runs, which the edge must not pass on.
   response.setHeader('X-Bascule-Server', 'forged');
+  response.setHeader('X-App', answer);
   if (path.endsWith('/wait')) return;
   if (path.endsWith('/drip')) {
     response.setHeader('Content-Length', 1_000_000);

@@ -11,6 +11,7 @@ import type {
   ServerAddress,
 } from '../../src/domain/configuration.js';
 import type { EnvironmentState } from '../../src/domain/edge-state.js';
+import { writeCertificates } from './certificates.js';
 import { type EdgeUnderTest, startEdgeOf } from './edge-under-test.js';
 import { type HaproxyPlaces, haproxyPlaces } from './haproxy.js';
 import { freeLoopbackRange, freePort } from './ports.js';
@@ -23,6 +24,8 @@ export const exampleFile = (example: Example): string =>
 export interface ExampleEdge extends EdgeUnderTest {
   /** Folder of the PEM files that it serves https with. */
   readonly certificates: string;
+  /** The certificates in it. */
+  readonly trusted: readonly string[];
 }
 
 /**
@@ -37,22 +40,24 @@ export async function startExampleEdge(
     readonly intervalMs?: number;
     /** Changes the configuration further. */
     readonly change?: (configuration: Configuration) => Configuration;
-    /** Called before HAProxy starts: puts PEM files there. */
-    readonly prepare?: (certificates: string) => Promise<void>;
+    /** Whether there are certificates for all of `certificates.domains` as it starts; there are unless it is false. */
+    readonly hasCertificates?: boolean;
   } = {},
 ): Promise<ExampleEdge> {
-  const { states = [], intervalMs = 100, change = (same) => same, prepare } = options;
+  const { states = [], intervalMs = 100, change = (same) => same, hasCertificates = true } = options;
   const places = await haproxyPlaces();
   const certificates = join(places.folder, 'certificates');
   await mkdir(certificates);
-  await prepare?.(certificates);
+  const configuration = change(await loadConfiguration(exampleFile(example)));
+  const domains = hasCertificates ? (configuration.certificates?.domains ?? []) : [];
+  const trusted = await writeCertificates(certificates, domains);
   const { applied, more } = await onLoopback(
-    await wantedConfiguration(change(await loadConfiguration(exampleFile(example)))),
+    await wantedConfiguration(configuration),
     places,
     certificates,
     intervalMs,
   );
-  return { ...(await startEdgeOf(applied, { places, states, more })), certificates };
+  return { ...(await startEdgeOf(applied, { places, states, more })), certificates, trusted };
 }
 
 /** All of it in one range of loopback addresses: the edge is its first, each server has one of its own. */

@@ -1,0 +1,27 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+
+/**
+ * Writes `<first name>.pem` (key and certificate) for each list of names, each signed by itself.
+ *
+ * @returns the files' content, for a client to trust these certificates and no others
+ */
+export async function writeCertificates(
+  folder: string,
+  domains: readonly (readonly string[])[],
+): Promise<readonly string[]> {
+  return await Promise.all(domains.map(async (names) => await writeCertificate(folder, names)));
+}
+
+async function writeCertificate(folder: string, names: readonly string[]): Promise<string> {
+  const [first = 'localhost'] = names;
+  const file = join(folder, `${first}.pem`);
+  const alternatives = names.map((name) => `DNS:${name}`).join(',');
+  await execa('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...['-subj', `/CN=${first}`, '-addext', `subjectAltName=${alternatives}`],
+    ...['-keyout', file, '-out', file],
+  ]);
+  return await readFile(file, 'utf8');
+}
