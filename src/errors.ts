@@ -223,11 +223,17 @@ const prose = {
   }),
   'unknown-environment': (a: { environment: string; known: readonly string[]; nearest?: string }): Prose => ({
     message: `bascule.yaml has no environment ${a.environment}`,
-    remedy: `${a.nearest === undefined ? '' : `Did you mean ${a.nearest}? `}It has: ${a.known.join(', ')}.`,
+    remedy:
+      a.known.length === 0
+        ? 'Its topology is multi-instance, which has neither environments nor colors: `bascule apply` and `bascule status` are for it.'
+        : `${a.nearest === undefined ? '' : `Did you mean ${a.nearest}? `}It has: ${a.known.join(', ')}.`,
   }),
   'unknown-component': (a: { environment: string; component: string; known: readonly string[] }): Prose => ({
     message: `there is no component ${a.component} in an environment ${a.environment}`,
-    remedy: `There are: ${a.known.join(', ')}.`,
+    remedy:
+      a.known.length === 0
+        ? 'Bascule runs no instances here: its topology is multi-instance.'
+        : `There are: ${a.known.join(', ')}.`,
   }),
   'component-not-applied': (a: { component: string; environment: string }): Prose => ({
     message: `the edge does not know ${a.component} in ${a.environment} yet: bascule.yaml has it, and is not applied`,

@@ -20,6 +20,7 @@ import {
   isFastRollback,
   type Logs,
   type LogsRequest,
+  type SideBySideView,
   type Status,
 } from '../domain/inspect.js';
 import { backendName } from '../domain/names.js';
@@ -30,6 +31,7 @@ import { readWorkers } from '../haproxy/old-workers.js';
 import { readOldWorkersEndBy } from '../haproxy/old-workers-end.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { sideBySideServers } from '../haproxy/view-backends.js';
 import { environmentDigest } from '../instances/environment.js';
 import { readLog } from '../instances/log.js';
 import { findInstance, instancesOfColor } from '../instances/places.js';
@@ -91,11 +93,14 @@ async function readStatus(context: WorkerContext): Promise<Status> {
       oldWorkers: workers?.old.length ?? 0,
       oldWorkersEndBy: await readOldWorkersEndBy(edge, workers),
     },
-    environments: await Promise.all(
-      applied.configuration.environments.map((environment) =>
-        viewEnvironment(context, project, { applied, environment, record, servers }),
-      ),
-    ),
+    environments:
+      applied.configuration.topology === 'multi-instance'
+        ? [viewSideBySide(applied, record, servers)]
+        : await Promise.all(
+            applied.configuration.environments.map((environment) =>
+              viewEnvironment(context, project, { applied, environment, record, servers }),
+            ),
+          ),
   };
 }
 
@@ -128,11 +133,46 @@ async function viewEnvironment(context: WorkerContext, project: Project, seen: S
     rollback: asked?.rollbackRefused ? null : rollbackOf(state, history, views),
     rollbackRefused: asked?.rollbackRefused ?? null,
     colors: views,
+    instances: [],
     operation: asked?.operation
       ? { ...asked.operation, step: progress?.step ?? null, since: progress?.since ?? null }
       : null,
     queue: asked?.queue ?? [],
     history,
+  };
+}
+
+function viewSideBySide(
+  applied: AppliedConfiguration,
+  record: EdgeRecord,
+  servers: readonly ServerStatus[],
+): SideBySideView {
+  const nothing = {
+    active: null,
+    sha: null,
+    since: null,
+    waiting: null,
+    until: null,
+    rollback: null,
+    rollbackRefused: null,
+    colors: null,
+    operation: null,
+  };
+  return {
+    ...nothing,
+    name: 'default',
+    hosts: [],
+    blocked: blockedBy(record),
+    instances: applied.configuration.components.flatMap((component) =>
+      sideBySideServers(component, applied.addresses).map(({ name, address }) => ({
+        name: component.name,
+        instance: name,
+        address: `${address.address}:${address.port}`,
+        health: healthOf(servers, null, component, name),
+      })),
+    ),
+    queue: [],
+    history: [],
   };
 }
 
@@ -187,7 +227,7 @@ function colorState(components: readonly ComponentView[]): ColorState {
 
 function healthOf(
   servers: readonly ServerStatus[],
-  environment: string,
+  environment: string | null,
   { pool }: ComponentConfiguration,
   instance: string,
 ): string | null {

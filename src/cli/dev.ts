@@ -183,7 +183,7 @@ function describe(
   return [
     `${green('✔')} ${bold(configuration.project)} is up`,
     ...rows.map(([name = '', where]) => `  ${dim(name.padEnd(width))}  ${where}`),
-    `${cyan('→')} in another terminal: bascule deploy ${more.length > 0 ? `${first} ` : ''}SHA`,
+    `${cyan('→')} in another terminal: bascule ${first === undefined ? 'status' : `deploy ${more.length > 0 ? `${first} ` : ''}SHA`}`,
     dim('Ctrl-C ends the worker and Temporal; the edge and the instances go on serving until `bascule dev --stop`.'),
   ].join('\n');
 }

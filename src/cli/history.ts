@@ -37,10 +37,11 @@ export function addHistory(program: Command, invocation: Invocation): void {
     });
 }
 
-/** One environment out of a status. Throws `unknown-environment`. */
-export function environmentOf(status: Status, name: string): EnvironmentView {
-  const found = status.environments.find((environment) => environment.name === name);
+/** One environment with colors out of a status. Throws `unknown-environment`. */
+export function environmentOf({ environments }: Status, name: string): EnvironmentView {
+  const withColors = environments.filter((environment) => environment.colors !== null);
+  const found = withColors.find((environment) => environment.name === name);
   if (found) return found;
-  const known = status.environments.map((environment) => environment.name);
+  const known = withColors.map((environment) => environment.name);
   throw new BasculeError('unknown-environment', { environment: name, known });
 }

@@ -8,6 +8,7 @@ import { hasSystemCode } from '../system-error.js';
 export interface LocalNames {
   readonly project: string;
   readonly edge: string;
+  /** In multi-instance `default`. */
   readonly environments: readonly string[];
 }
 
@@ -21,7 +22,7 @@ export async function readLocalNames(file: string): Promise<LocalNames | null> {
   const { parseDocument } = await import('yaml');
   const value = readValue(parseDocument(text));
   const project = at(value, 'project');
-  const environments = at(value, 'environments');
+  const environments = at(value, 'topology') === 'multi-instance' ? { default: null } : at(value, 'environments');
   const edge = at(at(value, 'edge'), 'name');
   if (typeof project !== 'string' || typeof environments !== 'object' || environments === null) return null;
   return {

@@ -71,6 +71,8 @@ const colorView = z.object({
   ),
 });
 
+const none = list(z.never());
+
 const environmentView = z.object({
   name: z.string(),
   hosts: list(z.string()),
@@ -83,6 +85,7 @@ const environmentView = z.object({
   rollback: z.object({ to: z.string(), fast: z.boolean(), until: z.string().nullable() }).nullable(),
   rollbackRefused: z.string().nullable().describe('why a rollback without --to is refused now'),
   colors: z.object({ blue: colorView, green: colorView }),
+  instances: none,
   operation: z
     .object({
       id: z.string(),
@@ -95,6 +98,28 @@ const environmentView = z.object({
   queue: list(z.object({ id: z.string(), kind: operationKind, sha: z.string().nullable() })),
   history: list(z.object({ at: z.string(), color, sha: z.string() })),
 });
+
+const sideBySideView = z
+  .object({
+    name: z.literal('default'),
+    hosts: none,
+    active: z.null(),
+    sha: z.null(),
+    since: z.null(),
+    blocked: environmentView.shape.blocked,
+    waiting: z.null(),
+    until: z.null(),
+    rollback: z.null(),
+    rollbackRefused: z.null(),
+    colors: z.null(),
+    instances: list(
+      z.object({ name: z.string(), instance: z.string(), address: z.string(), health: z.string().nullable() }),
+    ),
+    operation: z.null(),
+    queue: none,
+    history: none,
+  })
+  .describe('in multi-instance: instances side by side, without colors');
 
 export const statusSchema = z
   .object({
@@ -129,7 +154,7 @@ export const statusSchema = z
       oldWorkers: z.number(),
       oldWorkersEndBy: z.string().nullable().describe('when hard-stop-after has ended the last of them, at the latest'),
     }),
-    environments: list(environmentView),
+    environments: list(z.union([environmentView, sideBySideView])),
   })
   .meta({ id: 'Status', description: 'status' }) satisfies z.ZodType<Status>;
 

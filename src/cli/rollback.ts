@@ -6,6 +6,7 @@ import { BasculeError } from '../errors.js';
 import { given, shaArgument } from './arguments.js';
 import { signalExitCodes } from './exit-codes.js';
 import { formatRelease } from './format.js';
+import { environmentOf } from './history.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
 import { runOperation } from './operation.js';
@@ -60,8 +61,7 @@ async function confirm(
 ): Promise<void> {
   const project = await invocation.project();
   const status = await invocation.withClient((client) => look(client, project, { what: 'status' }));
-  const view = status.environments.find((one) => one.name === environment);
-  const plan = view && describePlan(view, to, isFull);
+  const plan = describePlan(environmentOf(status, environment), to, isFull);
   // Nothing to go back to: the environment says why.
   if (!plan) return;
   invocation.output.note(plan);

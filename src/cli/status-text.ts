@@ -1,5 +1,12 @@
 import { colors as bothColors, type Color } from '../domain/edge-state.js';
-import type { ColorView, ComponentView, EdgeStatus, EnvironmentView, Status } from '../domain/inspect.js';
+import type {
+  ColorView,
+  ComponentView,
+  EdgeStatus,
+  EnvironmentView,
+  SideBySideView,
+  Status,
+} from '../domain/inspect.js';
 import { shortSha } from '../domain/names.js';
 import { formatAge, formatClock } from './format.js';
 import type { Colors } from './output.js';
@@ -10,7 +17,12 @@ const shownReleases = 3;
 
 /** A status for a person: the edge, then each environment. `ownVersion` is this command's. */
 export function describeStatus(colors: Colors, status: Status, ownVersion: string): string {
-  const environments = status.environments.map((environment) => describeEnvironment(colors, environment).join('\n'));
+  const environments = status.environments.map((environment) =>
+    (environment.colors === null
+      ? describeSideBySide(colors, environment)
+      : describeEnvironment(colors, environment)
+    ).join('\n'),
+  );
   return [describeEdge(colors, status, ownVersion).join('\n'), ...environments].join('\n\n');
 }
 
@@ -96,6 +108,16 @@ function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
     ...columns(rows).map((line) => `  ${line}`),
     ...columns(facts.map(([name = '', ...rest]) => [dim(name), ...rest])).map((line) => `  ${line}`),
   ];
+}
+
+function describeSideBySide({ bold, dim, red }: Colors, { name, instances }: SideBySideView): string[] {
+  const rows = instances.map(({ name: component, instance, address, health }) => [
+    component,
+    instance,
+    dim(address),
+    health?.startsWith('UP') ? health : red(health ?? 'not known to the edge'),
+  ]);
+  return [`${bold(name)}  ${dim('every host')}`, ...columns(rows).map((line) => `  ${line}`)];
 }
 
 function colorRow({ green, bold, dim, yellow }: Colors, view: EnvironmentView, color: Color): string[] {

@@ -46,7 +46,8 @@ export interface Status {
   /** Whether the worker's bascule.yaml differs from the configuration in force. */
   readonly isConfigurationApplied: boolean;
   readonly edge: EdgeStatus;
-  readonly environments: readonly EnvironmentView[];
+  /** In multi-instance one, `default`, of instances side by side. */
+  readonly environments: readonly (EnvironmentView | SideBySideView)[];
 }
 
 export interface EdgeStatus {
@@ -78,6 +79,7 @@ export interface EnvironmentView {
   /** Why a rollback without `--to` is refused now, null where it is not. */
   readonly rollbackRefused: string | null;
   readonly colors: Readonly<Record<Color, ColorView>>;
+  readonly instances: readonly never[];
   readonly operation: {
     readonly id: string;
     readonly kind: OperationKind;
@@ -87,6 +89,34 @@ export interface EnvironmentView {
   } | null;
   readonly queue: readonly { readonly id: string; readonly kind: OperationKind; readonly sha: string | null }[];
   readonly history: readonly HistoryLine[];
+}
+
+/** What runs without colors: no release of it is active, and nothing can be rolled back. */
+export interface SideBySideView
+  extends Readonly<
+    Record<
+      'active' | 'sha' | 'since' | 'waiting' | 'until' | 'rollback' | 'rollbackRefused' | 'colors' | 'operation',
+      null
+    >
+  > {
+  readonly name: 'default';
+  /** None: every host leads to it. */
+  readonly hosts: readonly never[];
+  readonly blocked: EnvironmentView['blocked'];
+  readonly instances: readonly InstanceView[];
+  readonly queue: readonly never[];
+  readonly history: readonly never[];
+}
+
+/** A server of a pool: one of a component's instances. */
+export interface InstanceView {
+  /** Of the component. */
+  readonly name: string;
+  readonly instance: string;
+  /** `address:port`. */
+  readonly address: string;
+  /** As the edge sees it, such as `UP L7OK`; null where the edge does not know it. */
+  readonly health: string | null;
 }
 
 export interface ColorView {

@@ -51,7 +51,7 @@ export function instanceBackends({ configuration, addresses }: AppliedConfigurat
   );
 }
 
-interface Server {
+export interface Server {
   readonly name: string;
   readonly address: ServerAddress;
   /** What stands behind its address. */
@@ -97,7 +97,8 @@ function colorServers(
   });
 }
 
-function sideBySideServers(component: ComponentConfiguration, addresses: AddressBook): readonly Server[] {
+/** The servers of a component's pool in multi-instance. */
+export function sideBySideServers(component: ComponentConfiguration, addresses: AddressBook): readonly Server[] {
   const { instances = [], fallback = [] } = component;
   const isKnown = instances.some((name) => addresses[name]);
   const servers = isKnown

@@ -31,6 +31,7 @@ import type {
   StopRequest,
 } from '../domain/operation.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
+import { BasculeError } from '../errors.js';
 import {
   checkCleanup,
   checkDeploy,
@@ -369,11 +370,8 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     const known = await local.knownEnvironments({});
     if (known.includes(name)) return;
     isUnknown = book.state.number === 0;
-    throw refusal(
-      'unknown-environment',
-      `the worker's bascule.yaml has no environment ${name}`,
-      `It has: ${known.join(', ')}.`,
-    );
+    const { code, message, remedy } = new BasculeError('unknown-environment', { environment: name, known });
+    throw refusal(code, message, remedy);
   }
 
   function orDrop(what: string, act: () => unknown): void {

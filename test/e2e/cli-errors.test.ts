@@ -5,6 +5,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { create } from 'tar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { environmentOf } from '../../src/cli/history.js';
 import { resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
@@ -258,7 +259,5 @@ test('no token and no secret was ever printed', async () => {
 
 async function prod() {
   const { document } = await project.json<unknown>('status', 'prod');
-  const [found] = statusSchema.parse(document).environments;
-  if (!found) throw new Error('there is no prod');
-  return found;
+  return environmentOf(statusSchema.parse(document), 'prod');
 }

@@ -159,7 +159,7 @@ describe('looking', () => {
     expect(document.environments.map(({ name }) => name)).toEqual(['prod']);
     const { stdout } = await project.bascule('status', 'prod');
     for (const color of ['blue', 'green'] as const) {
-      const { components } = document.environments[0]?.colors[color] ?? { components: [] };
+      const { components } = document.environments[0]?.colors?.[color] ?? { components: [] };
       for (const { instance, address } of components)
         expect(stdout).toMatch(new RegExp(`${instance} +${address} +\\w+`));
     }

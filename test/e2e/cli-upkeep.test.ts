@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { environmentOf } from '../../src/cli/history.js';
 import { endingSchema, resultSchema, rollbackListSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
@@ -41,9 +42,7 @@ afterAll(() => project.stop());
 
 async function status() {
   const { document } = await project.json<unknown>('status', 'prod');
-  const [prod] = statusSchema.parse(document).environments;
-  if (!prod) throw new Error('there is no prod');
-  return prod;
+  return environmentOf(statusSchema.parse(document), 'prod');
 }
 
 async function rollbackList() {

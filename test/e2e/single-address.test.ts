@@ -22,7 +22,7 @@ test('with one address each instance has a port of its own, and visitors get the
 
   const { document } = await project.json<Status>('status');
   const addresses = document.environments.flatMap(({ colors }) =>
-    [colors.blue, colors.green].flatMap(({ components }) => components.map(({ address }) => address)),
+    Object.values(colors ?? {}).flatMap(({ components }) => components.map(({ address }) => address)),
   );
   expect(new Set(addresses).size).toBe(8);
   for (const address of addresses) expect(address).toMatch(/^127\.0\.0\.1:\d+$/);

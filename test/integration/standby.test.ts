@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { environmentOf } from '../../src/cli/history.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { EnvironmentView, Status } from '../../src/domain/inspect.js';
 import { ask } from '../rig/ask.js';
@@ -141,9 +142,7 @@ async function must(...args: string[]): Promise<void> {
 
 async function prod(): Promise<EnvironmentView> {
   const { document } = await project.json<Status>('status', 'prod');
-  const found = document.environments.find(({ name }) => name === 'prod');
-  if (!found) throw new Error('status does not name prod');
-  return found;
+  return environmentOf(document, 'prod');
 }
 
 async function activeOfProd(): Promise<{ sha: string; color: Color }> {

@@ -40,6 +40,7 @@ function view(more: Partial<EnvironmentView> = {}): EnvironmentView {
     rollback: { to: b, fast: true, until: null },
     rollbackRefused: null,
     colors: { blue: colorView(b, 'UP L7OK'), green: colorView(c, 'UP L7OK') },
+    instances: [],
     operation: null,
     queue: [],
     history: [
