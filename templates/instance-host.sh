@@ -165,7 +165,9 @@ adopt() { # owner sha SHA-256 unpacked-folder
   if [ ! -d "$release" ]; then
     mkdir -p "$releases" && mv -T "$4" "$release" && sync "$releases" || fail 13 "$release"
   fi
-  update "sha=$2" "sha256=$3"
+  # What the log held before is another release's.
+  log_begin=$(stat -c %s "$folder/log/current.log" 2>/dev/null) || log_begin=0
+  update "sha=$2" "sha256=$3" "log_begin=$log_begin"
 }
 
 start() { # owner sha SHA-256 time environment-digest argv…

@@ -1,7 +1,7 @@
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { logSize, type RotationLimits, readLogBytes, rotateLogFile } from '../hosts/log-file.js';
 import { hasSystemCode } from '../system-error.js';
-import { type Instance, instanceFiles } from './record.js';
+import { type Instance, instanceFiles, readInstance } from './record.js';
 
 /** How much of a log is read at most for one answer. */
 const readMaxBytes = 1_000_000;
@@ -17,30 +17,30 @@ export interface LogPart {
 
 /**
  * Lines of an instance's log: the last `tail`, or those written in the last `sinceMs` (to ten seconds, rather more than
- * fewer), a last line without an end among them; or the whole lines behind the offset `after` of an earlier answer, at
+ * fewer), or those behind the offset `from`, a last line without an end among them; or the whole lines behind the offset `after` of an earlier answer, at
  * most about a megabyte. After a rotation `after` begins anew.
  */
 export async function readLog(
   instance: Pick<Instance, 'directory' | 'name'>,
-  { tail, sinceMs, after }: { tail?: number; sinceMs?: number; after?: number },
+  { tail, sinceMs, from = 0, after }: { tail?: number; sinceMs?: number; from?: number; after?: number },
 ): Promise<LogPart> {
   const { log } = instanceFiles(instance);
   const size = await logSize(log);
   if (after !== undefined) return await followLog(log, size, after);
-  const from = sinceMs === undefined ? 0 : await offsetAt(instance, Date.now() - sinceMs, size);
-  const begin = Math.max(from, size - readMaxBytes);
+  const wanted = sinceMs === undefined ? from : await offsetAt(instance, Date.now() - sinceMs, size);
+  // After a rotation the log is shorter, and all of it is later.
+  const first = wanted <= size ? wanted : 0;
+  const begin = Math.max(first, size - readMaxBytes);
   const lines = linesOf(await readLogBytes(log, begin, size));
   // Where reading began inside a line, its rest is no line.
-  if (begin > from) lines.shift();
+  if (begin > first) lines.shift();
   return { lines: tail === undefined ? lines : lines.slice(Math.max(lines.length - tail, 0)), offset: size };
 }
 
-/** The last lines of an instance's log, fewer where it has fewer. */
-export async function lastLogLines(
-  instance: Pick<Instance, 'directory' | 'name'>,
-  count: number,
-): Promise<readonly string[]> {
-  return (await readLog(instance, { tail: count })).lines;
+/** The last lines that the release on record wrote, fewer where there are fewer. */
+export async function lastLogLines(instance: Instance, count: number): Promise<readonly string[]> {
+  const { logBegin } = await readInstance(instance);
+  return (await readLog(instance, { tail: count, from: logBegin })).lines;
 }
 
 /** Notes the time for `sinceMs`, and rotates the log as `rotateLogFile` does. */

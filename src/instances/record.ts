@@ -39,6 +39,8 @@ export interface InstanceRecord {
   readonly isProven: boolean;
   /** See `environmentDigest`. */
   readonly environmentDigest: string | null;
+  /** How long the log was when it got this release. */
+  readonly logBegin: number;
 }
 
 /** An instance as it is: `starting` is a process that was not healthy yet, or one that ended and is started again. */
@@ -104,6 +106,7 @@ export function parseRecord(instance: Pick<Instance, 'directory' | 'name'>, text
     isFailed: read('failed', isYesOrNo) === 'yes',
     isProven: read('proven', isYesOrNo) === 'yes',
     environmentDigest: read('environment_digest', matches(/^[0-9a-f]{64}$/)),
+    logBegin: Number(read('log_begin', matches(/^\d{1,15}$/)) ?? 0),
   };
 }
 

@@ -2,7 +2,7 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { lastLogLines, readLog, rotateLog } from '../../src/instances/log.js';
+import { readLog, rotateLog } from '../../src/instances/log.js';
 import { instanceFiles } from '../../src/instances/record.js';
 
 let instance: { directory: string; name: string };
@@ -18,12 +18,14 @@ afterEach(async () => {
   await rm(instance.directory, { recursive: true });
 });
 
+const lastLines = async (tail: number) => (await readLog(instance, { tail })).lines;
+
 test('the last lines are answered, fewer where there are fewer, none where there is no log', async () => {
-  expect(await lastLogLines(instance, 5)).toEqual([]);
+  expect(await lastLines(5)).toEqual([]);
   await writeFile(log, 'one\ntwo\n\nfour, without an end');
-  expect(await lastLogLines(instance, 2)).toEqual(['', 'four, without an end']);
-  expect(await lastLogLines(instance, 9)).toEqual(['one', 'two', '', 'four, without an end']);
-  expect(await lastLogLines(instance, 0)).toEqual([]);
+  expect(await lastLines(2)).toEqual(['', 'four, without an end']);
+  expect(await lastLines(9)).toEqual(['one', 'two', '', 'four, without an end']);
+  expect(await lastLines(0)).toEqual([]);
 });
 
 test('following answers each line once, and whole', async () => {
@@ -83,6 +85,6 @@ test('a log that is full is kept under a number, and only so many are kept', asy
 test('a log that is not full stays as it is', async () => {
   await writeFile(log, 'one\n');
   await rotateLog(instance, { maxBytes: 5, files: 3 });
-  expect(await lastLogLines(instance, 9)).toEqual(['one']);
+  expect(await lastLines(9)).toEqual(['one']);
   expect((await readdir(dirname(log))).sort()).toEqual(['current.log', 'times']);
 });

@@ -334,6 +334,14 @@ describe('what does not become healthy', () => {
     });
   });
 
+  test('is not shown with lines of a release before it', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    await expect(deploy(instance, { path: '/sick', deadlineMs: 300 })).rejects.toMatchObject({
+      message: expect.stringMatching(/^(?!.*listens.*listens).*listens/s),
+    });
+  });
+
   test('is named after its deadline, with its last answers', async () => {
     const instance = await anInstance();
     await expect(deploy(instance, { path: '/sick', deadlineMs: 1_500 })).rejects.toMatchObject({

@@ -19,6 +19,7 @@ describe('a record', () => {
       'failed=no',
       'proven=yes',
       `environment_digest=${'cd'.repeat(32)}`,
+      'log_begin=512',
       'color=green',
       '',
     ].join('\n');
@@ -33,6 +34,7 @@ describe('a record', () => {
       isFailed: false,
       isProven: true,
       environmentDigest: 'cd'.repeat(32),
+      logBegin: 512,
     });
   });
 
