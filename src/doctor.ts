@@ -128,11 +128,16 @@ async function examineArtifacts({ configuration, edge }: ExaminedProject): Promi
 
 async function measureAll({ configuration, edge }: ExaminedProject): Promise<readonly DiskUsage[]> {
   const { config } = edgeFiles(edge);
+  const { project } = configuration;
   const { directory, addressBook } = configuration.instances;
-  const temporal = join(dirname(addressBook), 'temporal.db');
+  // Where `bascule dev` has it, and where the unit of `bascule init --systemd` does.
+  const databases = [dirname(addressBook), `/var/lib/bascule-${project}`].map((folder) => join(folder, 'temporal.db'));
+  const temporal = databases.map(async (path) => ({
+    ...{ what: 'Temporal', path, bytes: (await measure(path)) + (await measure(`${path}-wal`)) },
+  }));
   return [
     ...(await measureInstances(edge.host, directory)),
     { what: 'edge', path: dirname(config), bytes: await measure(dirname(config)) },
-    { what: 'Temporal', path: temporal, bytes: (await measure(temporal)) + (await measure(`${temporal}-wal`)) },
+    ...(await Promise.all(temporal)).filter(({ bytes }) => bytes > 0),
   ];
 }

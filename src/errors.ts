@@ -14,6 +14,32 @@ const lastLines = (lines: readonly string[]): string =>
 
 const isForbidden = (reason: string): boolean => /EACCES|EPERM/.test(reason);
 
+/** Two digits, so that a small disk does not seem to have none. */
+const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(2);
+
+interface InstanceName {
+  readonly instance: string;
+  readonly environment: string;
+  readonly component: string;
+  readonly color: string;
+}
+
+/** The command that shows an instance's log. */
+const logsOf = ({ environment, component, color }: InstanceName): string =>
+  `\`bascule logs ${environment} ${component} --color ${color}\``;
+
+/** A full disk lets no operation begin, so that the first room has to be made by hand. */
+const whatMayGo =
+  'Its artifacts may be removed by hand (`rm -r`): they are fetched again. `bascule cleanup ENV` removes releases that are not used, as soon as there is some room.';
+
+/** A full disk, else whatever keeps a file from being written. The file itself may not be there. */
+function writableRemedy({ file, reason }: { file: string; reason: string }): string {
+  const folder = file.replace(/\/[^/]+$/, '');
+  return /ENOSPC|EDQUOT|No space left|quota exceeded/i.test(reason)
+    ? `Make room where it lies (\`df -h ${folder}\`): \`bascule doctor\` shows what takes how much. ${whatMayGo} Then try again.`
+    : `See who may write there (\`ls -ld ${folder}\`), then try again.`;
+}
+
 /** A reload does not make a socket anew, and does not move one. */
 function silentRemedy(a: { pid: number; reason: string; manage: boolean; movedFrom: string | null }): string {
   if (isForbidden(a.reason)) return 'Run the worker as the user who runs HAProxy.';
@@ -37,6 +63,10 @@ const prose = {
     message: `${a.file} does not exist`,
     remedy: 'Run `bascule init` to write one, or name yours with --config FILE.',
   }),
+  'address-book-damaged': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file}, which holds the address of each instance, is damaged: ${a.reason}`,
+    remedy: `Put it back from a back-up. Without one \`rm ${a.file}\`: addresses are given out anew, and \`bascule apply --dry-run\` shows which would change.`,
+  }),
   'command-not-found': (a: { host: string; program: string }): Prose => ({
     message: `${a.program} is not installed on ${a.host}`,
     remedy: `Install ${a.program} there, so that it is found in PATH.`,
@@ -59,7 +89,7 @@ const prose = {
   }),
   'address-in-use': (a: { host: string; address: string; port: number }): Prose => ({
     message: `${a.address}:${a.port} on ${a.host} is taken by another process`,
-    remedy: `\`ss -ltnp 'sport = :${a.port}'\` names it: end it, or choose another \`edge.http\` in bascule.yaml.`,
+    remedy: `\`ss -ltnp 'sport = :${a.port}'\` names it: end it, or choose another address, for the edge \`edge.http\` in bascule.yaml.`,
   }),
   'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null }): Prose => ({
     message: `${a.act} of ${a.owner} was refused: the edge on ${a.host} is claimed by ${a.heldBy ?? 'nobody'}; nothing was touched`,
@@ -71,7 +101,7 @@ const prose = {
   }),
   'edge-write-failed': (a: { host: string; file: string; reason: string }): Prose => ({
     message: `${a.file} on ${a.host} could not be read or written: ${a.reason}`,
-    remedy: 'Check free space and permissions there.',
+    remedy: writableRemedy(a),
   }),
   'edge-not-writable': (a: { host: string; folder: string; reason: string }): Prose => ({
     message: `nothing can be written into ${a.folder} on ${a.host}: ${a.reason}`,
@@ -127,21 +157,21 @@ const prose = {
     message: 'bascule.yaml differs from what is applied',
     remedy: 'See how with `bascule apply --dry-run`, then `bascule apply`.',
   }),
-  'instance-not-running': (a: { instance: string; environment: string }): Prose => ({
+  'instance-not-running': (a: InstanceName): Prose => ({
     message: `${a.instance} should run and does not`,
-    remedy: `A running worker starts it again, at the latest after a minute. See \`bascule logs ${a.environment}\` for why it ended.`,
+    remedy: `A running worker starts it again, at the latest after a minute. ${logsOf(a)} shows why it ended.`,
   }),
-  'instance-restarts': (a: { instance: string; restarts: number }): Prose => ({
+  'instance-restarts': (a: InstanceName & { restarts: number }): Prose => ({
     message: `${a.instance} ended by itself and was started again ${a.restarts} times`,
-    remedy: 'See its log with `bascule logs` for why.',
+    remedy: `${logsOf(a)} shows why.`,
   }),
-  'instance-left-failed': (a: { instance: string; environment: string }): Prose => ({
+  'instance-left-failed': (a: InstanceName): Prose => ({
     message: `${a.instance} holds a release that failed, for a look`,
-    remedy: `See \`bascule logs\`, then \`bascule cleanup ${a.environment}\`; the next deploy removes it too.`,
+    remedy: `${logsOf(a)} shows why, \`bascule cleanup ${a.environment}\` removes it; the next deploy does too.`,
   }),
   'disk-low': (a: { path: string; freeBytes: number; totalBytes: number }): Prose => ({
-    message: `only ${(a.freeBytes / 1e9).toFixed(1)} GB of ${(a.totalBytes / 1e9).toFixed(1)} GB are free where ${a.path} lies`,
-    remedy: 'Make room: `bascule doctor` shows below what takes how much; `bascule cleanup` removes what is not used.',
+    message: `only ${gigabytes(a.freeBytes)} of ${gigabytes(a.totalBytes)} GB are free where ${a.path} lies`,
+    remedy: `Make room: below stands what takes how much. ${whatMayGo}`,
   }),
   'version-differs': (a: { difference: string }): Prose => ({
     message: a.difference,
@@ -248,13 +278,19 @@ const prose = {
     message: `the edge has no server ${a.backend}/${a.server}`,
     remedy: 'Somebody applied another configuration meanwhile: run `bascule status`, then `bascule apply`.',
   }),
-  'errors-in-soak': (a: { environment: string; requests: number; errors: number; allowedShare: number }): Prose => ({
+  'errors-in-soak': (a: {
+    environment: string;
+    color: string;
+    requests: number;
+    errors: number;
+    allowedShare: number;
+  }): Prose => ({
     message: `${a.environment}: ${a.errors} of ${a.requests} answers of the new release were 5xx in its soak, more than ${a.allowedShare * 100} %`,
-    remedy: 'See its log with `bascule logs`; `soak.errorShare` in bascule.yaml sets the share.',
+    remedy: `\`bascule logs ${a.environment} COMPONENT --color ${a.color}\` shows them where it logs them; \`soak.errorShare\` in bascule.yaml sets the share.`,
   }),
-  'unhealthy-in-soak': (a: { environment: string; server: string; status: string }): Prose => ({
-    message: `${a.environment}: ${a.server} did not stay healthy in its soak: ${a.status}`,
-    remedy: 'See its log with `bascule logs`.',
+  'unhealthy-in-soak': (a: InstanceName & { status: string }): Prose => ({
+    message: `${a.environment}: ${a.instance} did not stay healthy in its soak: ${a.status}`,
+    remedy: `${logsOf(a)} shows why. Mend it, then deploy again.`,
   }),
   'nothing-to-roll-back-to': (a: { environment: string; active: string | null }): Prose => ({
     message: `${a.environment} has no release below ${a.active ?? 'the first one'} to go back to`,
@@ -302,7 +338,7 @@ const prose = {
   }),
   'secret-missing': (a: { purpose: string; source: string; reason: string }): Prose => ({
     message: `${a.purpose}: ${a.source} ${a.reason}`,
-    remedy: `Give the worker ${a.source} with the secret in it; bascule.yaml names it.`,
+    remedy: `bascule.yaml names ${a.source}: it has to be there, with the secret in it, for the worker (with systemd a variable stands in /etc/bascule/PROJECT.env: restart the worker then), and where you type \`bascule exec\`.`,
   }),
   'artifact-not-found': (a: { url: string }): Prose => ({
     message: `there is no artifact at ${a.url}`,
@@ -367,7 +403,11 @@ const prose = {
   }),
   'instance-write-failed': (a: { instance: string; file: string; reason: string }): Prose => ({
     message: `${a.file} of ${a.instance} could not be read or written: ${a.reason}`,
-    remedy: 'Check free space and permissions there.',
+    remedy: writableRemedy(a),
+  }),
+  'file-not-writable': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file} cannot be written: ${a.reason}`,
+    remedy: writableRemedy(a),
   }),
   'instance-record-damaged': (a: { instance: string; file: string; reason: string }): Prose => ({
     message: `the record of ${a.instance} in ${a.file} is damaged: ${a.reason}`,
@@ -480,6 +520,11 @@ const prose = {
     message: `Temporal knows no operation ${a.operation}`,
     remedy: '`bascule status` names those that run.',
   }),
+  'operation-lost': (a: { operation: string }): Prose => ({
+    message: `Temporal no longer knows ${a.operation}, which was under way: its database was lost, or another one answers`,
+    remedy:
+      'Nothing carries it on. See with `bascule status` what serves visitors and where it stopped, then deploy again; `bascule cleanup ENV` removes what it left.',
+  }),
   'file-exists': (a: { file: string }): Prose => ({
     message: `${a.file} exists already; it was not touched`,
     remedy: 'Move it away first, or run this in another folder.',
@@ -511,6 +556,7 @@ const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'command-ended',
   'edge-locked',
   'edge-write-failed',
+  'file-not-writable',
   'haproxy-unreachable',
   'artifact-unreachable',
   'artifact-truncated',

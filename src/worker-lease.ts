@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalConfiguration } from './domain/configuration.js';
 import { BasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
+import { writing } from './hosts/writing.js';
 import { hasSystemCode } from './system-error.js';
 
 const renewEveryMs = 5_000;
@@ -31,15 +32,17 @@ export interface LeaseFile extends ProcessIdentity {
  * Makes this process the one worker of the project on this machine's files. A lease of a process that is dead is taken
  * over at once, any other one after 30 s without renewal. What keeps a worker that lost it harmless is the fence.
  *
- * @throws `worker-running` where another worker holds it
+ * @throws `worker-running` where another worker holds it, `file-not-writable`
  */
 export async function acquireLease(configuration: LocalConfiguration): Promise<Lease> {
   const file = leaseFile(configuration);
   const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
-  await mkdir(dirname(file), { recursive: true });
   const holder = await leaseHolder(configuration);
   if (holder) throw runningAlready(file, holder);
-  await write(file, own);
+  await writing(file, async () => {
+    await mkdir(dirname(file), { recursive: true });
+    await write(file, own);
+  });
   await sleep(settleMs);
   const winner = await read(file);
   if (winner?.id !== own.id) throw runningAlready(file, winner);
@@ -51,8 +54,9 @@ export async function acquireLease(configuration: LocalConfiguration): Promise<L
   let renewal = Promise.resolve();
   const timer = setInterval(() => {
     renewal = renewal.then(async () => {
-      if ((await read(file))?.id === own.id) await write(file, own);
-      else lose();
+      if ((await read(file))?.id !== own.id) return lose();
+      // What cannot be renewed, as on a full disk, is still held until somebody else takes it.
+      await write(file, own).catch(() => undefined);
     }, lose);
   }, renewEveryMs);
   return {
@@ -91,15 +95,20 @@ async function read(file: string): Promise<LeaseFile | null> {
 
 async function write(file: string, lease: Omit<LeaseFile, 'renewedAt'>): Promise<void> {
   const temporary = `${file}.${lease.id}`;
-  await writeFile(temporary, JSON.stringify({ ...lease, renewedAt: new Date().toISOString() }));
-  await rename(temporary, file);
+  try {
+    await writeFile(temporary, JSON.stringify({ ...lease, renewedAt: new Date().toISOString() }));
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }
 
 async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if (hasSystemCode(error, 'ENOENT', 'ESRCH')) return null;
+    if (hasSystemCode(error, 'ENOENT', 'ENOTDIR', 'ESRCH')) return null;
     throw error;
   }
 }

@@ -27,6 +27,9 @@ export interface WorkerOptions {
   readonly onReady?: () => void;
 }
 
+/** What cannot be written yet is kept up to this. */
+const logBufferBytes = 1_000_000;
+
 /** A workflow task queued for a dead worker waits this long before another one gets it; by default 10 s. */
 const stickyQueueScheduleToStartTimeout = '1s';
 
@@ -35,11 +38,11 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
  *
  * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `namespace-missing`,
- * `search-attribute-missing`, `config-invalid`
+ * `search-attribute-missing`, `config-invalid`, `driver-not-here`, `file-not-writable`, and those of `serveMetrics`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const configuration = await loadLocalConfiguration(options.configurationFile);
-  const log = pino({ name: 'bascule-worker' }, pino.destination(2));
+  const log = pino({ name: 'bascule-worker' }, logDestination());
   const exporterPort = await freeMetricsPort();
   Runtime.install({
     logger: new DefaultLogger('INFO', (entry) => writeLog(log, entry)),
@@ -53,7 +56,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     // Before Temporal answers, so that visitors are served whatever becomes of it.
     const keeper = startKeeper(place, log);
     let metrics: MetricsServer | null = null;
+    let isPolling = (): boolean => false;
     try {
+      metrics = options.metrics ? await serveMetrics(options.metrics, exporterPort, () => isPolling()) : null;
       connection = await connect();
       const { namespace } = connectionSettings();
       await assertNamespace(connection.operatorService, namespace);
@@ -75,8 +80,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         maxHeartbeatThrottleInterval: '500ms',
         shutdownGraceTime: '10s',
       });
-      const isPolling = (): boolean => worker.getState() === 'RUNNING';
-      metrics = options.metrics ? await serveMetrics(options.metrics, exporterPort, isPolling) : null;
+      isPolling = () => worker.getState() === 'RUNNING';
       options.onReady?.();
       void lease.lost.then(() => {
         log.error('another worker has taken the lease over: this one ends');
@@ -91,6 +95,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await connection?.close();
     await lease.release();
   }
+}
+
+/** Where the disk is full the log has gaps, and the worker goes on. */
+function logDestination(): pino.DestinationStream {
+  return pino.destination({ dest: 2, maxLength: logBufferBytes }).on('error', () => {});
 }
 
 /** The bundle that the build made; from the sources where there is none. */

@@ -77,7 +77,7 @@ export function watchActivities(context: WorkerContext) {
         const seen = await readServers(edge.configuration.files.socket);
         const mine = servers.map((one) => stateOf(seen.servers, one));
         for (const server of mine) {
-          if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak.environment, server);
+          if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak, server);
         }
         counters.set(seen.pid, {
           requests: mine.reduce((sum, one) => sum + one.requests + one.responseErrors, 0),
@@ -100,19 +100,22 @@ function stateOf(servers: readonly ServerStatus[], { backend, server }: PoolServ
 
 function refuseErrors(
   environment: string,
-  { soak }: ReleasePlan,
+  { soak, target: color }: ReleasePlan,
   counters: readonly { requests: number; errors: number }[],
 ): void {
   const requests = counters.reduce((sum, one) => sum + one.requests, 0);
   const errors = counters.reduce((sum, one) => sum + one.errors, 0);
   if (requests < soak.minRequests || errors / Math.max(requests, 1) <= soak.errorShare) return;
-  throw new BasculeError('errors-in-soak', { environment, requests, errors, allowedShare: soak.errorShare });
+  throw new BasculeError('errors-in-soak', { environment, color, requests, errors, allowedShare: soak.errorShare });
 }
 
-function unhealthyInSoak(environment: string, server: ServerStatus): BasculeError {
+function unhealthyInSoak(
+  { environment, plan }: { environment: string; plan: ReleasePlan },
+  server: ServerStatus,
+): BasculeError {
+  const component = plan.components.find(({ instance }) => instance === server.name)?.configuration.name ?? 'COMPONENT';
+  const status = `${server.status} ${server.lastCheck}`;
   return new BasculeError('unhealthy-in-soak', {
-    environment,
-    server: server.name,
-    status: `${server.status} ${server.lastCheck}`,
+    ...{ environment, component, color: plan.target, instance: server.name, status },
   });
 }

@@ -27,6 +27,7 @@ const nothingBegan: ReadonlySet<string> = new Set([
   'config-invalid',
   'config-not-found',
   'config-unreadable',
+  'address-book-damaged',
   'unknown-environment',
   'unknown-component',
   'edge-not-applied',
@@ -56,6 +57,7 @@ export function exitCodeOfResult(result: OperationResult): number {
 const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'temporal-lost': 'detached',
   'timeout-passed': 'detached',
+  'operation-lost': 'needs-operator',
   'temporal-unreachable': 'unavailable',
   'namespace-missing': 'unavailable',
   'no-worker': 'unavailable',

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { OperationResult, Progress } from '../domain/operation.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import { type EnvironmentName, readEnvironment, readProgress, waitForOperation } from './operations.js';
 
 /** What an operation does at the moment. */
@@ -22,7 +22,7 @@ const lookWithinMs = 5_000;
 
 /**
  * Waits for an operation's end and shows what it does meanwhile. A worker that is killed and started again is waited
- * for. Throws `unknown-operation`, and the signal's reason.
+ * for. Throws `unknown-operation`, `operation-lost` where it was known before, and the signal's reason.
  */
 export async function followOperation(
   client: Client,
@@ -33,12 +33,20 @@ export async function followOperation(
   const watching = new AbortController();
   // Each call listens for its signal, and there are many in half an hour.
   setMaxListeners(0, signal, watching.signal);
-  void watchProgress(client, name, operation, onSight, watching.signal);
+  let wasSeen = false;
+  const see = (sight: Sight): void => {
+    wasSeen = true;
+    onSight(sight);
+  };
+  void watchProgress(client, name, operation, see, watching.signal);
   try {
     const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation));
     return result;
   } catch (error) {
     signal.throwIfAborted();
+    if (wasSeen && isBasculeError(error) && error.code === 'unknown-operation') {
+      throw new BasculeError('operation-lost', { operation }, { cause: error });
+    }
     throw error;
   } finally {
     watching.abort();

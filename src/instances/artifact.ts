@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
 import { openSource, type Source, type Token } from './artifact-source.js';
@@ -55,7 +56,7 @@ export async function pinArtifact(
  * Fetches a pinned artifact into a file, which has its name only when it is whole and right; one that is there already
  * is taken. `onProgress` gets the bytes so far, and of how many.
  *
- * @throws `artifact-wrong-checksum`, and those of `pinArtifact`
+ * @throws `artifact-wrong-checksum`, `file-not-writable`, and those of `pinArtifact`
  */
 export async function fetchArtifact(
   pin: ArtifactPin,
@@ -65,9 +66,9 @@ export async function fetchArtifact(
   options: { signal?: AbortSignal; onProgress?: (bytes: number, size: number | null) => void } = {},
 ): Promise<void> {
   if ((await digestOf(file)) === pin.sha256) return await markUsed(file);
-  await mkdir(dirname(file), { recursive: true });
   const partial = `${file}.partial-${randomUUID()}`;
   try {
+    await writing(file, () => mkdir(dirname(file), { recursive: true }));
     const sha256 = await inTime(pin.url, artifacts, options.signal, async (deadline) => {
       const source = await openSource(pin.url, await tokenOf(artifacts, readSecret), deadline);
       return await store(source, partial, { ...artifacts, url: pin.url, onProgress: options.onProgress });
@@ -193,16 +194,16 @@ async function store(
   }: { url: string; maxBytes: number; onProgress: ((bytes: number, size: number | null) => void) | undefined },
 ): Promise<string> {
   const digest = createHash('sha256');
-  const handle = await open(file, 'wx', 0o600);
+  const handle = await writing(file, () => open(file, 'wx', 0o600));
   try {
     let written = 0;
     for await (const chunk of limited(source, url, maxBytes)) {
       digest.update(chunk);
-      await handle.writeFile(chunk);
+      await writing(file, () => handle.writeFile(chunk));
       written += chunk.length;
       onProgress?.(written, source.size);
     }
-    await handle.sync();
+    await writing(file, () => handle.sync());
   } finally {
     await handle.close();
   }

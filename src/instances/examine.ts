@@ -1,5 +1,5 @@
 import { lstat, readdir, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { DiskUsage } from '../domain/examination.js';
 import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
@@ -17,16 +17,17 @@ const manyRestarts = 3;
  * @returns `instance-not-running`, `port-in-use`, `instance-restarts`, `instance-left-failed`
  */
 export async function examineInstance(instance: Instance): Promise<readonly BasculeError[]> {
-  const { name, environment, address, port } = instance;
+  const { name, environment, component, color, address, port } = instance;
+  const named = { instance: name, environment, component, color };
   const { state, wanted, isAlive, restarts, isFailed } = await readInstance(instance);
-  if (isFailed) return [new BasculeError('instance-left-failed', { instance: name, environment })];
+  if (isFailed) return [new BasculeError('instance-left-failed', named)];
   if (state === 'empty' || wanted === 'stopped') return [];
   if (!isAlive) {
     const isFree = await instance.host.isAddressFree({ address, port });
     if (!isFree) return [new BasculeError('port-in-use', { instance: name, address, port })];
-    return [new BasculeError('instance-not-running', { instance: name, environment })];
+    return [new BasculeError('instance-not-running', named)];
   }
-  return restarts < manyRestarts ? [] : [new BasculeError('instance-restarts', { instance: name, restarts })];
+  return restarts < manyRestarts ? [] : [new BasculeError('instance-restarts', { ...named, restarts })];
 }
 
 /** What the instances of a folder take: releases, logs, and artifacts. Nothing of it is followed out of the folder. */
@@ -43,7 +44,7 @@ export async function measureInstances(host: LocalHost, directory: string): Prom
   ];
 }
 
-/** Bytes of a file, or of all that lies in a folder; 0 where there is neither. */
+/** Bytes of a file, or of all that lies in a folder; 0 where there is neither, or it may not be seen. */
 export async function measure(path: string): Promise<number> {
   try {
     const stat = await lstat(path);
@@ -51,18 +52,27 @@ export async function measure(path: string): Promise<number> {
     const sizes = await Promise.all((await readdir(path)).map((name) => measure(join(path, name))));
     return sizes.reduce((total, bytes) => total + bytes, 0);
   } catch (error) {
-    // Removed meanwhile, or never there.
-    if (hasSystemCode(error, 'ENOENT')) return 0;
+    // Removed meanwhile, never there, or not for this user to see.
+    if (hasSystemCode(error, 'ENOENT', 'EACCES')) return 0;
     throw error;
   }
 }
 
-/** Free space where a folder lies, for a person. Throws `disk-low`. */
+/** Free space where a folder lies or will lie, for a person. Throws `disk-low`. */
 export async function examineDisk(path: string): Promise<string> {
-  const { bavail, blocks, bsize } = await statfs(path);
+  const { bavail, blocks, bsize } = await statOfDisk(path);
   const [freeBytes, totalBytes] = [bavail * bsize, blocks * bsize];
   if (freeBytes < leastFreeBytes || freeBytes < leastFreeShare * totalBytes) {
     throw new BasculeError('disk-low', { path, freeBytes, totalBytes });
   }
   return `${(freeBytes / 1e9).toFixed(1)} GB free of ${(totalBytes / 1e9).toFixed(1)} GB`;
+}
+
+async function statOfDisk(path: string): Promise<{ bavail: number; blocks: number; bsize: number }> {
+  try {
+    return await statfs(path);
+  } catch (error) {
+    if (hasSystemCode(error, 'ENOENT')) return await statOfDisk(dirname(path));
+    throw error;
+  }
 }

@@ -7,6 +7,7 @@ import * as zlib from 'node:zlib';
 import { execa } from 'execa';
 import { extract, type ReadEntry } from 'tar';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 import { goesThroughLink, leadsOutside, normalized } from './archive-links.js';
 
@@ -25,7 +26,7 @@ interface Limits {
  * refused as a whole. Owners and setuid bits of the archive are not taken over.
  *
  * @throws `artifact-hostile`, `artifact-not-a-tar`, `artifact-damaged`, `artifact-too-large`,
- * `artifact-compression-unsupported`
+ * `artifact-compression-unsupported`, `file-not-writable`
  */
 export async function unpackArtifact(
   file: string,
@@ -39,9 +40,11 @@ export async function unpackArtifact(
   };
   const partial = `${folder}.partial-${randomUUID()}`;
   try {
-    await mkdir(partial, { recursive: true });
-    await unpackInto(partial, file, limits, options.signal);
-    await rename(partial, folder);
+    await writing(folder, async () => {
+      await mkdir(partial, { recursive: true });
+      await unpackInto(partial, file, limits, options.signal);
+      await rename(partial, folder);
+    });
   } finally {
     await rm(partial, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -188,6 +190,16 @@ describe('validate', () => {
     expect(stderr).toMatch(/bascule\.yaml:\d+:\d+ components\.api\.port/);
   });
 
+  test('names an address book that is damaged, and how to go on', async () => {
+    await useExample();
+    await execa('mkdir', ['-p', join(folder, '.bascule')]);
+    await writeFile(join(folder, '.bascule/addresses.json'), '{rubbish');
+    const { exitCode, stderr } = await run('validate');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('.bascule/addresses.json, which holds the address of each instance, is damaged');
+    expect(stderr).toContain('bascule apply --dry-run');
+  });
+
   test('checks what the file stands for with haproxy -c', async () => {
     await useExample();
     const { exitCode, document } = await runJson('validate');
@@ -233,6 +245,31 @@ describe('render', () => {
   ])('%s %s is refused', async (...args) => {
     await useExample();
     expect((await run('render', ...args)).exitCode).toBe(2);
+  });
+});
+
+describe('a worker', () => {
+  test.each([
+    ['nonsense', 'nonsense is no address', 'Write it as 127.0.0.1:9464'],
+    ['127.0.0.1:PORT', 'is taken by another process', 'ss -ltnp'],
+  ])('that cannot listen on --metrics %s says so', async (address, says, remedy) => {
+    await useExample();
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const { port } = squatter.address() as AddressInfo;
+    const { exitCode, stderr } = await run('worker', '--metrics', address.replace('PORT', String(port)));
+    squatter.close();
+    expect(exitCode, stderr).toBe(2);
+    expect(stderr).toContain(says);
+    expect(stderr).toContain(remedy);
+  });
+
+  test('whose folder cannot be made says so', async () => {
+    await useExample();
+    await writeFile(join(folder, '.bascule'), '');
+    const { exitCode, stderr } = await run('worker');
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('.bascule') });
+    expect(stderr).toContain('→ See who may write there');
   });
 });
 
