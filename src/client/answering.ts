@@ -3,11 +3,11 @@ import { taskQueue } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { assertListening, isUnanswered } from './connection.js';
 
-/** How long a worker may take to answer before it counts as not there. */
-const answersWithinMs = 5_000;
+/** How long a worker may take to answer before it counts as not there: with the command's own start five seconds. */
+const answersWithinMs = 3_500;
 
 /**
- * Asks what any worker of the project answers at once. Throws `no-worker` where that took more than 5 s,
+ * Asks what any worker of the project answers at once. Throws `no-worker` where that took longer,
  * `temporal-unreachable` where that is why.
  */
 export async function answeredByWorker<T>(client: Client, project: string, ask: () => Promise<T>): Promise<T> {

@@ -97,7 +97,7 @@ export async function readEnvironment(client: Client, name: EnvironmentName): Pr
   }
 }
 
-/** Throws `no-worker` unless a worker of the project answers within 5 s. */
+/** Throws `no-worker` unless a worker of the project answers in time. */
 export async function assertWorkerAnswers(client: Client, name: EnvironmentName): Promise<void> {
   await answeredByWorker(client, name.project, async () => {
     if ((await readEnvironment(client, name)) === null) await ping(client, name.project);

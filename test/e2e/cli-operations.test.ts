@@ -9,6 +9,7 @@ import { quick } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const within = { timeout: 20_000 };
 const [first, second, third, sick] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
 
 let project: Project;
@@ -234,6 +235,24 @@ describe('what dies meanwhile', () => {
     await project.bascule('abort', 'prod');
     expect((await project.bascule('follow', document.operation)).exitCode).toBe(1);
   });
+
+  test('Temporal back without its database ends with 3: nobody carries it on, and visitors are served', async () => {
+    const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
+    const follow = project.start('follow', document.operation, '--json');
+    await expect
+      .poll(async () => (await json(statusSchema, 'status', 'prod')).document.environments[0]?.waiting, within)
+      .toBe('approval');
+    await project.temporal.loseDatabase();
+    const { exitCode, stdout } = await follow.ended;
+    expect(exitCode, stdout).toBe(3);
+    const lost = endingSchema.parse(JSON.parse(stdout));
+    expect(lost).toMatchObject({ outcome: 'needs-operator', code: 'operation-lost', operation: document.operation });
+    expect(lost.remedy).toContain('bascule status');
+    await expect
+      .poll(async () => (await json(statusSchema, 'status', 'prod')).document.environments[0], within)
+      .toMatchObject({ sha: third, operation: null });
+    expect((await project.bascule('cleanup', 'prod')).exitCode).toBe(0);
+  });
 });
 
 describe.concurrent('without a worker', () => {
@@ -247,8 +266,20 @@ describe.concurrent('without a worker', () => {
       const { exitCode, document } = await json(endingSchema, ...args);
       expect({ exitCode, document }).toMatchObject({
         exitCode: 5,
-        document: { outcome: 'unavailable', code: 'no-worker' },
+        document: { outcome: 'unavailable', code: 'no-worker', remedy: expect.stringContaining('`bascule worker`') },
       });
     },
   );
+});
+
+test('that no worker polls is said within five seconds', async () => {
+  const msOf = async (...args: readonly string[]): Promise<number> => {
+    const since = performance.now();
+    expect((await project.bascule(...args)).exitCode).toBe(5);
+    return performance.now() - since;
+  };
+  const whole = await msOf('deploy', 'prod', first);
+  await project.temporal.kill();
+  // How long a command takes to start and to find nobody, as busy as this machine may be.
+  expect(whole - (await msOf('deploy', 'prod', first))).toBeLessThan(5_000);
 });

@@ -32,6 +32,8 @@ export interface TemporalServer {
   leaveRunning(): void;
   /** SIGKILL, as a power cut of the machine would; waits until it is gone. */
   kill(): Promise<void>;
+  /** SIGKILL, and starts it again on the same ports with an empty database. */
+  loseDatabase(): Promise<void>;
   /** Starts it again on the same database and ports, stopping it before where it still runs. */
   restart(): Promise<void>;
 }
@@ -67,6 +69,11 @@ export async function startTemporal(options: { dbFile?: string; ui?: boolean } =
     uiUrl: ui === null ? null : `http://127.0.0.1:${ui}/`,
     pid: () => running.process.pid ?? 0,
     kill: () => end('SIGKILL'),
+    loseDatabase: async () => {
+      await end('SIGKILL');
+      await Promise.all(['', '-wal', '-shm'].map((suffix) => rm(`${dbFile}${suffix}`, { force: true })));
+      running = await start();
+    },
     leaveRunning: () => running.process.unref(),
     restart: async () => {
       await end('SIGTERM');
