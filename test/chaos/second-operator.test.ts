@@ -89,8 +89,8 @@ describe('two operators at once', () => {
   test('have one worker: a second one is refused while the first one lives', async () => {
     const { exitCode, stderr } = await project.bascule('worker');
     expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/worker/);
-    expect(stderr).toMatch(/process \d+|pid/i);
+    expect(stderr).toMatch(/another worker of this project runs \(process \d+ on \S+\); it holds \S+worker\.lease/);
+    expect(stderr).toContain('→ Use that one, or stop it first');
     expect(project.workerRuns()).toBe(true);
   });
 

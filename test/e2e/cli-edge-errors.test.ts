@@ -48,7 +48,7 @@ const state = (name: string) => file(`edge/state/${name}`);
 
 /**
  * HAProxy itself. While a file `refuses` lies beside it, it checks as an earlier version would that lacks a keyword;
- * while `waits` does, its check does not end.
+ * while `waits` does, its check does not end; while `old` does, it says that it is too old.
  */
 async function writeHaproxy(): Promise<void> {
   const { stdout: real } = await execa('sh', ['-c', 'PATH="$PATH:/usr/sbin"; command -v haproxy']);
@@ -58,6 +58,10 @@ cd '${programs}'
 if [ "$1" = -c ] && [ -e refuses ]; then
   sed s/hard-stop-after/of-a-later-version/ "$3" >haproxy.cfg.staged
   exec ${real} -c -f haproxy.cfg.staged
+fi
+if [ "$1" = -v ] && [ -e old ]; then
+  echo 'HA-Proxy version 2.2.9-2 2021/02/06 - https://haproxy.org/'
+  exit 0
 fi
 if [ "$1" = -c ] && [ -e waits ]; then
   : >checked
@@ -146,6 +150,16 @@ describe('a configuration that HAProxy refuses', () => {
     expect(await installed()).toBe(before);
     expect(await drift()).toEqual([]);
   });
+});
+
+test('a HAProxy that is too old is found by doctor, with where a later one is', async () => {
+  await writeFile(join(programs, 'old'), '');
+  const { exitCode, stdout } = await project.bascule('doctor');
+  await rm(join(programs, 'old'));
+  expect(exitCode).toBe(1);
+  expect(stdout).toMatch(
+    /✘ HAProxy: HAProxy on localhost is version 2\.2\.9-2; Bascule needs 2\.4 or later\n +→ .*haproxy\.debian\.net/,
+  );
 });
 
 describe('what somebody changed by hand', () => {
@@ -322,8 +336,15 @@ describe('the edge', () => {
     try {
       other.start('worker');
       await expect
-        .poll(async () => (await other.json<{ code: string }>('apply')).document, { timeout: 20_000 })
-        .toMatchObject({ code: 'edge-of-other-project', message: expect.stringContaining('belongs to project demo') });
+        .poll(() => other.json('apply'), { timeout: 20_000 })
+        .toMatchObject({
+          exitCode: 1,
+          document: {
+            code: 'edge-of-other-project',
+            message: expect.stringContaining('belongs to project demo'),
+            remedy: expect.stringContaining('an edge of its own: other `edge.files` and another `edge.http`'),
+          },
+        });
     } finally {
       await other.stop();
     }

@@ -184,6 +184,8 @@ describe('a component that', () => {
     const result = await deploy('c0000002');
     expect(result).toMatchObject({ exitCode: 1, code: 'instance-unhealthy' });
     expect(result.message).toMatch(/it answered: (?:.*500.*, ){4}.*500/);
+    // Nor with lines of the release that crashed there before.
+    expect(result.message).not.toContain('crashes');
     expect(result.remedy).toContain('startDeadline');
   });
 
@@ -202,7 +204,8 @@ describe('a component that', () => {
     const result = await deploying;
     expect(result).toMatchObject({ exitCode: 1, code: 'unhealthy-in-soak' });
     expect(result.message).toContain(instance);
-    expect(result.remedy).toContain('bascule logs');
+    const [, command = ''] = /`bascule (logs [^`]+)`/.exec(result.remedy ?? '') ?? [];
+    expect((await project.bascule(...command.split(' '))).stdout).toContain('SyntaxError');
   });
 
   test("finds its port taken is told who to ask for the program's name", async () => {
@@ -228,6 +231,16 @@ describe('a migration that', () => {
     expect(result).toMatchObject({ exitCode: 1, code: 'migration-failed' });
     expect(result.message).toContain('no such table: users');
     expect(result.lost).toContain('the migration of api ran and is not taken back');
+  });
+
+  test('is to be skipped does not run, nor does it when the release before is deployed again', async () => {
+    await mustSucceed(project, 'deploy', 'prod', 'd0000001', '--skip-migrate', '--soak', '0s');
+    const { document } = await project.json<unknown>('rollback', 'prod', '--full', '--why', 'a test');
+    const { outcome, to, steps } = resultSchema.parse(document);
+    expect({ outcome, sha: to?.sha }).toEqual({ outcome: 'succeeded', sha: base });
+    const names = steps.map(({ name }) => name);
+    expect(names.filter((name) => name.startsWith('recreate'))).toHaveLength(2);
+    expect(names.filter((name) => name.includes('migrate'))).toEqual([]);
   });
 
   test('hangs is ended after its time', async () => {

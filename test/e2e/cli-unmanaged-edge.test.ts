@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { resultSchema } from '../../src/cli/output-schema.js';
+import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed, quick, until } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
@@ -25,6 +26,12 @@ async function refused(...args: readonly string[]) {
   const { exitCode, document } = await project.json<unknown>(...args);
   const { code, message, remedy } = resultSchema.parse(document);
   return { exitCode, code, message, remedy: remedy ?? '' };
+}
+
+/** Codes of what doctor finds. */
+async function found(): Promise<string[]> {
+  const { document } = await project.json<unknown>('doctor');
+  return diagnosisSchema.parse(document).checks.flatMap(({ findings }) => findings.map(({ code }) => code));
 }
 
 /** Types the command that a remedy names to start HAProxy, and waits until it serves. */
@@ -77,6 +84,11 @@ test('that does not run is named with the command that starts it', async () => {
   expect((await project.bascule('status')).stdout).toContain('HAProxy does not run');
   const result = await refused('apply', '--repair');
   expect(result).toMatchObject({ exitCode: 1, code: 'edge-not-running' });
+  expect(await found()).toContain('edge-not-running');
+  const { address, port } = project.edge;
+  const squatter = createServer().listen(port, address);
+  expect(await found()).toContain('address-in-use');
+  await new Promise((resolve) => squatter.close(resolve));
   await start(result.remedy);
   expect(await visit()).toContain(sha);
   await mustSucceed(project, 'apply');
@@ -87,6 +99,7 @@ test('that was started without a master is refused, and serves on', async () => 
   await haproxy('-D', '-f', file('haproxy.cfg'));
   const result = await refused('deploy', 'prod', sha, '--again');
   expect(result).toMatchObject({ exitCode: 1, code: 'edge-not-master-worker' });
+  expect(await found()).toEqual(['edge-not-master-worker']);
   expect(await visit()).toContain(sha);
   await end();
   await start(result.remedy);

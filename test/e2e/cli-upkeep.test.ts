@@ -291,11 +291,17 @@ describe("a worker's bascule.yaml that is broken", () => {
   test('keeps the instances running as they were', async () => {
     const { active, colors } = await status();
     const instance = colors[active].components[0]?.instance ?? '';
+    const log = project.start('logs', 'prod', 'api', '--color', active, '--since', '1h', '--tail', '1', '--follow');
+    await log.printed(/^listening on .*\n/m);
     const record = await readFile(join(project.directory, '.bascule/instances', instance, 'record'), 'utf8');
     process.kill(Number(/^pid=(\d+)$/m.exec(record)?.[1]), 'SIGKILL');
     await expect
       .poll(async () => (await status()).colors[active].components[0], { timeout: 20_000 })
       .toMatchObject({ state: 'running', restarts: 1, health: expect.stringContaining('UP L') });
+    // Who followed the log before has seen both starts.
+    await log.printed(/(?:^listening on .*\n){2}/m);
+    log.kill('SIGINT');
+    expect((await log.ended).exitCode).toBe(130);
   });
 
   test('is in force as soon as it is mended, without a restart', async () => {

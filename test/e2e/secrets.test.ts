@@ -67,7 +67,8 @@ test('a release that ends at once, and an artifact base that refuses, say so wit
   const refused = await project.bascule('deploy', 'prod', 'a1a1a1a1', '--again');
   said.push(refused);
   expect(refused.exitCode).toBe(2);
-  expect(refused.stdout).toContain('ARTIFACT_TOKEN');
+  expect(refused.stdout).toContain('answered 401 to the token from the environment variable ARTIFACT_TOKEN');
+  expect(refused.stdout).toMatch(/→ Put a token that may read it in the environment variable ARTIFACT_TOKEN/);
 });
 
 test('no secret is in any history, output, log or file', async () => {

@@ -22,6 +22,8 @@ export interface CommandResult {
 
 export interface RunningCommand {
   kill(signal: NodeJS.Signals): void;
+  /** Waits until its stdout holds this; fails where it ends before. */
+  printed(text: RegExp): Promise<void>;
   /** `exitCode` is -1 where a signal ended it. */
   readonly ended: Promise<CommandResult>;
 }
@@ -85,8 +87,21 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       reject: false,
       stdin: 'ignore',
     });
+    let stdout = '';
+    command.stdout.on('data', (chunk) => {
+      stdout += String(chunk);
+    });
     return {
       kill: (signal) => void command.kill(signal),
+      async printed(text) {
+        while (!text.test(stdout)) {
+          const hasEnded = await Promise.race([
+            once(command.stdout, 'data').then(() => false),
+            command.then(() => true),
+          ]);
+          if (hasEnded) throw new Error(`it ended, and had not printed ${text}: ${stdout}`);
+        }
+      },
       ended: command.then(({ exitCode, stdout, stderr }) => ({ exitCode: exitCode ?? -1, stdout, stderr })),
     };
   };
