@@ -181,14 +181,22 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
   const mine = instancesOfColor(project, applied, environment.name, color);
   const components: (ComponentView & { sha: string | null })[] = await Promise.all(
     mine.map(async ({ instance, component }) => {
-      const found = await readInstance(instance);
-      return {
+      const seen = {
         name: component.name,
         instance: instance.name,
         address: `${instance.address}:${instance.port}`,
-        state: found.state,
         health: healthOf(servers, environment.name, component, instance.name),
+      };
+      const found = await readInstance(instance).catch(ifDamaged);
+      if (isBasculeError(found)) {
+        const problem = { message: found.message, remedy: found.remedy };
+        return { ...seen, state: 'failed', restarts: 0, environmentChanged: null, problem, sha: null } as const;
+      }
+      return {
+        ...seen,
+        state: found.state,
         restarts: found.restarts,
+        problem: null,
         environmentChanged: found.isAlive ? await hasChanged(project, component.name, found.environmentDigest) : null,
         sha: found.sha,
       };
@@ -201,6 +209,12 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
     state: isStandby ? 'standby' : colorState(components),
     components: components.map(({ sha: _, ...component }) => component),
   };
+}
+
+/** One damaged record does not hide what all the others are. */
+function ifDamaged(error: unknown): BasculeError {
+  if (isBasculeError(error) && error.code === 'instance-record-damaged') return error;
+  throw error;
 }
 
 /** Whether a component's `env` gives another digest now; null where its secrets cannot be read. */

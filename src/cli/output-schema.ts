@@ -67,6 +67,10 @@ const colorView = z.object({
         .boolean()
         .nullable()
         .describe('whether `env` has other values by now than those it was started with'),
+      problem: z
+        .object({ message: z.string(), remedy: z.string() })
+        .nullable()
+        .describe('what keeps the instance from being looked at'),
     }),
   ),
 });

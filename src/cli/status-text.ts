@@ -92,6 +92,7 @@ function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
     ]),
     ...rollbackFact(view),
     ...changedEnvironmentFact(view),
+    ...sides.flatMap((color) => view.colors[color].components.flatMap((one) => problemFact(colors, one))),
     ...(view.sha === null
       ? [['note', 'nothing was ever deployed: HAProxy answers 503; the first deploy goes to green']]
       : []),
@@ -165,6 +166,14 @@ function changedEnvironmentFact({ name, active, sha, colors }: EnvironmentView):
   const components = changed.map((component) => component.name).join(', ');
   const what = `the env of ${components} changed since this release started`;
   return [['env', `${what} → bascule deploy ${name} ${sha} --again`]];
+}
+
+function problemFact({ red, cyan }: Colors, { problem }: ComponentView): string[][] {
+  if (!problem) return [];
+  return [
+    ['problem', red(problem.message)],
+    ['', `${cyan('→')} ${problem.remedy}`],
+  ];
 }
 
 function rollbackFact({ rollback }: EnvironmentView): string[][] {

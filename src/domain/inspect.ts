@@ -139,6 +139,8 @@ export interface ComponentView {
    * run, or a secret is missing.
    */
   readonly environmentChanged: boolean | null;
+  /** What keeps the instance from being looked at, null where nothing does. */
+  readonly problem: { readonly message: string; readonly remedy: string } | null;
 }
 
 /** Whether a rollback to a release is a mere switch: all instances of its color hold it and are UP on the edge. */

@@ -173,6 +173,21 @@ describe('cleanup', () => {
   });
 });
 
+test('a damaged record of one instance is named by status, which shows all the others', async () => {
+  const { active } = await status();
+  const record = join(project.directory, `.bascule/instances/demo-api-${active}/record`);
+  const before = await readFile(record, 'utf8');
+  await writeFile(record, 'pid=-1\n');
+  const { exitCode, stdout } = await project.bascule('status');
+  await writeFile(record, before);
+  expect(exitCode, stdout).toBe(0);
+  expect(stdout).toMatch(
+    /problem +the record of demo-api-\w+ in \S+ is damaged: its pid is "-1"\n +→ End what still listens/,
+  );
+  expect(stdout).toMatch(new RegExp(`demo-web-${active} +\\S+ +running · UP`));
+  expect(stdout).toMatch(/staging {2}staging\.localhost/);
+});
+
 test('dev --stop is refused while a worker runs that would start all again', async () => {
   const { exitCode, stderr } = await project.bascule('dev', '--stop');
   expect({ exitCode, stderr }).toEqual({

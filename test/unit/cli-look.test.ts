@@ -22,6 +22,7 @@ const colorView = (sha: string, health: string): ColorView => ({
       health,
       restarts: 0,
       environmentChanged: null,
+      problem: null,
     },
   ],
 });
