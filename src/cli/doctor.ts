@@ -88,7 +88,8 @@ async function describeWorker(client: Client, project: string): Promise<string> 
   return latest?.identity ?? '';
 }
 
-function clockDifferences({ at, temporalAheadMs }: Examination): readonly BasculeError[] {
+/** Clocks that are more than some seconds apart, as `clock-differs` each. */
+export function clockDifferences({ at, temporalAheadMs }: Examination): readonly BasculeError[] {
   const workerAheadMs = Date.parse(at) - Date.now();
   const isTemporalOff =
     temporalAheadMs !== null && (temporalAheadMs > clockToleranceMs || temporalAheadMs < -taskDelayMs);

@@ -7,7 +7,7 @@ import { type Edge, edgeFiles } from './edge.js';
 import type { InstalledConfiguration } from './header.js';
 import { examineApplied, readInstalled, readKept } from './installed.js';
 import { colorFileOf } from './record.js';
-import { recoverStates } from './recover.js';
+import { findSwapped, recoverStates, type Swapped } from './recover.js';
 import { renderConfiguration } from './render.js';
 import { readProbe, readRunning } from './runtime.js';
 import { whyNotRunning } from './silence.js';
@@ -48,11 +48,14 @@ export async function readEdge(edge: Edge, options: ReadOptions): Promise<EdgeRe
   }
 
   const served = running ? await findServed(edge, installed, running) : installed;
-  const states = (served ?? installed).states;
+  const claimed = (served ?? installed).states;
+  const swapped = applied && running && served ? await findSwapped(edge, applied, claimed) : [];
+  const states = claimed.map((state) => swapped.find((one) => one.state?.name === state.name)?.state ?? state);
   const histories = await readHistories(edge, states);
   const drift = [
     ...fileDrift(edge, installed, { applied, problem, version: options.version }),
     ...(await processDrift(edge, installed, running, served)),
+    ...swapped.map((one) => swappedDrift(edge, one)),
     ...(await colorDrift(edge, states, histories)),
   ];
   const pools: Record<string, PoolAnswer> = await probeWith(installed.probe);
@@ -129,6 +132,12 @@ async function processDrift(
   const what = served ? `the kept ${config}.${served.generation}` : 'a configuration that Bascule did not install';
   const message = `HAProxy (process ${running.pid}) serves ${what} instead of ${config} (generation ${installed.generation})`;
   return [driftOf('other-configuration-running', message)];
+}
+
+function swappedDrift(edge: Edge, { environment, said, served }: Swapped): Drift {
+  const { config } = edgeFiles(edge);
+  const message = `HAProxy sends ${environment} to ${served}, and the header of ${config} says ${said}: its server lines were swapped by hand`;
+  return driftOf('other-configuration-running', message);
 }
 
 const textOf = ({ message, remedy }: BasculeError): Pick<Drift, 'message' | 'remedy'> => ({ message, remedy });

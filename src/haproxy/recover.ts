@@ -38,6 +38,42 @@ export async function recoverStates(
   return { states, histories };
 }
 
+/** An environment that a process serves from another color than the file says that it claims to run. */
+export interface Swapped {
+  readonly environment: string;
+  readonly said: Color;
+  readonly served: Color;
+  /** As it is served; null where nobody knows which release that color holds. */
+  readonly state: EnvironmentState | null;
+}
+
+/**
+ * Environments whose server lines somebody swapped by hand before a reload.
+ *
+ * @throws `haproxy-unreachable`
+ */
+export async function findSwapped(
+  edge: Edge,
+  applied: AppliedConfiguration,
+  states: readonly EnvironmentState[],
+): Promise<readonly Swapped[]> {
+  const { servers } = await readServers(edge.configuration.files.socket);
+  return states.flatMap((state): Swapped[] => {
+    const served = servedColor(applied, state.name, servers);
+    if (!served || served.color === state.color) return [];
+    const { name, sha, standby } = state;
+    const known = standby === null ? null : { name, color: served.color, sha: standby };
+    return [
+      {
+        environment: name,
+        said: state.color,
+        served: served.color,
+        state: known && { ...known, standby: served.hasStandby ? sha : null },
+      },
+    ];
+  });
+}
+
 /** The color whose server HAProxy has as no backup, and whether it may choose the other one. */
 function servedColor(
   { configuration }: AppliedConfiguration,

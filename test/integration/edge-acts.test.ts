@@ -106,6 +106,20 @@ async function driftOf(edge: Edge): Promise<string[]> {
   return (await readEdge(edge, { probe: false, version })).drift.map(({ kind }) => kind);
 }
 
+/** What an operator does who can't wait: swaps the server lines of prod and reloads. */
+async function swapByHand({ edge }: TestEdge): Promise<void> {
+  const { config } = edgeFiles(edge);
+  const text = await readFile(config, 'utf8');
+  const swapped = text.replace(
+    /^( +server demo-prod-\w+-\w+ +\S+?)( backup)?$/gm,
+    (_, line: string, backup?: string) => (backup ? line : `${line} backup`),
+  );
+  await writeFile(config, swapped);
+  const before = await readRunning(edge.configuration.files.socket);
+  process.kill((await findProcesses(edge, timeoutMs))?.master ?? 0, 'SIGHUP');
+  await waitUntil(async () => (await readRunning(edge.configuration.files.socket))?.pid !== before?.pid);
+}
+
 async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await isSo())) {
@@ -237,6 +251,24 @@ describe('a change that is refused', () => {
 });
 
 describe('drift', () => {
+  it('is a reload with swapped server lines, after which a repair leaves visitors where they are', async () => {
+    const test = await servingEdge();
+    await change(test, 'run-2', switchChange('blue', 'green', 'aaaaaaa'));
+    await change(test, 'run-3', switchChange('green', 'blue', 'bbbbbbb'));
+    await waitUntil(async () => (await countUp(test.edge)) === 4);
+    await swapByHand(test);
+    expect(await visit(test)).toBe('demo-prod-web-green');
+    const { drift, states } = await readEdge(test.edge, { probe: false, version });
+    expect(drift.map(({ kind }) => kind)).toContain('other-configuration-running');
+    expect(drift.map(({ message }) => message).join()).toContain('HAProxy sends prod to green');
+    expect(states[1]).toEqual({ name: 'prod', color: 'green', sha: 'aaaaaaa', standby: 'bbbbbbb' });
+
+    await change(test, 'run-4', { ...applyChange, id: 'repair', repair: true });
+    expect(await driftOf(test.edge)).toEqual([]);
+    expect(await visit(test)).toBe('demo-prod-web-green');
+    expect(await readFile(edgeFiles(test.edge).color('prod'), 'utf8')).toBe('green\n');
+  });
+
   it('is a file that was edited by hand', async () => {
     const test = await servingEdge();
     const { config } = edgeFiles(test.edge);
@@ -303,15 +335,14 @@ describe('drift', () => {
 describe('a step that fails', () => {
   it('in haproxy -c quotes the line, and leaves everything as it was', async () => {
     const test = await servingEdge();
-    const wanted = structuredClone(test.applied) as unknown as { addresses: Record<string, { address: string }> };
-    const address = wanted.addresses['demo-prod-web-green'];
-    if (address) address.address = 'no-such-host.invalid';
-    const step = await planned(test, 'run-2', applyChange, wanted as unknown as AppliedConfiguration);
+    const { configuration, ...rest } = test.applied;
+    const edge = { ...configuration.edge, extra: { frontend: 'no-such-keyword at-all\n' } };
+    const step = await planned(test, 'run-2', applyChange, { ...rest, configuration: { ...configuration, edge } });
     const before = await test.files();
     const error = await errorOf(stageConfiguration(test.edge, step));
     expect(error.code).toBe('haproxy-refused');
     expect(error.message).toContain('[ALERT]');
-    expect(error.message).toMatch(/line \d+: server demo-prod-web-green no-such-host\.invalid:8082/);
+    expect(error.message).toMatch(/line \d+: no-such-keyword at-all/);
     await unstageConfiguration(test.edge, step.takeBack);
     expect(await test.files()).toEqual({ ...before, 'state/generation': '3 run-2/undo\n' });
     expect(await visit(test)).toBe('demo-prod-web-blue');
