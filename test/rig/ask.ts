@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
+import { request as requestTls } from 'node:https';
 
 const answerWithinMs = 10_000;
 
@@ -8,17 +9,26 @@ export interface Answer {
   readonly headers: IncomingHttpHeaders;
 }
 
+export interface AskTarget {
+  readonly address: string;
+  readonly port: number;
+  /** Certificates to trust, where it is to be asked over https. */
+  readonly trusted?: readonly string[];
+}
+
 /** One request of a visitor over a connection of its own. Throws where no answer came within 10 s. */
 export function ask(
-  target: { readonly address: string; readonly port: number },
+  target: AskTarget,
   host: string,
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const asking = request({
-      host: target.address,
-      port: target.port,
+    const { address, port, trusted } = target;
+    const asking = (trusted ? requestTls : request)({
+      host: address,
+      port,
+      ...(trusted && { ca: [...trusted], servername: host }),
       path,
       agent: false,
       headers: { ...headers, Host: host },

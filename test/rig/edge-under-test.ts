@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { vi } from 'vitest';
 import type {
   AppliedConfiguration,
@@ -9,8 +10,9 @@ import type {
 import type { EnvironmentState } from '../../src/domain/edge-state.js';
 import { stampConfiguration } from '../../src/haproxy/header.js';
 import { renderConfiguration } from '../../src/haproxy/render.js';
-import { readServers } from '../../src/haproxy/runtime.js';
+import { markServersDown, readServers, type ServerStatus } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from './app.js';
+import { type AppProcess, startAppProcess } from './app-process.js';
 import { appliedConfiguration } from './applied.js';
 import { type Answer, ask } from './ask.js';
 import { type Haproxy, type HaproxyPlaces, haproxyPlaces, startHaproxy } from './haproxy.js';
@@ -24,6 +26,8 @@ export interface EdgeUnderTest {
   readonly apps: Map<string, App>;
   /** Starts an app that answers with its instance's name. */
   startInstance(name: string): Promise<void>;
+  /** Starts an instance, or starts it again, as a process of its own; answers when it is UP on the edge. */
+  startProcess(name: string): Promise<AppProcess>;
   stopInstance(name: string): Promise<void>;
   /** The file for a state, as generation `generation`. */
   text(states: readonly EnvironmentState[], generation: number): string;
@@ -31,6 +35,8 @@ export interface EdgeUnderTest {
   ask(host: string, path: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   /** Until every one of these servers is UP by a check. */
   untilUp(names: readonly string[]): Promise<void>;
+  /** Until the edge takes every one of them for down. */
+  untilDown(names: readonly string[]): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -82,37 +88,59 @@ export async function startEdgeOf(
     });
   const apps = new Map<string, App>();
   const servers: Readonly<Record<string, ServerAddress>> = { ...applied.addresses, ...more };
-  const startInstance = async (name: string) => {
+  const placeOf = (name: string): ServerAddress => {
     const place = servers[name];
     if (!place) throw new Error(`no instance ${name}`);
-    apps.set(name, await startApp(place.address, place.port, name));
+    return place;
   };
-  const stopInstance = async (name: string) => await apps.get(name)?.stop();
+  const processes = new Map<string, AppProcess>();
+  const startInstance = async (name: string) => {
+    const { address, port } = placeOf(name);
+    apps.set(name, await startApp(address, port, name));
+  };
+  const stopInstance = async (name: string) => {
+    await apps.get(name)?.stop();
+    await processes.get(name)?.kill();
+    apps.delete(name);
+    processes.delete(name);
+  };
   for (const name of Object.keys(servers)) await startInstance(name);
   const haproxy = await startHaproxy(places, text(firstStates, 1));
+  const untilAll = async (names: readonly string[], isSo: (server: ServerStatus) => boolean) => {
+    await vi.waitFor(
+      async () => {
+        const { servers } = await readServers(haproxy.socket);
+        const missing = names.filter((name) => !servers.some((server) => server.name === name && isSo(server)));
+        if (missing.length > 0) throw new Error(`the edge sees other than asked for: ${missing.join(', ')}`);
+      },
+      { timeout: 10_000, interval: 20 },
+    );
+  };
+  const untilUp: EdgeUnderTest['untilUp'] = async (names) => await untilAll(names, ({ isUp }) => isUp);
   return {
     haproxy,
     applied,
     port: http.port,
     apps,
     startInstance,
+    startProcess: async (name) => {
+      await stopInstance(name);
+      const instance = await startAppProcess(join(places.folder, name), { ...placeOf(name), name });
+      processes.set(name, instance);
+      const known = (await readServers(haproxy.socket)).servers.filter((server) => server.name === name);
+      for (const { backend } of known) await markServersDown(haproxy.socket, backend, name);
+      await untilUp([name]);
+      return instance;
+    },
     stopInstance,
     text,
     reload: async (states, generation) => await haproxy.reload(text(states, generation)),
     ask: async (host, path, headers = {}) => await ask(http, host, path, headers),
-    untilUp: async (names) => {
-      await vi.waitFor(
-        async () => {
-          const { servers } = await readServers(haproxy.socket);
-          const missing = names.filter((name) => !servers.some((server) => server.isUp && server.name === name));
-          if (missing.length > 0) throw new Error(`not UP: ${missing.join(', ')}`);
-        },
-        { timeout: 10_000, interval: 20 },
-      );
-    },
+    untilUp,
+    untilDown: async (names) => await untilAll(names, ({ status }) => status.startsWith('DOWN')),
     dispose: async () => {
       await haproxy.stop();
-      await Promise.all([...apps.values()].map((app) => app.stop().catch(() => undefined)));
+      await Promise.all([...apps.keys(), ...processes.keys()].map(stopInstance));
       await rm(places.folder, { recursive: true, force: true });
     },
   };

@@ -11,10 +11,12 @@ import type {
   ServerAddress,
 } from '../../src/domain/configuration.js';
 import type { EnvironmentState } from '../../src/domain/edge-state.js';
+import { type Answer, ask } from './ask.js';
 import { writeCertificates } from './certificates.js';
 import { type EdgeUnderTest, startEdgeOf } from './edge-under-test.js';
 import { type HaproxyPlaces, haproxyPlaces } from './haproxy.js';
 import { freeLoopbackRange, freePort } from './ports.js';
+import { type OpenWebSocket, openWebSocket } from './web-socket.js';
 
 export type Example = 'veza' | 'lab';
 
@@ -26,6 +28,10 @@ export interface ExampleEdge extends EdgeUnderTest {
   readonly certificates: string;
   /** The certificates in it. */
   readonly trusted: readonly string[];
+  /** Asks over https where the example serves it, else over http. */
+  visit(host: string, path: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  /** The same for a WebSocket. */
+  openWebSocket(host: string, path: string): Promise<OpenWebSocket>;
 }
 
 /**
@@ -57,7 +63,15 @@ export async function startExampleEdge(
     certificates,
     intervalMs,
   );
-  return { ...(await startEdgeOf(applied, { places, states, more })), certificates, trusted };
+  const { http, https } = applied.configuration.edge;
+  const target = https ? { ...https, trusted } : http;
+  return {
+    ...(await startEdgeOf(applied, { places, states, more })),
+    certificates,
+    trusted,
+    visit: async (host, path, headers) => await ask(target, host, path, headers),
+    openWebSocket: async (host, path) => await openWebSocket({ target, host, path, ...(https && { trusted }) }),
+  };
 }
 
 /** All of it in one range of loopback addresses: the edge is its first, each server has one of its own. */

@@ -15,16 +15,22 @@ export interface OpenWebSocket {
   close(): Promise<void>;
 }
 
-/** A WebSocket through the edge, held open; returns with its first message. */
+/**
+ * A WebSocket through the edge, held open; returns with its first message.
+ *
+ * @param options `trusted` are the certificates to trust where it is to be over https
+ */
 export async function openWebSocket(options: {
   target: Load['target'];
   host: string;
   path: string;
+  trusted?: readonly string[];
 }): Promise<OpenWebSocket> {
-  const { target, host, path } = options;
-  const socket = new WebSocket(`ws://${target.address}:${target.port}${path}`, {
+  const { target, host, path, trusted } = options;
+  const socket = new WebSocket(`${trusted ? 'wss' : 'ws'}://${target.address}:${target.port}${path}`, {
     headers: { host },
     handshakeTimeout: openWithinMs,
+    ...(trusted && { ca: [...trusted], servername: host }),
   });
   let messages = 0;
   let last: ReturnType<OpenWebSocket['identity']> = null;
