@@ -10,16 +10,22 @@ import { execa } from 'execa';
 export async function writeCertificates(
   folder: string,
   domains: readonly (readonly string[])[],
+  key: keyof typeof keys = 'ecdsa',
 ): Promise<readonly string[]> {
-  return await Promise.all(domains.map(async (names) => await writeCertificate(folder, names)));
+  return await Promise.all(domains.map(async (names) => await writeCertificate(folder, names, keys[key])));
 }
 
-async function writeCertificate(folder: string, names: readonly string[]): Promise<string> {
+const keys = {
+  ecdsa: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'],
+  rsa: ['rsa:2048'],
+};
+
+async function writeCertificate(folder: string, names: readonly string[], key: readonly string[]): Promise<string> {
   const [first = 'localhost'] = names;
   const file = join(folder, `${first}.pem`);
   const alternatives = names.map((name) => `DNS:${name}`).join(',');
   await execa('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...['req', '-x509', '-newkey', ...key, '-nodes', '-days', '2'],
     ...['-subj', `/CN=${first}`, '-addext', `subjectAltName=${alternatives}`],
     ...['-keyout', file, '-out', file],
   ]);
