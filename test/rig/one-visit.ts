@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { ask } from './ask.js';
+import { identityIn } from './visitors/answer.js';
 import type { Answer } from './visitors/messages.js';
-import { identityIn } from './visitors/stream.js';
 
 export interface OneAnswer extends Pick<Answer, 'environment' | 'component' | 'color' | 'sha'> {
   readonly status: number;

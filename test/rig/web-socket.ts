@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
+import { identityIn } from './visitors/answer.js';
 import type { Answer, Load } from './visitors/messages.js';
-import { identityIn } from './visitors/stream.js';
 
 const openWithinMs = 10_000;
 

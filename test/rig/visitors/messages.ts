@@ -2,6 +2,9 @@
 
 export type StreamKind = 'keep-alive' | 'new' | 'cookie';
 
+/** `h2` is HTTP/2 over https, `https` HTTP/1.1 over it. */
+export type Protocol = 'http' | 'https' | 'h2';
+
 export interface Stream {
   /** Sent as the Host header. */
   readonly host: string;
@@ -11,13 +14,24 @@ export interface Stream {
    * `cookie`: like keep-alive, and it sends back the cookies that it was given.
    */
   readonly kind: StreamKind;
+  /** `http` where it is not given. */
+  readonly protocol?: Protocol;
+  /** GET where it is not given; a POST has a small body. */
+  readonly method?: 'GET' | 'POST';
   readonly perSecond: number;
   /** The environment that must answer; an answer of another one is listed in the report. */
   readonly environment?: string;
 }
 
+export interface Target {
+  readonly address: string;
+  readonly port: number;
+  /** Where https is, and the only certificates that are trusted there. */
+  readonly https?: { readonly port: number; readonly trusted: readonly string[] };
+}
+
 export interface Load {
-  readonly target: { readonly address: string; readonly port: number };
+  readonly target: Target;
   readonly streams: readonly Stream[];
   readonly maxSeconds: number;
 }
@@ -33,8 +47,15 @@ export interface Answer {
   readonly setCookie: string | null;
 }
 
-/** Start (ms since the epoch), duration in ms, place of the stream, place of the answer, 1 where the connection was reused. */
-export type RequestRow = readonly [at: number, ms: number, stream: number, answer: number, reused: 0 | 1];
+/** Start (ms since the epoch), duration in ms, place of the stream, place of the answer, 1 where the connection was reused, how often it was refused and sent again. */
+export type RequestRow = readonly [
+  at: number,
+  ms: number,
+  stream: number,
+  answer: number,
+  reused: 0 | 1,
+  refused: number,
+];
 
 export interface Log {
   readonly rows: readonly RequestRow[];

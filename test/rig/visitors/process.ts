@@ -65,7 +65,7 @@ async function run(load: Load): Promise<void> {
   });
 }
 
-function record(stream: number, { at, ms, answer, reused }: Sent): void {
+function record(stream: number, { at, ms, answer, reused, refused }: Sent): void {
   const key = JSON.stringify(answer);
   let place = answerPlaces.get(key);
   if (place === undefined) {
@@ -73,7 +73,7 @@ function record(stream: number, { at, ms, answer, reused }: Sent): void {
     answerPlaces.set(key, place);
   }
   if (isFailure(answer)) failed += 1;
-  rows.push([at, ms, stream, place, reused ? 1 : 0]);
+  rows.push([at, ms, stream, place, reused ? 1 : 0, refused]);
 }
 
 function tell(message: FromChild): void {

@@ -1,4 +1,4 @@
-import { type Answer, isFailure, type Load, type Log, type Stream } from './messages.js';
+import { type Answer, isFailure, type Load, type Log, type Protocol, type Stream } from './messages.js';
 
 const mostListed = 20;
 
@@ -9,8 +9,12 @@ export interface VisitorRequest extends Answer {
   readonly host: string;
   readonly path: string;
   readonly kind: Stream['kind'];
+  readonly protocol: Protocol;
+  readonly method: 'GET' | 'POST';
   /** The connection had carried a request before. */
   readonly reused: boolean;
+  /** How often an HTTP/2 connection that was about to end refused it, so that it was sent again. */
+  readonly refused: number;
 }
 
 /** A release that answered on a host: how often, and the time (ms since the epoch) of its first and last request. */
@@ -69,11 +73,12 @@ export function reportOf(load: Load, log: Log): Report {
 
 function readRows(load: Load, log: Log): VisitorRequest[] {
   const requests: VisitorRequest[] = [];
-  for (const [at, ms, streamPlace, answerPlace, reused] of log.rows) {
+  for (const [at, ms, streamPlace, answerPlace, reused, refused] of log.rows) {
     const stream = load.streams[streamPlace];
     const answer = log.answers[answerPlace];
     if (!stream || !answer) throw new Error('a row of the load refers to a stream or answer that is not there');
-    requests.push({ at, ms, host: stream.host, path: stream.path, kind: stream.kind, reused: reused === 1, ...answer });
+    const { host, path, kind, protocol = 'http', method = 'GET' } = stream;
+    requests.push({ at, ms, host, path, kind, protocol, method, reused: reused === 1, refused, ...answer });
   }
   return requests.sort((a, b) => a.at - b.at);
 }

@@ -1,61 +1,55 @@
-import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
-import type { Answer, Load, Stream } from './messages.js';
-
-const answerWithinMs = 15_000;
-const largestBody = 1_000_000;
+import type { Connections } from './answer.js';
+import { Http1Connections } from './http1.js';
+import { Http2Connections } from './http2.js';
+import type { Answer, Stream, Target } from './messages.js';
 
 export interface Sent {
   readonly at: number;
   readonly ms: number;
   readonly answer: Answer;
   readonly reused: boolean;
+  /** How often it was refused and sent again. */
+  readonly refused: number;
 }
 
 /** One visitor: how it holds its connection and its cookies. */
 export class Visitor {
   waiting = 0;
-  private readonly agent: Agent;
+  private readonly connections: Connections;
   private readonly cookies = new Map<string, string>();
 
   constructor(
-    private readonly target: Load['target'],
+    target: Target,
     private readonly stream: Stream,
   ) {
-    this.agent =
-      stream.kind === 'new' ? new Agent({ keepAlive: false }) : new Agent({ keepAlive: true, maxSockets: 1 });
+    this.connections =
+      stream.protocol === 'h2' ? new Http2Connections(target, stream) : new Http1Connections(target, stream);
   }
 
   /** Sends one request and answers what came of it; never throws. */
   async visit(): Promise<Sent> {
     this.waiting += 1;
-    // Counted from when the request has its connection, so that one that waits in the queue is not dated too early.
-    let startedAt = Date.now();
-    let reused = false;
-    const outgoing = this.open();
-    outgoing.once('socket', () => {
-      startedAt = Date.now();
-      reused = outgoing.reusedSocket;
-    });
-    const answer = await answerTo(outgoing);
+    const { path, method = 'GET' } = this.stream;
+    const body = method === 'POST' ? 'a=b' : '';
+    const outgoing = this.connections.send({ path, method, headers: this.headers(body), body });
+    const answer = await outgoing.answer;
+    const { at, reused, refused } = outgoing.begin();
     this.waiting -= 1;
     this.keepCookies(answer.setCookie);
-    return { at: startedAt, ms: Date.now() - startedAt, answer, reused };
+    return { at, ms: Date.now() - at, answer, reused, refused };
   }
 
   close(): void {
-    this.agent.destroy();
+    this.connections.close();
   }
 
-  private open(): ClientRequest {
-    const headers: Record<string, string> = { host: this.stream.host, accept: 'application/json' };
-    if (this.cookies.size > 0) headers.cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    return request({
-      agent: this.agent,
-      host: this.target.address,
-      port: this.target.port,
-      path: this.stream.path,
-      headers,
-    });
+  private headers(body: string): Readonly<Record<string, string>> {
+    const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    return {
+      accept: 'application/json',
+      ...(cookie !== '' && { cookie }),
+      ...(body !== '' && { 'content-length': String(Buffer.byteLength(body)) }),
+    };
   }
 
   private keepCookies(setCookie: string | null): void {
@@ -67,58 +61,4 @@ export class Visitor {
       else this.cookies.set(match[1], match[2] ?? '');
     }
   }
-}
-
-function answerTo(outgoing: ClientRequest): Promise<Answer> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => outgoing.destroy(new Error('no answer within 15 s')), answerWithinMs);
-    const settle = (answer: Answer) => {
-      clearTimeout(timer);
-      resolve(answer);
-    };
-    const fail = (error: Error) => settle({ ...nobody, status: null, error: codeOf(error), setCookie: null });
-    outgoing.on('error', fail);
-    outgoing.on('response', (incoming) => {
-      let body = '';
-      incoming.setEncoding('utf8');
-      incoming.on('data', (chunk: string) => {
-        if (body.length < largestBody) body += chunk;
-      });
-      incoming.on('error', fail);
-      incoming.on('end', () => settle(readAnswer(incoming, body)));
-    });
-    outgoing.end();
-  });
-}
-
-const nobody = { environment: null, component: null, color: null, sha: null } as const;
-
-function readAnswer(incoming: IncomingMessage, body: string): Answer {
-  return {
-    status: incoming.statusCode ?? null,
-    error: null,
-    setCookie: incoming.headers['set-cookie']?.join('\n') ?? null,
-    ...identityIn(body),
-  };
-}
-
-/** Who answered, as the demo service says it; an error page of the edge names nobody. */
-export function identityIn(body: string): Pick<Answer, 'environment' | 'component' | 'color' | 'sha'> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(body);
-  } catch {
-    return nobody;
-  }
-  if (typeof parsed !== 'object' || parsed === null) return nobody;
-  const values = new Map<string, unknown>(Object.entries(parsed));
-  const text = (name: string): string | null => {
-    const value = values.get(name);
-    return typeof value === 'string' ? value : null;
-  };
-  return { environment: text('environment'), component: text('component'), color: text('color'), sha: text('sha') };
-}
-
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
 }

@@ -24,7 +24,7 @@ const answers = [blue, green, reset, unavailable, staging];
 
 const report = (...sent: Answer[]) =>
   reportOf(load, {
-    rows: sent.map((answer, index) => [index, 1, 0, answers.indexOf(answer), 0]),
+    rows: sent.map((answer, index) => [index, 1, 0, answers.indexOf(answer), 0, 0]),
     answers,
     held: 0,
     endedByLimit: false,
