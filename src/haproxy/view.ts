@@ -181,6 +181,9 @@ function siteView(external: ExternalConfiguration): SiteView {
 const defaultPool = (components: readonly ComponentConfiguration[]): string =>
   word(components.find(({ isDefault }) => isDefault)?.pool ?? '');
 
+/** HAProxy refuses a line of more than 64 words. */
+const patternsOfLine = 20;
+
 /** A component's only route has its name, several are numbered. `condition` names all ACLs that have to hold. */
 function namedRoutes(components: readonly ComponentConfiguration[]) {
   return routesInOrder(components).map(({ component, prefix, extensions }) => {
@@ -191,8 +194,13 @@ function namedRoutes(components: readonly ComponentConfiguration[]) {
     const acl = `route_${word(component.name)}${number}`;
     const lines = prefixConditions(word(prefix)).map((condition) => [acl, ...condition]);
     if (extensions === undefined) return { component, condition: acl, lines };
-    const endings = extensions.map((extension) => word(`.${extension}`)).join(' ');
-    return { component, condition: `${acl} ${acl}_file`, lines: [...lines, [`${acl}_file`, 'path_end', endings]] };
+    const endings = extensions.map((extension) => word(`.${extension}`));
+    const files = Array.from({ length: Math.ceil(endings.length / patternsOfLine) }, (_, index) => [
+      `${acl}_file`,
+      'path_end',
+      endings.slice(index * patternsOfLine, (index + 1) * patternsOfLine).join(' '),
+    ]);
+    return { component, condition: `${acl} ${acl}_file`, lines: [...lines, ...files] };
   });
 }
 

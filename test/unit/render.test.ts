@@ -94,6 +94,16 @@ describe('rendering haproxy.cfg', () => {
     );
   });
 
+  it('renders a route of any number of extensions in lines of no more words than HAProxy reads', () => {
+    const extensions = Array.from({ length: 130 }, (_, index) => `e${index}`);
+    const files = component('files', { routes: [{ prefix: '/files/', extensions }], isDefault: true });
+    const { body } = renderConfiguration(appliedConfiguration({ environments, components: [files] }), []);
+    const lines = body.split('\n').map((line) => line.trim().split(/ +/));
+    const patterns = lines.filter(([, name]) => name === 'route_files_file').map((words) => words.slice(3));
+    expect(patterns.flat()).toEqual(extensions.map((extension) => `.${extension}`));
+    expect(patterns.every(({ length }) => length <= 61)).toBe(true);
+  });
+
   it('quotes the path of the socket where a folder has a space in its name', () => {
     const spaced = appliedConfiguration({ environments, components, socket: '/home/a b/haproxy.sock' });
     expect(renderConfiguration(spaced, []).body).toContain(
