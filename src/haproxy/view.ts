@@ -5,6 +5,7 @@ import type {
   Configuration,
   EdgeConfiguration,
   ExternalConfiguration,
+  ServerAddress,
 } from '../domain/configuration.js';
 import { type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
 import { backendName, externalBackendName, ownSections } from '../domain/names.js';
@@ -37,7 +38,7 @@ export interface ConfigurationView {
   readonly certificateAcls: readonly string[];
   /** `str(<environment>)` and on which condition, for the log. */
   readonly environmentNames: readonly string[];
-  readonly challenge: { readonly backend: string; readonly server: string } | null;
+  readonly challenge: { readonly backend: string; readonly server: string; readonly isResolved: boolean } | null;
   readonly hasChallengePath: boolean;
   readonly groups: readonly GroupView[];
   readonly sites: readonly SiteView[];
@@ -78,10 +79,12 @@ export function configurationView(
   const { components, certificates, external = [] } = configuration;
   const groups = isBlueGreen(configuration) ? environmentGroups(applied, states) : [instanceGroup(applied)];
   const sites = external.map(siteView);
-  const challenge = certificates?.challenge;
+  const challenge = certificates?.challenge ? challengeView(certificates.challenge) : null;
   return {
     ...edgeView(configuration.edge),
-    isResolved: [...groups.flatMap(({ backends }) => backends), ...sites].some(({ isResolved }) => isResolved),
+    isResolved: [...groups.flatMap(({ backends }) => backends), ...sites, ...(challenge ? [challenge] : [])].some(
+      ({ isResolved }) => isResolved,
+    ),
     hostAcls: alignedColumns(
       [...configuration.environments, ...external].flatMap(({ name, hosts }) =>
         hosts.map((host) => [hostAcl(name), `var(txn.host) -m str ${word(host)}`]),
@@ -92,8 +95,8 @@ export function configurationView(
     environmentNames: isBlueGreen(configuration)
       ? configuration.environments.map(({ name }) => `str(${word(name)}) if ${hostAcl(name)}`)
       : ['str(default)'],
-    challenge: challenge ? { backend: ownSections.challenge, server: addressWord(challenge) } : null,
-    hasChallengePath: configuration.edge.https !== undefined || challenge !== undefined,
+    challenge,
+    hasChallengePath: configuration.edge.https !== undefined || challenge !== null,
     groups,
     sites,
     ...(isBlueGreen(configuration)
@@ -166,6 +169,12 @@ function instanceGroup(applied: AppliedConfiguration): GroupView {
     backends: instanceBackends(applied),
   };
 }
+
+const challengeView = (server: ServerAddress) => ({
+  backend: ownSections.challenge,
+  server: addressWord(server),
+  isResolved: isHostName(server),
+});
 
 function siteView(external: ExternalConfiguration): SiteView {
   const backend = word(externalBackendName(external.name));

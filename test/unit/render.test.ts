@@ -104,6 +104,23 @@ describe('rendering haproxy.cfg', () => {
     expect(patterns.every(({ length }) => length <= 61)).toBe(true);
   });
 
+  it('starts without the server of challenges, as without any other that has no address yet', () => {
+    const { configuration, ...rest } = appliedConfiguration({ environments, components });
+    const withChallenge = (address: string) => ({
+      ...rest,
+      configuration: {
+        ...configuration,
+        certificates: { ca: 'letsencrypt', domains: [['localhost']], challenge: { address, port: 8888 } },
+      },
+    });
+    const { body } = renderConfiguration(withChallenge('acme.example.org'), []);
+    expect(body).toContain('\nresolvers dns\n');
+    expect(body).toContain(
+      'server challenge acme.example.org:8888 no-check resolvers dns resolve-prefer ipv4 init-addr libc,none\n',
+    );
+    expect(renderConfiguration(withChallenge('127.0.0.1'), []).body).toContain('challenge 127.0.0.1:8888 no-check\n');
+  });
+
   it('quotes the path of the socket where a folder has a space in its name', () => {
     const spaced = appliedConfiguration({ environments, components, socket: '/home/a b/haproxy.sock' });
     expect(renderConfiguration(spaced, []).body).toContain(
