@@ -12,7 +12,7 @@ export interface Configuration {
   /** Sites that the edge serves and Bascule does not deploy. */
   readonly external?: readonly ExternalConfiguration[];
   readonly certificates?: CertificatesConfiguration;
-  /** Not there only where nothing is deployed: in multi-instance without `run`. */
+  /** Not in multi-instance, where nothing is deployed. */
   readonly artifacts?: ArtifactsConfiguration;
   readonly instances: InstancesConfiguration;
 }
@@ -135,7 +135,7 @@ export interface ComponentConfiguration {
   /** Whom its program runs as, where the driver has users. */
   readonly user?: string;
   readonly timeouts: { readonly tunnelMs?: number };
-  /** None where Bascule does not run it: in multi-instance only. */
+  /** None in multi-instance, where Bascule runs nothing. */
   readonly run: readonly string[];
   readonly migrate?: { readonly command: readonly string[]; readonly timeoutMs: number };
   readonly env: Readonly<Record<string, EnvValue>>;

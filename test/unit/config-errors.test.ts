@@ -901,18 +901,11 @@ test.each<Case>([
     '11:16 components.api.fallback[0]: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
   ],
   [
-    'a program for which there are neither instances nor artifacts',
+    'what belongs to a deploy',
     'default: true',
-    'default: true\n    run: [node]',
-    '1:1 artifacts: is missing: expected the artifacts, with at least `url`',
-    '12:3 components.web.instances: is missing: expected the names of its instances, which run it',
-  ],
-  [
-    'what belongs to a program, without one',
-    'default: true',
-    'default: true\n    user: web\n    migrate: [node]',
-    '15:5 components.web.user: expected only beside `run`',
-    '16:5 components.web.migrate: expected only beside `run`',
+    'default: true\n    run: [node]\n    migrate: [node]',
+    '15:5 components.web.run: expected only with `topology: blue-green`',
+    '16:5 components.web.migrate: expected only with `topology: blue-green`',
   ],
   ...['edge', 'metrics', 'default_503', 'letsencrypt_backend'].map(
     (pool): Case => [

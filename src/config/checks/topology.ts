@@ -4,8 +4,8 @@ import { artifactsExpectation } from '../schema/artifacts.js';
 import { environmentsExpectation } from '../schema.js';
 import { argvExpectation } from '../values.js';
 
-/** What is there only where Bascule runs a component. */
-const keysBesideRun = ['migrate', 'user', 'env', 'startDeadline', 'stopGrace'] as const;
+/** What is there only where Bascule deploys a component. */
+const keysOfDeployed = ['run', 'migrate', 'user', 'env', 'startDeadline', 'stopGrace'] as const;
 
 /** What each topology and each driver needs, and what they do not have. */
 export function topologyProblems(input: LenientInput): Problem[] {
@@ -50,15 +50,13 @@ function blueGreenProblems(input: LenientInput): Problem[] {
 
 function multiInstanceProblems(input: LenientInput): Problem[] {
   const message = 'expected only with `topology: blue-green`';
-  const isRun = Object.values(input.components ?? {}).some((component) => component && 'run' in component);
   return [
-    ...(['environments', 'external'] as const).filter((key) => key in input).map((key) => wrongKey([key], message)),
-    ...(isRun && !('artifacts' in input) ? [wrong(['artifacts'], missing(artifactsExpectation))] : []),
+    ...(['environments', 'external', 'artifacts'] as const)
+      .filter((key) => key in input)
+      .map((key) => wrongKey([key], message)),
     ...eachComponent(input, (component, path) => [
       ...serverProblems(input, component, path),
-      ...keysBesideRun
-        .filter((key) => component[key] !== undefined && !('run' in component))
-        .map((key) => wrongKey([...path, key], 'expected only beside `run`')),
+      ...keysOfDeployed.filter((key) => key in component).map((key) => wrongKey([...path, key], message)),
     ]),
   ];
 }
@@ -67,7 +65,6 @@ function multiInstanceProblems(input: LenientInput): Problem[] {
 function serverProblems(input: LenientInput, component: LenientComponent, path: readonly string[]): Problem[] {
   const { instances } = input;
   if (!('instances' in component)) {
-    if ('run' in component) return [wrong([...path, 'instances'], missing('the names of its instances, which run it'))];
     return 'fallback' in component
       ? []
       : [wrong([...path, 'instances'], missing('the names of its instances, or `fallback` with addresses'))];
