@@ -8,7 +8,7 @@ const fields: readonly (readonly [string, string])[] = [
   ['client', '"%[src]"'],
   ['method', '"%[method,json(utf8s)]"'],
   ['scheme', '"%[var(txn.scheme)]"'],
-  ['host', '"%[var(txn.host),json(utf8s)]"'],
+  ['host', '"%[var(txn.host),bytes(0,253),json(utf8s)]"'],
   ['path', '"%[capture.req.uri,json(utf8s)]"'],
   ['status', '%ST'],
   ['bytes', '%B'],

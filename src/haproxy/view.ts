@@ -132,10 +132,17 @@ function edgeView(edge: EdgeConfiguration) {
 const locationOf = ({ port }: BindAddress): string =>
   `https://%[var(txn.host)]${port === 443 ? '' : `:${port}`}%[pathq]`;
 
+/** In bytes. Above the longest line of ours: 253 of the host and 1,024 of the path, each of which may be escaped as six. */
+const longestLogLine = 8192;
+
 /** On stdout the line is the log's alone; a syslog server gets its header too. */
 function logView({ to, format }: NonNullable<EdgeConfiguration['log']>) {
-  const target = to === 'stdout' ? 'stdout format raw' : to.startsWith('/') ? pathWord(to) : word(to);
-  return { target: `${target} local0`, jsonFormat: format === 'json' ? jsonLogFormat : null };
+  const address = to.startsWith('/') ? pathWord(to) : word(to);
+  const raw = to === 'stdout' ? ' format raw' : '';
+  return {
+    target: `${address} len ${longestLogLine}${raw} local0`,
+    jsonFormat: format === 'json' ? jsonLogFormat : null,
+  };
 }
 
 const isBlueGreen = ({ topology }: Configuration): boolean => topology === 'blue-green';

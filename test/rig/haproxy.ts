@@ -17,6 +17,8 @@ export interface HaproxyPlaces {
 export interface Haproxy extends HaproxyPlaces {
   /** Of the master. */
   readonly pid: number;
+  /** All that it has written to its standard output. */
+  output(): string;
   /** Writes another configuration, sends HUP and waits until a new worker serves it. */
   reload(text: string): Promise<void>;
   /** Ends it with all its workers, and removes its folder. */
@@ -49,6 +51,10 @@ export async function startHaproxy(places: HaproxyPlaces, text: string): Promise
   });
   const { pid } = process;
   if (pid === undefined) throw new Error((await process).shortMessage);
+  let output = '';
+  process.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
   let ended: string | null = null;
   const end = process.then((result) => {
     ended = result.all;
@@ -61,6 +67,7 @@ export async function startHaproxy(places: HaproxyPlaces, text: string): Promise
   return {
     ...places,
     pid,
+    output: () => output,
     reload: async (next) => {
       const before = await worker();
       await writeFile(places.config, next);
