@@ -140,7 +140,8 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
       ];
     }
     case 'hash-uri':
-      return ['balance uri', 'hash-type consistent'];
+      // Else HTTP/2, where the target is a whole URL, would find another server than HTTP/1.
+      return ['balance uri path-only', 'hash-type consistent'];
   }
 }
 
