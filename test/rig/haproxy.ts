@@ -42,10 +42,20 @@ export async function haproxyPlaces(): Promise<HaproxyPlaces> {
   };
 }
 
-/** Starts HAProxy in master-worker mode, and waits until it serves. */
-export async function startHaproxy(places: HaproxyPlaces, text: string): Promise<Haproxy> {
+/**
+ * Starts HAProxy in master-worker mode, and waits until it serves.
+ *
+ * @param nameServer the only one that it is to ask for names, in place of the machine's; needs root
+ */
+export async function startHaproxy(
+  places: HaproxyPlaces,
+  text: string,
+  { nameServer }: { readonly nameServer?: string } = {},
+): Promise<Haproxy> {
   await writeFile(places.config, text);
-  const process = execa('haproxy', ['-W', '-S', places.masterSocket, '-f', places.config], {
+  const command = ['haproxy', '-W', '-S', places.masterSocket, '-f', places.config];
+  const [program = '', ...args] = nameServer ? await withNameServer(places, nameServer, command) : command;
+  const process = execa(program, args, {
     all: true,
     reject: false,
   });
@@ -82,6 +92,18 @@ export async function startHaproxy(places: HaproxyPlaces, text: string): Promise
       await rm(places.folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A command that sees another /etc/resolv.conf than the rest of the machine, as the very same process. */
+async function withNameServer(
+  { folder }: HaproxyPlaces,
+  nameServer: string,
+  command: readonly string[],
+): Promise<readonly string[]> {
+  const file = join(folder, 'resolv.conf');
+  await writeFile(file, `nameserver ${nameServer}\noptions timeout:1 attempts:1\n`);
+  const script = 'mount --bind "$0" "$(realpath /etc/resolv.conf)" && exec "$@"';
+  return ['unshare', '--mount', 'sh', '-c', script, file, ...command];
 }
 
 async function untilServedByAnother(worker: () => Promise<number>, before: number): Promise<void> {
