@@ -9,7 +9,7 @@ import { type Report, type Stream, startVisitors, type VisitorRequest, type Visi
 const reloads = 30;
 const httpKeepAliveMs = 1_000;
 /** After every so many reloads visitors are watched for longer than a connection may be kept. */
-const dwellEvery = 5;
+const dwellEvery = 10;
 /** Without a certificate: served over http. */
 const plainHost = 'plain.veza.fr';
 
@@ -69,7 +69,7 @@ it('30 reloads lose no request over http, https and HTTP/2, and a new connection
     await edge.reload(prodOn(to), number + 1);
     done.push({ to, askedAt, provenAt: Date.now() });
     oldWorkers = Math.max(oldWorkers, await countOldWorkers());
-    await untilVisited(visitors, number % dwellEvery === 0 ? 2 * httpKeepAliveMs : 150);
+    await untilVisited(visitors, number % dwellEvery === 0 ? 1.5 * httpKeepAliveMs : 150);
   }
   const report = await visitors.stop();
   await vi.waitFor(async () => expect(await countOldWorkers()).toBe(0), { timeout: 10_000, interval: 50 });

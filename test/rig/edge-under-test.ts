@@ -80,7 +80,7 @@ export async function startEdgeOf(
   const { http } = applied.configuration.edge;
   const text: EdgeUnderTest['text'] = (states, generation) =>
     stampConfiguration(renderConfiguration(applied, states), {
-      project: 'demo',
+      project: applied.configuration.project,
       generation,
       probe: probeOf(generation),
       states,
