@@ -17,7 +17,13 @@ export interface BackendView {
   readonly name: string;
   readonly balance: readonly string[];
   readonly tunnelTimeout: string | null;
-  readonly health: { readonly path: string; readonly host: string; readonly timing: string };
+  readonly health: {
+    readonly path: string;
+    readonly host: string;
+    readonly timing: string;
+    /** How long a connection and an answer may take; null where those of the defaults are short enough. */
+    readonly timeout: string | null;
+  };
   /** Whether names of its servers are looked up in DNS. */
   readonly isResolved: boolean;
   readonly servers: readonly string[];
@@ -74,7 +80,12 @@ function backendView(
     name: backendName(pool.environment, word(component.pool)),
     balance: balanceLines(component.balance, pool.environment, isOverHttps(configuration, pool.hosts)),
     tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
-    health: { path: word(component.health.path), host: word(host), timing: checkTiming(component) },
+    health: {
+      path: word(component.health.path),
+      host: word(host),
+      timing: checkTiming(component),
+      timeout: checkTimeout(component),
+    },
     isResolved: pool.servers.some(({ address }) => isHostName(address)),
     servers: alignedColumns(pool.servers.map(({ name, address, role }) => [word(name), addressWord(address), role])),
     extra: linesOf(edge.extra?.backend?.[component.name]),
@@ -145,11 +156,27 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
   }
 }
 
+/** Between the checks of a server that is about to change, and of one that is down. */
+const [fastMs, downMs] = [250, 500];
+/** `timeout connect` and `timeout check` of the defaults. */
+const longestCheckMs = 2_000;
+/** Of the second beyond `fall` × `interval`; the rest is for a busy machine. */
+const checkSlackMs = 600;
+
 /** A server that is down or about to change is asked more often, so that a failure and its end are seen soon. */
 function checkTiming({ health, slowStartMs }: ComponentConfiguration): string {
   const { intervalMs, fall, rise } = health;
-  const fast = durationWord(Math.min(intervalMs, 250));
-  const down = durationWord(Math.min(intervalMs, 500));
+  const fast = durationWord(Math.min(intervalMs, fastMs));
+  const down = durationWord(Math.min(intervalMs, downMs));
   const slowStart = slowStartMs === undefined ? '' : ` slowstart ${durationWord(slowStartMs)}`;
   return `inter ${durationWord(intervalMs)} fastinter ${fast} downinter ${down} fall ${fall} rise ${rise}${slowStart}`;
+}
+
+/**
+ * Short enough that a server which takes connections and answers none is down within `fall` × `interval` + 1 s: the first
+ * check that fails begins up to an interval late, each takes this long, and between two lies `fastinter`.
+ */
+function checkTimeout({ health: { intervalMs, fall } }: ComponentConfiguration): string | null {
+  const most = ((fall - 1) * (intervalMs - Math.min(intervalMs, fastMs)) + checkSlackMs) / fall;
+  return most < longestCheckMs ? durationWord(Math.max(100, Math.floor(most / 50) * 50)) : null;
 }
