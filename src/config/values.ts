@@ -22,7 +22,8 @@ const host = `(?=.{1,253}$)${labels}`;
 export const namePattern = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export const nameExpectation =
   'a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
-export const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
+/** `__proto__` is no key of JavaScript's objects: the variable would get lost. */
+export const variablePattern = /^(?!__proto__$)[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 export const variableExpectation = 'the name of an environment variable: letters, digits and "_"';
 /** Statuses that HAProxy answers by itself, each with a page of its own. */
 export const statuses = [400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504] as const;
@@ -70,7 +71,8 @@ export const days = text(
   'a number of days such as 365d, from 1d to 3650d',
 );
 export const logTarget = text(
-  new RegExp(`^(?:stdout|${ipv4}:${portNumber}|/[A-Za-z0-9._/-]{1,106})$`),
+  // HAProxy takes a socket's path of 97 characters.
+  new RegExp(`^(?:stdout|${ipv4}:${portNumber}|/[A-Za-z0-9._/-]{1,96})$`),
   'stdout, a syslog server such as 127.0.0.1:514, or the absolute path of its socket such as /dev/log',
 );
 export const certificateAuthority = text(

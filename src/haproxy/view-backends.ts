@@ -88,7 +88,7 @@ function backendView(
     },
     isResolved: pool.servers.some(({ address }) => isHostName(address)),
     servers: alignedColumns(pool.servers.map(({ name, address, role }) => [word(name), addressWord(address), role])),
-    extra: linesOf(edge.extra?.backend?.[component.name]),
+    extra: linesOf(own(edge.extra?.backend, component.name)),
   };
 }
 
@@ -111,7 +111,7 @@ function colorServers(
 /** The servers of a component's pool in multi-instance. */
 export function sideBySideServers(component: ComponentConfiguration, addresses: AddressBook): readonly Server[] {
   const { instances = [], fallback = [] } = component;
-  const isKnown = instances.some((name) => addresses[name]);
+  const isKnown = instances.some((name) => own(addresses, name));
   const servers = isKnown
     ? instances.map((name) => ({ name, address: addressOf(name, addresses) }))
     : fallback.map((address, index) => ({ name: `${component.name}-${index + 1}`, address }));
@@ -123,10 +123,14 @@ export function sideBySideServers(component: ComponentConfiguration, addresses: 
 }
 
 function addressOf(instance: string, addresses: AddressBook): ServerAddress {
-  const address = addresses[instance];
+  const address = own(addresses, instance);
   if (!address) throw new BasculeError('instance-without-address', { instance });
   return address;
 }
+
+/** Not what every object has: a component or an instance may be named `constructor`. */
+const own = <Value>(of: Readonly<Record<string, Value>> | undefined, key: string): Value | undefined =>
+  of && Object.hasOwn(of, key) ? of[key] : undefined;
 
 /** Whether http redirects every one of these hosts to https: a cookie that is `secure` gets lost on the way over http. */
 const isOverHttps = ({ edge, certificates }: Configuration, hosts: readonly string[]): boolean =>

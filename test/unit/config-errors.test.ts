@@ -196,7 +196,7 @@ describe.each<[string, Case[]]>([
           '6:19 edge.hsts.maxAge: expected a number of days such as 365d, from 1d to 3650d',
         ],
       ),
-      ...['dev/log', 'localhost:514', '127.0.0.1', 'stderr', '"*:514"'].map(
+      ...['dev/log', 'localhost:514', '127.0.0.1', 'stderr', '"*:514"', `/${'s'.repeat(97)}`].map(
         (to): Case => [
           `a log to ${to}`,
           'http: 127.0.0.1:8088',
@@ -551,6 +551,12 @@ describe.each<[string, Case[]]>([
         'port: 8081',
         'env: { A: { fil: x } }',
         '10:17 components.api.env.A.fil: unknown key (did you mean "file"?)',
+      ],
+      [
+        'a variable that would get lost',
+        'port: 8081',
+        'env: { __proto__: a }',
+        '10:12 components.api.env.__proto__: expected the name of an environment variable: letters, digits and "_"',
       ],
       [
         "a variable's name with a blank",

@@ -121,6 +121,21 @@ describe('rendering haproxy.cfg', () => {
     expect(renderConfiguration(withChallenge('127.0.0.1'), []).body).toContain('challenge 127.0.0.1:8888 no-check\n');
   });
 
+  it('takes nothing for own lines or an address that only has the name of a component or an instance', () => {
+    const named = component('constructor', { isDefault: true });
+    const withLines = appliedConfiguration({ environments, components: [named], edge: { extra: { backend: {} } } });
+    expect(renderConfiguration(withLines, []).body).not.toContain('edge.extra');
+
+    const pool = component('api', {
+      isDefault: true,
+      instances: ['constructor'],
+      fallback: [{ address: '10.0.0.1', port: 80 }],
+    });
+    const { configuration, ...rest } = appliedConfiguration({ environments: [], components: [pool] });
+    const sideBySide = { ...rest, configuration: { ...configuration, topology: 'multi-instance' as const } };
+    expect(renderConfiguration({ ...sideBySide, addresses: {} }, []).body).toContain('server api-1 10.0.0.1:80\n');
+  });
+
   it('quotes the path of the socket where a folder has a space in its name', () => {
     const spaced = appliedConfiguration({ environments, components, socket: '/home/a b/haproxy.sock' });
     expect(renderConfiguration(spaced, []).body).toContain(
