@@ -80,7 +80,7 @@ export const certificateAuthority = text(
   'letsencrypt, letsencrypt-staging, or the https: URL of the directory of another one',
 );
 export const email = text(
-  new RegExp(`^[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@${host}$`),
+  new RegExp(`^(?!-)[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@${host}$`),
   'an email address such as ops@example.org',
 );
 export const urlPath = text(

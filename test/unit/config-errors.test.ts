@@ -705,6 +705,12 @@ describe.each<[string, Case[]]>([
         '6:44 certificates.email: expected an email address such as ops@example.org',
         '6:60 certificates.challenge: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
       ],
+      [
+        'an email address that a program would take for an option',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: letsencrypt, email: -f@a.test, domains: [[a.test]] }',
+        '6:41 certificates.email: expected an email address such as ops@example.org',
+      ],
     ],
   ],
   [
