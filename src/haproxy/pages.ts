@@ -32,5 +32,8 @@ export function errorPages(own: readonly ErrorPage[]): readonly string[] {
 export const placeholderPage = (status: number, host: string): string =>
   pageWords({ status, contentType: html, body: pageOf(status, host, 'There is nothing here yet.') });
 
+/** HAProxy takes no empty string for a page, and no type where there is none. */
 const pageWords = ({ status, contentType, body }: ErrorPage): string =>
-  `status ${status} content-type ${quotedText(contentType)} string ${quotedText(body)}`;
+  body === ''
+    ? `status ${status}`
+    : `status ${status} content-type ${quotedText(contentType)} string ${quotedText(body)}`;

@@ -121,6 +121,12 @@ describe('rendering haproxy.cfg', () => {
     expect(renderConfiguration(withChallenge('127.0.0.1'), []).body).toContain('challenge 127.0.0.1:8888 no-check\n');
   });
 
+  it('gives an empty error page no text, which HAProxy would refuse', () => {
+    const errors = [{ status: 403, contentType: 'text/plain; charset=utf-8', body: '' }];
+    const { body } = renderConfiguration(appliedConfiguration({ environments, components, edge: { errors } }), []);
+    expect(body).toContain('\n    http-error status 403\n');
+  });
+
   it('takes nothing for own lines or an address that only has the name of a component or an instance', () => {
     const named = component('constructor', { isDefault: true });
     const withLines = appliedConfiguration({ environments, components: [named], edge: { extra: { backend: {} } } });
