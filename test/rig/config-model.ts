@@ -180,7 +180,7 @@ function head(edge: EdgeShape, isResolved: boolean): readonly SectionModel[] {
       lines: [
         open(`stats socket ${edge.files.socket}`),
         open(`stats socket ${edge.runtime}`),
-        line(`log ${to === 'stdout' ? 'stdout format raw' : to} local0`),
+        line(`log ${to === 'stdout' ? 'stdout len 8192 format raw' : `${to} len 8192`} local0`),
         line(`hard-stop-after ${edge.hardStopAfter}`),
       ],
     },
@@ -231,6 +231,7 @@ function backend(
     lines: [
       ...(pool.cookie === null ? [] : [open(`cookie ${pool.cookie} insert`)]),
       line(`timeout tunnel ${timeouts.tunnel}`),
+      ...checkTimeouts(interval, health.fall),
       line(`http-check send meth GET uri ${health.path} ver HTTP/1.1 hdr Host ${pool.host}`),
       line(
         `default-server inter ${interval}ms fastinter ${Math.min(interval, 250)}ms downinter ${Math.min(interval, 500)}ms fall ${health.fall} rise ${health.rise}${slow}`,
@@ -239,6 +240,14 @@ function backend(
       ...pool.servers,
     ],
   };
+}
+
+/** Of the second beyond `fall` × `interval` in which a hanging server has to be down, each failed check takes its share. */
+function checkTimeouts(interval: number, fall: number): readonly LineModel[] {
+  const share = ((fall - 1) * Math.max(0, interval - 250) + 600) / fall;
+  if (share >= 2_000) return [];
+  const timeout = Math.max(100, share - (share % 50));
+  return [line(`timeout connect ${timeout}ms`), line(`timeout check ${timeout}ms`)];
 }
 
 /** The longest prefix first; of one prefix the route with extensions. */

@@ -58,11 +58,12 @@ components:
     health: { path: /health }
     instances: [api-1]
     fallback: [api.example.org:8081]
-    run: [node, api.mjs]
-    user: api
-artifacts: { url: "file:./{sha}.tar.gz" }
 instances: { driver: incus, image: images:debian/13, domain: lxd }
 `;
+
+const inContainers = valid
+  .replace('    env: { LEVEL: info }', '    user: api')
+  .replace(/^instances: .*$/m, 'instances: { driver: incus, image: images:debian/13, domain: lxd }');
 
 type Path = readonly (string | number)[];
 
@@ -116,6 +117,9 @@ const valuesOfPools: readonly Path[] = [
   ['topology'],
   ['components', 'api', 'instances', 0],
   ['components', 'api', 'fallback', 0],
+];
+/** The same of instances in containers. */
+const valuesOfContainers: readonly Path[] = [
   ['components', 'api', 'user'],
   ['instances', 'driver'],
   ['instances', 'image'],
@@ -162,6 +166,7 @@ const additions = [
 describe.each([
   ...values.map((path) => ({ field: path.join('.'), path, text: valid })),
   ...valuesOfPools.map((path) => ({ field: path.join('.'), path, text: pools })),
+  ...valuesOfContainers.map((path) => ({ field: path.join('.'), path, text: inContainers })),
 ])('$field', ({ path, text }) => {
   test.each(additions.map((addition) => ({ shown: JSON.stringify(addition), addition })))(
     'refuses $shown after and before a valid value',
@@ -190,7 +195,7 @@ describe.each(keys.map((path) => ({ field: path.join('.'), path })))('the name $
   );
 });
 
-test.each([valid, pools])('the configurations that these tests change have no error', (text) => {
+test.each([valid, pools, inContainers])('the configurations that these tests change have no error', (text) => {
   expect(problemsOf(parse(text))).toEqual([]);
 });
 
