@@ -155,8 +155,12 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
       ];
     }
     case 'hash-uri':
-      // Else HTTP/2, where the target is a whole URL, would find another server than HTTP/1.
-      return ['balance uri path-only', 'hash-type consistent'];
+      return [
+        '# One URI stays on one server; when a server comes or goes, only its own share moves. Its path alone counts:',
+        '# else HTTP/2, where the target is a whole URL, would find another server than HTTP/1.',
+        'balance uri path-only',
+        'hash-type consistent',
+      ];
   }
 }
 

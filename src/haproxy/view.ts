@@ -42,6 +42,7 @@ export interface ConfigurationView {
   readonly hasChallengePath: boolean;
   readonly groups: readonly GroupView[];
   readonly sites: readonly SiteView[];
+  readonly siteUses: readonly string[];
   readonly defaultBackend: string;
   /** The backend that answers hosts which nobody has; null in multi-instance, where every host goes to the pools. */
   readonly unknownHost: string | null;
@@ -58,7 +59,6 @@ interface GroupView {
 /** A site that Bascule does not deploy. */
 interface SiteView {
   readonly title: string;
-  readonly use: string;
   readonly backend: string;
   readonly server: string | null;
   readonly isResolved: boolean;
@@ -99,6 +99,7 @@ export function configurationView(
     hasChallengePath: configuration.edge.https !== undefined || challenge !== null,
     groups,
     sites,
+    siteUses: alignedColumns(external.map(({ name }) => [externalBackendName(name), `if ${hostAcl(name)}`])),
     ...(isBlueGreen(configuration)
       ? { defaultBackend: ownSections.unknownHost, unknownHost: ownSections.unknownHost }
       : { defaultBackend: defaultPool(components), unknownHost: null }),
@@ -185,7 +186,7 @@ const challengeView = (server: ServerAddress) => ({
 
 function siteView(external: ExternalConfiguration): SiteView {
   const backend = word(externalBackendName(external.name));
-  const common = { title: word(external.name), use: `${backend} if ${hostAcl(external.name)}`, backend };
+  const common = { title: word(external.name), backend };
   if ('server' in external) {
     const server = `${word(external.name)} ${addressWord(external.server)}`;
     return { ...common, server, isResolved: isHostName(external.server), page: null };
