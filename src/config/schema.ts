@@ -43,7 +43,11 @@ export const configurationSchema = z
         )
         .optional()
         .describe('Sites that the edge serves and Bascule does not deploy, by name. Only in blue-green.'),
-      certificates: certificates.optional().describe('The certificates that Bascule obtains and renews. Default: none'),
+      certificates: certificates
+        .optional()
+        .describe(
+          'Which certificates there are to be, in `edge.files.certificates`; this version issues none. Default: none',
+        ),
       artifacts: artifacts.optional().describe('Where releases come from. Needed as soon as a component has `run`.'),
       instances: instances.optional().describe('Where instances run.'),
     },
