@@ -136,7 +136,7 @@ describe('lines of edge.extra', () => {
     expect(section('global')).toMatch(ending('global', extra.global));
     expect(section('defaults')).toMatch(ending('defaults', extra.defaults));
     expect(section('frontend edge')).toMatch(
-      ending('frontend', extra.frontend, '\\n(?:    use_backend .*\\n)+\\n    default_backend .*'),
+      ending('frontend', extra.frontend, '\\n(?:    # .*\\n)?(?:    use_backend .*\\n)+\\n    default_backend .*'),
     );
     expect(section('backend stream_pool')).toMatch(ending('backend', extra.backend.stream, '(?:    server .*\\n?){2}'));
     expect(section('backend api_pool')).not.toContain('edge.extra');
