@@ -53,7 +53,7 @@ const named = <Item>(many: number, one: (index: number) => readonly [string, Ite
 
 function edge(value: Value, isHttps: boolean, components: readonly string[]) {
   return {
-    name: value('name', 'base'),
+    name: value('nameElsewhere', 'base'),
     http: value('bind', '127.0.0.1:101'),
     ...(isHttps && {
       https: value('bind', '127.0.0.1:102'),
@@ -74,7 +74,7 @@ function edge(value: Value, isHttps: boolean, components: readonly string[]) {
       state: value('file', 'base/state'),
       certificates: value('folder', 'base/certificates'),
       socket: value('socket', 'base.sock'),
-      master: value('socket', 'base-master.sock'),
+      master: value('masterSocket', 'base-master.sock'),
     },
     httpKeepAlive: value('positiveDuration', '5s'),
     hardStopAfter: value('positiveDuration', '1h'),
@@ -107,13 +107,16 @@ function component(value: Value, index: number) {
 function program(value: Value) {
   return {
     run: [value('program', 'node'), value('text', 'server.mjs')],
-    migrate: { command: [value('program', 'node'), value('text', '')], timeout: value('positiveDuration', '10m') },
+    migrate: {
+      command: [value('program', 'node'), value('text', '')],
+      timeout: value('positiveDurationElsewhere', '10m'),
+    },
     env: {
       [value('variable', 'BASE_1')]: value('text', 'text'),
       [value('variable', 'BASE_2')]: { env: value('variable', 'BASE') },
       [value('variable', 'BASE_3')]: { file: value('opened', 'secret') },
     },
-    startDeadline: value('positiveDuration', '60s'),
+    startDeadline: value('positiveDurationElsewhere', '60s'),
     stopGrace: value('duration', '30s'),
   };
 }
@@ -123,7 +126,7 @@ const artifacts = (value: Value) => ({
   checksum: value('checksum', '{url}.sha256'),
   token: { env: value('variable', 'TOKEN') },
   maxSize: value('size', '2GB'),
-  timeout: value('positiveDuration', '10m'),
+  timeout: value('positiveDurationElsewhere', '10m'),
 });
 
 /** Two environments of three components, four sites, certificates: on Incus with https, or as processes with http alone. */
@@ -135,7 +138,7 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
   ]);
   const written = {
     version: 1,
-    project: value('name', 'base'),
+    project: value('nameElsewhere', 'base'),
     environments: named(2, (index) => [
       value('name', `base-${index}`),
       {
@@ -151,7 +154,7 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
     components,
     edge: {
       ...edge(value, isIncus, Object.keys(components)),
-      ...(isIncus && { host: { driver: 'incus', instance: value('name', 'base') } }),
+      ...(isIncus && { host: { driver: 'incus', instance: value('nameElsewhere', 'base') } }),
     },
     external: named(4, (index) => [
       value('name', `base-site-${index}`),
@@ -191,7 +194,7 @@ function pools(value: Value, of: 'instances' | 'addresses'): PoolsShape {
   ]);
   const written = {
     version: 1,
-    project: value('name', 'base'),
+    project: value('nameElsewhere', 'base'),
     topology: 'multi-instance',
     components,
     edge: edge(value, !isKnown, Object.keys(components)),

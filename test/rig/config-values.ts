@@ -81,7 +81,7 @@ const host = fc.oneof(
 );
 const octet = number(0, 255);
 const ipv4 = joined(octet, '.', octet, '.', octet, '.', octet);
-/** Ports below 1000 but these are left to the addresses that are tried in their place. */
+/** None that a base has, nor that of a component: then another field would be named. */
 const port = fc.oneof(fc.constantFrom('1', '80', '443', '65535'), number(20_000, 60_000));
 const nameLabel = joined(chars(lower + upper, 1, 1), chars(`${alphanumeric}-`, 0, 61), chars(alphanumeric, 1, 1));
 const serverAddress = joined(
@@ -101,6 +101,8 @@ const variable = joined(chars(`${lower}${upper}_`, 1, 1), chars(`${alphanumeric}
 /** The valid strings of each kind. */
 const valid = {
   name: name(63),
+  /** The same where it is no part of haproxy.cfg. */
+  nameElsewhere: name(63),
   /** As long as prefix, component and `-green` may be together: 63 characters. */
   componentOfPrefix: name(28),
   prefix: joined(chars(lower, 1, 1), chars(`${lower}${digits}-`, 0, 28)),
@@ -129,6 +131,7 @@ const valid = {
   /** A folder that can be made below the configuration's. */
   folder: list(segment, '/', 4),
   socket: chars(`${alphanumeric}_+@-`, 1, 60),
+  masterSocket: chars(`${alphanumeric}_+@-`, 1, 60),
   opened: joined(
     'opened/',
     chars(`${alphanumeric} #"'$%\\,\n`, 1, 1),
@@ -136,6 +139,7 @@ const valid = {
   ),
   duration: durationFrom(0),
   positiveDuration: durationFrom(1),
+  positiveDurationElsewhere: durationFrom(1),
   size: joined(number(1, 9_999_999), fc.constantFrom('kB', 'MB', 'GB')),
   percentage: fc.oneof(joined(number(0, 100), '%'), joined(number(0, 99), '.', chars(digits, 1, 3), '%')),
   variable,
@@ -158,6 +162,26 @@ export type ValueKind = keyof typeof valid;
 const freeKinds: readonly ValueKind[] = ['opened', 'program', 'text', 'artifact', 'checksum'];
 
 export const isFree = (kind: ValueKind): boolean => freeKinds.includes(kind);
+
+/** What is checked as strictly, but is no part of haproxy.cfg. */
+const kindsElsewhere: readonly ValueKind[] = [
+  'nameElsewhere',
+  'positiveDurationElsewhere',
+  'duration',
+  'masterSocket',
+  'user',
+  'image',
+  'authority',
+  'email',
+  'range',
+  'file',
+  'size',
+  'percentage',
+  'variable',
+];
+
+/** Whether haproxy.cfg holds an accepted value. */
+export const isRendered = (kind: ValueKind): boolean => !isFree(kind) && !kindsElsewhere.includes(kind);
 
 /** A string for a field of this kind: valid three times in five, else changed at one place or something else entirely. */
 export function triedValue(kind: ValueKind): fc.Arbitrary<string> {
