@@ -129,7 +129,8 @@ function component(name: string, given: ComponentInput, count: number, folder: s
 
 function balance(given: ComponentInput['balance']): BalanceConfiguration {
   if (!given) return { kind: 'roundrobin' };
-  return 'cookie' in given ? { kind: 'cookie', cookie: given.cookie } : { kind: 'hash-uri' };
+  if ('cookie' in given) return { kind: 'cookie', cookie: given.cookie };
+  return { kind: 'hash-uri', ...(given.depth !== undefined && { depth: given.depth }) };
 }
 
 function migration(given: NonNullable<ComponentInput['migrate']>): NonNullable<ComponentConfiguration['migrate']> {

@@ -175,7 +175,8 @@ export type BalanceConfiguration =
   | { readonly kind: 'roundrobin' }
   /** Sticky by the cookie `<cookie>_<environment>`, or `<cookie>` in multi-instance. */
   | { readonly kind: 'cookie'; readonly cookie: string }
-  | { readonly kind: 'hash-uri' };
+  /** By the path, or its first `depth` parts where that is given. */
+  | { readonly kind: 'hash-uri'; readonly depth?: number };
 
 /** Where a secret is: a variable of the worker's environment, or a file the worker can read (a final newline is cut). */
 export type SecretSource = { readonly env: string } | { readonly file: string };

@@ -158,7 +158,7 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
       return [
         '# One URI stays on one server; when a server comes or goes, only its own share moves. Its path alone counts:',
         '# else HTTP/2, where the target is a whole URL, would find another server than HTTP/1.',
-        'balance uri path-only',
+        `balance uri path-only${balance.depth === undefined ? '' : ` depth ${balance.depth}`}`,
         'hash-type consistent',
       ];
   }

@@ -55,6 +55,16 @@ it('a track stays on one server, from request to request, with any query and thr
   expect(await serversOf(some)).toEqual(before);
 });
 
+it('a track stays on one server with all of its files', async () => {
+  await start(servers);
+  const some = tracks.slice(0, 100);
+  const before = await serversOf(some);
+  for (const file of ['1.ts', 'audio/2.m4s']) {
+    const files = await serversOf(some.map((path) => path.replace('playlist.m3u8', file)));
+    expect([...files.values()]).toEqual([...before.values()]);
+  }
+});
+
 it('a track stays on one server whether it is asked for over HTTP/1, over HTTP/2 or by its whole URL', async () => {
   await start(servers);
   const some = tracks.slice(0, 40);

@@ -207,7 +207,7 @@ components:
     health: { path: /up, interval: 250ms, fall: 5, rise: 4 }
     routes: [{ prefix: /api }, { prefix: /v2/ }]
     default: true
-    balance: { hash: uri }
+    balance: { hash: uri, depth: 2 }
     timeouts: { tunnel: 1h }
     run: [./api]
     migrate: { command: [./api, migrate], timeout: 3m }
@@ -258,7 +258,7 @@ instances: { driver: process, addresses: 127.0.0.1, directory: /srv/shop, releas
         health: { intervalMs: 250, fall: 5, rise: 4 },
         routes: [{ prefix: '/api' }, { prefix: '/v2/' }],
         isDefault: true,
-        balance: { kind: 'hash-uri' },
+        balance: { kind: 'hash-uri', depth: 2 },
         timeouts: { tunnelMs: 3_600_000 },
         run: ['./api'],
         migrate: { command: ['./api', 'migrate'], timeoutMs: 180_000 },

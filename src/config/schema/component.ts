@@ -40,8 +40,13 @@ const balance = z.union(
       expected('{ cookie: NAME }'),
     ),
     z.strictObject(
-      { hash: z.literal('uri', expected('uri')).describe('The same URI always goes to the same server.') },
-      expected('{ hash: uri }'),
+      {
+        hash: z.literal('uri', expected('uri')).describe('The same path always goes to the same server.'),
+        depth: wholeNumber(1, 16)
+          .optional()
+          .describe('Only so many parts of the path count: with 2 all of /tracks/17/… is on one server. Default: all'),
+      },
+      expected('{ hash: uri, depth }'),
     ),
   ],
   expected('{ cookie: NAME } or { hash: uri }'),
