@@ -1,0 +1,86 @@
+import { execa } from 'execa';
+import { afterEach, expect, it } from 'vitest';
+import type { AppliedConfiguration } from '../../src/domain/configuration.js';
+import type { Color } from '../../src/domain/edge-state.js';
+import { diffConfigurations } from '../../src/haproxy/diff.js';
+import { parseInstalledConfiguration, stampConfiguration } from '../../src/haproxy/header.js';
+import { renderConfiguration } from '../../src/haproxy/render.js';
+import { readRunning } from '../../src/haproxy/runtime.js';
+import { type App, startApp } from '../rig/app.js';
+import { appliedConfiguration, component, environment, stateOf } from '../rig/applied.js';
+import { ask } from '../rig/ask.js';
+import { type Haproxy, haproxyPlaces, startHaproxy } from '../rig/haproxy.js';
+import { freeLoopbackRange, freePort } from '../rig/ports.js';
+
+const components = 200;
+const environments = ['staging', 'prod'];
+
+let haproxy: Haproxy;
+let apps: App[];
+afterEach(async () => {
+  await haproxy.stop();
+  await Promise.all(apps.map((app) => app.stop()));
+});
+
+it('200 components in two environments are valid, run, and lead each route to its server; a switch changes two lines a pool', async () => {
+  const places = await haproxyPlaces();
+  const { applied, http } = await largeConfiguration(places.socket);
+  const text = (color: Color, generation: number) => {
+    const states = environments.map((name) => stateOf(name, name === 'prod' ? color : 'blue', { hasStandby: true }));
+    const rendered = renderConfiguration(applied, states);
+    return stampConfiguration(rendered, { project: 'demo', generation, probe: 'random', states, version: '0.0.0' });
+  };
+  apps = [];
+  for (const color of ['blue', 'green']) {
+    const name = `demo-prod-c${components - 1}-${color}`;
+    const place = applied.addresses[name];
+    if (!place) throw new Error(`no address for ${name}`);
+    apps.push(await startApp(place.address, place.port, name));
+  }
+
+  haproxy = await startHaproxy(places, text('blue', 1));
+  await execa('haproxy', ['-c', '-f', places.config]);
+  const proof = parseInstalledConfiguration(text('blue', 1))?.headerDigest;
+  expect(await readRunning(places.socket)).toMatchObject({ generation: 1, digest: proof });
+  const last = `/c${components - 1}/a`;
+  expect(await ask(http, 'prod.localhost', last)).toMatchObject({ status: 200, body: expect.stringMatching(/-blue$/) });
+
+  await haproxy.reload(text('green', 2));
+  expect(await readRunning(places.socket)).toMatchObject({ generation: 2 });
+  expect(await ask(http, 'prod.localhost', last)).toMatchObject({
+    status: 200,
+    body: expect.stringMatching(/-green$/),
+  });
+
+  const changed = diffConfigurations(text('blue', 1), text('green', 2))
+    .split('\n')
+    .filter((line) => /^[+-] /.test(line));
+  const isOfProd = (line: string) => /^[+-] +server demo-prod-c\d+-(?:blue|green) /.test(line);
+  expect(changed.filter((line) => !isOfProd(line))).toEqual([]);
+  for (const sign of ['+', '-']) {
+    expect(changed.filter((line) => line.startsWith(sign))).toHaveLength(2 * components);
+  }
+});
+
+async function largeConfiguration(
+  socket: string,
+): Promise<{ applied: AppliedConfiguration; http: { address: string; port: number } }> {
+  const range = freeLoopbackRange();
+  const prefix = range.cidr.split('.').slice(0, 2).join('.');
+  const http = { address: '127.0.0.1', port: await freePort() };
+  const applied = appliedConfiguration({
+    environments: environments.map((name) => environment(name, [`${name}.localhost`])),
+    components: Array.from({ length: components }, (_, number) =>
+      component(`c${number}`, {
+        routes: [{ prefix: `/c${number}` }],
+        isDefault: number === 0,
+        health: { path: '/health', intervalMs: 60_000, fall: 3, rise: 2 },
+      }),
+    ),
+    socket,
+    address: (number) => `${prefix}.${Math.floor(number / 250)}.${(number % 250) + 1}`,
+    port: await freePort(range.address(1)),
+    edge: { http },
+  });
+  return { applied, http };
+}
