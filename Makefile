@@ -23,10 +23,11 @@ test-unit: ## the unit tests alone, in seconds
 demo: ## deploys, a worker killed, a bad release and a rollback, under load (KEEP=1 leaves it up)
 	@script/demo
 
-bench: ## bascule switch beside a shell script that does the same (needs socat)
+bench: ## bascule switch beside a shell script that does the same (needs socat); rendering by size
 	@script/setup
 	@command -v socat >/dev/null || { echo 'bench: the shell script needs socat: apt-get install socat'; exit 1; }
 	@npx --no-install tsx bench/main.ts
+	@npx --no-install tsx bench/render.ts
 
 clean: ## remove what was built; .tools and node_modules stay
 	@rm -rf dist dist.partial coverage

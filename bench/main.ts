@@ -11,6 +11,7 @@ import { execa } from 'execa';
 import type { OperationResult } from '../src/domain/operation.js';
 import { freePort } from '../test/rig/ports.js';
 import { type Project, startProject } from '../test/rig/project.js';
+import { median, sorted, timed } from './times.js';
 
 const rounds = 8;
 
@@ -54,15 +55,6 @@ async function startByHand(project: Project): Promise<ByHand> {
   await execa('sh', ['-c', ready], { cwd: directory, timeout: 10_000 });
   return { switchTo };
 }
-
-async function timed<T>(run: () => Promise<T>): Promise<{ ms: number; value: T }> {
-  const begin = performance.now();
-  const value = await run();
-  return { ms: performance.now() - begin, value };
-}
-
-const sorted = (values: readonly number[]): readonly number[] => [...values].sort((a, b) => a - b);
-const median = (values: readonly number[]): number => sorted(values)[Math.floor(values.length / 2)] ?? 0;
 
 async function measure(project: Project): Promise<Record<'shell' | 'workflow' | 'command', number[]>> {
   const hand = await startByHand(project);

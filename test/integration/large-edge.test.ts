@@ -1,19 +1,17 @@
 import { execa } from 'execa';
 import { afterEach, expect, it } from 'vitest';
-import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import { diffConfigurations } from '../../src/haproxy/diff.js';
 import { parseInstalledConfiguration, stampConfiguration } from '../../src/haproxy/header.js';
 import { renderConfiguration } from '../../src/haproxy/render.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from '../rig/app.js';
-import { appliedConfiguration, component, environment, stateOf } from '../rig/applied.js';
+import { stateOf } from '../rig/applied.js';
 import { ask } from '../rig/ask.js';
 import { type Haproxy, haproxyPlaces, startHaproxy } from '../rig/haproxy.js';
-import { freeLoopbackRange, freePort } from '../rig/ports.js';
+import { largeEnvironments as environments, largeConfiguration } from '../rig/large-configuration.js';
 
 const components = 200;
-const environments = ['staging', 'prod'];
 
 let haproxy: Haproxy;
 let apps: App[];
@@ -24,7 +22,8 @@ afterEach(async () => {
 
 it('200 components in two environments are valid, run, and lead each route to its server; a switch changes two lines a pool', async () => {
   const places = await haproxyPlaces();
-  const { applied, http } = await largeConfiguration(places.socket);
+  const applied = await largeConfiguration(components, places.socket);
+  const { http } = applied.configuration.edge;
   const text = (color: Color, generation: number) => {
     const states = environments.map((name) => stateOf(name, name === 'prod' ? color : 'blue', { hasStandby: true }));
     const rendered = renderConfiguration(applied, states);
@@ -61,26 +60,3 @@ it('200 components in two environments are valid, run, and lead each route to it
     expect(changed.filter((line) => line.startsWith(sign))).toHaveLength(2 * components);
   }
 });
-
-async function largeConfiguration(
-  socket: string,
-): Promise<{ applied: AppliedConfiguration; http: { address: string; port: number } }> {
-  const range = freeLoopbackRange();
-  const prefix = range.cidr.split('.').slice(0, 2).join('.');
-  const http = { address: '127.0.0.1', port: await freePort() };
-  const applied = appliedConfiguration({
-    environments: environments.map((name) => environment(name, [`${name}.localhost`])),
-    components: Array.from({ length: components }, (_, number) =>
-      component(`c${number}`, {
-        routes: [{ prefix: `/c${number}` }],
-        isDefault: number === 0,
-        health: { path: '/health', intervalMs: 60_000, fall: 3, rise: 2 },
-      }),
-    ),
-    socket,
-    address: (number) => `${prefix}.${Math.floor(number / 250)}.${(number % 250) + 1}`,
-    port: await freePort(range.address(1)),
-    edge: { http },
-  });
-  return { applied, http };
-}
