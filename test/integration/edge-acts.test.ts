@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
-import type { Claim, EdgeChange } from '../../src/domain/edge-change.js';
+import type { EdgeChange } from '../../src/domain/edge-change.js';
 import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
 import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
 import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
@@ -27,6 +27,7 @@ import {
   version,
   withEnvironments,
 } from '../rig/edge.js';
+import { change, load } from '../rig/edge-change.js';
 
 const tests: TestEdge[] = [];
 const blockers: Server[] = [];
@@ -54,23 +55,6 @@ async function servingEdge(): Promise<TestEdge> {
 
 const countUp = async (edge: Edge): Promise<number> =>
   (await readServers(edge.configuration.files.socket)).servers.filter(({ isUp }) => isUp).length;
-
-/** All steps of switchEdge. */
-async function change(test: TestEdge, run: string, what: EdgeChange, wanted?: AppliedConfiguration): Promise<Claim> {
-  const { edge } = test;
-  const step = await planned(test, run, what, wanted);
-  await refuseUnlessReady(edge, what, step.record);
-  const claim = await stageConfiguration(edge, step);
-  await load(test, step, claim);
-  await verifyTraffic(edge, { ...step, timeoutMs });
-  await recordColors(edge, { claim, ...step });
-  return claim;
-}
-
-async function load(test: TestEdge, step: Planned, claim: Claim): Promise<void> {
-  const target = await installConfiguration(test.edge, { claim, ...step });
-  await reloadEdge(test.edge, { claim, target, timeoutMs });
-}
 
 /** As the saga takes a change back, newest step first. */
 async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<void> {

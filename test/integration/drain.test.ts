@@ -1,0 +1,99 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { drainOldWorkers, type Shut } from '../../src/haproxy/drain.js';
+import { readWorkers } from '../../src/haproxy/old-workers.js';
+import { readServers } from '../../src/haproxy/runtime.js';
+import { type App, startApp } from '../rig/app.js';
+import { applyChange, createTestEdge, switchChange, type TestEdge } from '../rig/edge.js';
+import { change } from '../rig/edge-change.js';
+
+let test: TestEdge;
+let apps: App[];
+let open: { end(): void }[];
+beforeEach(async () => {
+  test = await createTestEdge();
+  open = [];
+  apps = await Promise.all(
+    Object.entries(test.applied.addresses).map(([name, { address, port }]) => startApp(address, port, name)),
+  );
+  await change(test, 'run-1', applyChange);
+  await expect.poll(countUp, { timeout: 10_000 }).toBe(8);
+});
+afterEach(async () => {
+  for (const each of open) each.end();
+  await Promise.all(apps.map((app) => app.stop()));
+  await test.dispose();
+});
+
+async function countUp(): Promise<number> {
+  return (await readServers(test.edge.configuration.files.socket)).servers.filter(({ isUp }) => isUp).length;
+}
+
+async function openWebSocket(environment: string): Promise<WebSocket> {
+  const { address, port } = test.applied.configuration.edge.http;
+  const socket = new WebSocket(`ws://${address}:${port}/`, { headers: { host: `${environment}.localhost` } });
+  socket.on('error', () => undefined);
+  open.push({ end: () => socket.terminate() });
+  await once(socket, 'open', { signal: AbortSignal.timeout(10_000) });
+  return socket;
+}
+
+/** A download that goes on for ever. */
+async function download(environment: string): Promise<IncomingMessage> {
+  const { address: host, port } = test.applied.configuration.edge.http;
+  const asking = get({ host, port, path: '/drip', headers: { host: `${environment}.localhost` }, agent: false });
+  asking.on('error', () => undefined);
+  open.push({ end: () => asking.destroy() });
+  const [response] = (await once(asking, 'response', { signal: AbortSignal.timeout(10_000) })) as [IncomingMessage];
+  response.on('error', () => undefined).resume();
+  return response;
+}
+
+/** `once` would take the error before it for its own. */
+const closed = (connection: NodeJS.EventEmitter): Promise<void> =>
+  new Promise((resolve) => connection.once('close', () => resolve()));
+
+async function isAnswered(socket: WebSocket): Promise<string> {
+  socket.send('still there?');
+  const [message] = await once(socket, 'message', { signal: AbortSignal.timeout(5_000) });
+  return String(message);
+}
+
+/** Until prod's blue can be replaced; `withinMs` is how long its visitors may finish. */
+const drain = (withinMs: number): Promise<Shut> =>
+  drainOldWorkers(test.edge, {
+    environment: 'prod',
+    color: 'blue',
+    until: new Date(Date.now() + withinMs).toISOString(),
+    signal: AbortSignal.timeout(30_000),
+  });
+
+it('waits for nobody where no old worker is left', async () => {
+  await change(test, 'run-2', switchChange('blue', 'green'));
+  expect(await drain(60_000)).toEqual({ ofThisColor: 0, others: 0 });
+});
+
+it('at its end cuts what goes to this color, and a download that could still lead there; WebSockets of staging go on', async () => {
+  const [ofProd, ofStaging] = [await openWebSocket('prod'), await openWebSocket('staging')];
+  const [toProd, toStaging] = [await download('prod'), await download('staging')];
+  const cut = [ofProd, toProd, toStaging].map(closed);
+  await change(test, 'run-2', switchChange('blue', 'green'));
+
+  expect(await drain(0)).toEqual({ ofThisColor: 2, others: 1 });
+  await Promise.all(cut);
+  expect(await isAnswered(ofStaging)).toBe('demo-staging-web-blue');
+  expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);
+});
+
+it('before that waits until the last visitor of this color has gone, and cuts nobody', async () => {
+  const ofProd = await openWebSocket('prod');
+  await change(test, 'run-2', switchChange('blue', 'green'));
+  const draining = drain(25_000);
+  expect(await Promise.race([draining, sleep(1_500, 'waits')])).toBe('waits');
+  expect(await isAnswered(ofProd)).toBe('demo-prod-web-blue');
+  ofProd.close();
+  expect(await draining).toEqual({ ofThisColor: 0, others: 0 });
+});
