@@ -50,6 +50,20 @@ export async function runOperation(invocation: Invocation, asked: OperationReque
   });
 }
 
+/** Says what a switch with --repair is about to change on the edge, before it does. */
+export async function showRepair(invocation: Invocation, environment: string, request: SwitchRequest): Promise<void> {
+  const name = { project: await invocation.project(), environment };
+  await invocation.withClient(async (client) => {
+    const operations = await import('../client/operations.js');
+    const { followOperation } = await import('../client/follow.js');
+    const args = { ...request, dryRun: true, by: invocation.by };
+    const { operation } = await operations.request(client, name, 'switch', args);
+    const signal = AbortSignal.timeout(defaults.commandTimeoutMs);
+    const { diff = '' } = await followOperation(client, name, operation, { signal, onSight: () => undefined });
+    if (diff !== '') invocation.output.note(diff.trimEnd());
+  });
+}
+
 /** Shows what an accepted operation does, and prints how it ended. */
 export async function followToEnd(
   invocation: Invocation,

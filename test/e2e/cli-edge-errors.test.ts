@@ -175,6 +175,18 @@ describe('what somebody changed by hand', () => {
     expect(await readFile(config(), 'utf8')).not.toContain('\n# by hand\n');
   });
 
+  test('keeps a switch from it, and is mended by one with --repair, which shows what it changes', async () => {
+    await appendFile(config(), '\n# by hand\n');
+    expect(await refused('switch', 'prod', 'green')).toMatchObject({ code: 'edge-drift' });
+    const { exitCode, stdout, stderr } = await project.bascule('switch', 'prod', 'green', '--repair');
+    expect({ exitCode, said: `${stdout}\n${stderr}` }).toMatchObject({
+      exitCode: 0,
+      said: expect.stringContaining('-# by hand'),
+    });
+    expect(await drift()).toEqual([]);
+    expect(await readFile(config(), 'utf8')).not.toContain('\n# by hand\n');
+  });
+
   test('and reloaded by hand is named, and mended', async () => {
     const text = await readFile(config(), 'utf8');
     await writeFile(config(), text.replace(/setenv BASCULE_DIGEST \S+/, `setenv BASCULE_DIGEST ${'0'.repeat(64)}`));
