@@ -65,6 +65,9 @@ async function visitWhile(signal: 'SIGKILL' | 'SIGSTOP'): Promise<Report & { rea
   return { ...(await visitors.stop()), at };
 }
 
+/** Within it three refused connections, or a first check, have marked a dead server down. */
+const momentMs = 1_000;
+
 /**
  * What nothing could repair: a POST that its server may have carried out is not sent a second time, and what a server
  * holds at the moment in which it is marked down is cut with its WebSockets, a GET in its first retry too.
@@ -78,7 +81,10 @@ function expectOnlyThoseUnderWayFailed({ at, requests }: Report & { readonly at:
     say(`${method}: ${failed.length} of ${sent.length} failed, sent up to ${lastMs} ms after; slowest ${slowestMs} ms`);
   }
   const failed = requests.filter(isFailure);
-  expect(failed.filter((one) => one.status === 503 || (one.method === 'GET' && one.at > at))).toEqual([]);
+  const lost = failed.filter(({ method }) => method === 'GET');
+  expect(lost.filter((one) => one.at > at + momentMs)).toEqual([]);
+  expect(lost.length).toBeLessThanOrEqual(requests.length * 0.03);
+  expect(failed.filter(({ status }) => status === 503)).toEqual([]);
   expect(failed.filter((one) => one.at > at + boundMs)).toEqual([]);
 }
 
