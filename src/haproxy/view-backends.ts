@@ -168,6 +168,8 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
 const [fastMs, downMs] = [250, 500];
 /** `timeout connect` and `timeout check` of the defaults. */
 const longestCheckMs = 2_000;
+/** A healthy instance on a busy machine may take as long. */
+const shortestCheckMs = 500;
 /** Of the second beyond `fall` × `interval`; the rest is for a busy machine. */
 const checkSlackMs = 600;
 
@@ -182,9 +184,10 @@ function checkTiming({ health, slowStartMs }: ComponentConfiguration): string {
 
 /**
  * Short enough that a server which takes connections and answers none is down within `fall` × `interval` + 1 s: the first
- * check that fails begins up to an interval late, each takes this long, and between two lies `fastinter`.
+ * check that fails begins up to an interval late, each takes this long, and between two lies `fastinter`. Below an interval
+ * of half a second it takes longer than that: a healthy one must not be taken for one that hangs.
  */
 function checkTimeout({ health: { intervalMs, fall } }: ComponentConfiguration): string | null {
   const most = ((fall - 1) * (intervalMs - Math.min(intervalMs, fastMs)) + checkSlackMs) / fall;
-  return most < longestCheckMs ? durationWord(Math.max(100, Math.floor(most / 50) * 50)) : null;
+  return most < longestCheckMs ? durationWord(Math.max(shortestCheckMs, Math.floor(most / 50) * 50)) : null;
 }

@@ -246,7 +246,7 @@ function backend(
 function checkTimeouts(interval: number, fall: number): readonly LineModel[] {
   const share = ((fall - 1) * Math.max(0, interval - 250) + 600) / fall;
   if (share >= 2_000) return [];
-  const timeout = Math.max(100, share - (share % 50));
+  const timeout = Math.max(500, share - (share % 50));
   return [line(`timeout connect ${timeout}ms`), line(`timeout check ${timeout}ms`)];
 }
 
