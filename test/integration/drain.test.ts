@@ -97,3 +97,21 @@ it('before that waits until the last visitor of this color has gone, and cuts no
   ofProd.close();
   expect(await draining).toEqual({ ofThisColor: 0, others: 0 });
 });
+
+it('leaves an old worker alone that could send nobody to this color', async () => {
+  await change(test, 'run-2', switchChange('blue', 'green'));
+  const toStaging = await download('staging');
+  await change(test, 'run-3', {
+    id: 'switch-staging',
+    operation: 'switch',
+    kind: 'color',
+    environment: 'staging',
+    from: 'blue',
+    to: 'green',
+    sha: 'aaaaaaa',
+    history: 'push',
+  });
+  expect(await drain(0)).toEqual({ ofThisColor: 0, others: 0 });
+  expect(toStaging.closed).toBe(false);
+  expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);
+});
