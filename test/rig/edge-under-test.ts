@@ -113,7 +113,7 @@ export async function startEdgeOf(
         const missing = names.filter((name) => !servers.some((server) => server.name === name && isSo(server)));
         if (missing.length > 0) throw new Error(`the edge sees other than asked for: ${missing.join(', ')}`);
       },
-      { timeout: 10_000, interval: 20 },
+      { timeout: 20_000, interval: 20 },
     );
   };
   const untilUp: EdgeUnderTest['untilUp'] = async (names) => await untilAll(names, ({ isUp }) => isUp);
