@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
-import { type Project, startProject } from '../rig/project.js';
+import { killAllOf, type Project, startProject } from '../rig/project.js';
 
 // The disk under everything but Temporal is full: edge, instances, the worker's lease and its log. Needs root, to mount.
 
@@ -28,6 +28,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await project?.stopWorker();
+  // Once it is unmounted, their folders have no path by which they could be found.
+  if (project) await killAllOf(file(''));
   await execa('umount', ['-l', file('')], { reject: false });
   await project?.stop();
 });
