@@ -1,21 +1,21 @@
 import { dirname, join } from 'node:path';
 import type { Project } from './activities/project.js';
+import { check } from './check.js';
 import { wantedConfiguration } from './config/address-book.js';
 import { readEnv, readSecret } from './config/secrets.js';
 import type { AppliedConfiguration } from './domain/configuration.js';
-import type { CheckReport, DiskUsage, Examination, Finding } from './domain/examination.js';
-import { BasculeError, isBasculeError } from './errors.js';
-import { type Edge, edgeFiles } from './haproxy/edge.js';
-import { examineFile, examineProcess, examineProgram, examineState } from './haproxy/examine.js';
+import type { DiskUsage, Examination } from './domain/examination.js';
+import { BasculeError } from './errors.js';
+import { edgeFiles } from './haproxy/edge.js';
+import { examineFile, examineProcess, examineProgram } from './haproxy/examine.js';
 import { isApplied, readApplied, readInstalled } from './haproxy/installed.js';
-import { serversNotUp } from './haproxy/readiness.js';
-import { readRunning } from './haproxy/runtime.js';
 import { probeArtifact } from './instances/artifact.js';
 import { examineDisk, examineInstance, measure, measureInstances } from './instances/examine.js';
 import { allInstances } from './instances/places.js';
+import { examineInvariant } from './invariant.js';
 
-/** Longer than any check takes that is not stuck. */
-const checkMs = 15_000;
+/** Longer than any step of an operation has a half-written file, a migration of ten minutes included. */
+const leftAfterMs = 15 * 60_000;
 /** What stands for a sha where none was deployed yet. */
 const noSha = '0000000';
 
@@ -32,6 +32,7 @@ export async function examineHost(
   const { configuration, edge, problem } = project;
   const inForce = await readApplied(edge).catch(() => null);
   const applied = inForce?.applied ?? null;
+  const invariant = examineInvariant(project, { version, leftAfterMs });
   const checks = await Promise.all([
     check('bascule.yaml', async () => {
       if (problem !== null) throw new BasculeError('config-broken', { problem });
@@ -42,8 +43,6 @@ export async function examineHost(
     check('HAProxy', () => examineProgram(edge)),
     check('HAProxy runs', () => examineProcess(edge)),
     check('haproxy.cfg', () => examineFile(edge)),
-    check('files and process agree', () => examineState(edge, version)),
-    check('servers are UP', () => examineServers(edge, applied)),
     check('instances', () => examineInstances(project, applied)),
     check('secrets', async () => {
       for (const component of configuration.components) await readEnv(component);
@@ -52,52 +51,11 @@ export async function examineHost(
     check('artifacts', () => examineArtifacts(project)),
     check('disk', () => examineDisk(dirname(edge.configuration.files.config))),
   ]);
-  return { at: new Date().toISOString(), checks, usage: await measureAll(project) };
-}
-
-/** Runs one check within its time; what it throws, and what it answers as a list, are findings. */
-export async function check(
-  name: string,
-  run: () => Promise<string | null | readonly BasculeError[]>,
-): Promise<CheckReport> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<never>((_, reject) => {
-    const error = new BasculeError('command-timed-out', { host: 'localhost', program: name, timeoutMs: checkMs });
-    timer = setTimeout(() => reject(error), checkMs);
-  });
-  try {
-    const seen = await Promise.race([run(), tooLong]);
-    if (seen === null || typeof seen === 'string') return { name, note: seen, findings: [] };
-    return { name, note: null, findings: seen.map(findingOf) };
-  } catch (error) {
-    return { name, note: null, findings: [findingOf(error)] };
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function findingOf(error: unknown): Finding {
-  if (isBasculeError(error)) return { code: error.code, message: error.message, remedy: error.remedy };
-  const said = error instanceof Error ? error.message : String(error);
   return {
-    code: 'unforeseen',
-    message: `this could not be checked: ${said}`,
-    remedy: 'See what it says, then try again.',
+    at: new Date().toISOString(),
+    checks: [...checks, ...(await invariant)],
+    usage: await measureAll(project),
   };
-}
-
-async function examineServers(edge: Edge, applied: AppliedConfiguration | null): Promise<readonly BasculeError[]> {
-  const states = (await readInstalled(edge))?.states ?? [];
-  // That HAProxy does not run is a finding of its own.
-  if (!applied || !(await readRunning(edge.configuration.files.socket))) return [];
-  const deployed = states.filter(({ sha }) => sha !== null);
-  const found = await Promise.all(
-    deployed.map(async ({ name: environment, color }) => {
-      const servers = await serversNotUp(edge, applied, environment, color);
-      return servers.length === 0 ? [] : [new BasculeError('color-not-up', { environment, color, servers })];
-    }),
-  );
-  return found.flat();
 }
 
 async function examineInstances(

@@ -169,6 +169,31 @@ const prose = {
     message: `${a.instance} holds a release that failed, for a look`,
     remedy: `${logsOf(a)} shows why, \`bascule cleanup ${a.environment}\` removes it; the next deploy does too.`,
   }),
+  'release-not-held': (a: InstanceName & { sha: string; role: 'active' | 'standby'; problem: string }): Prose => ({
+    message: `${a.instance} ${a.problem}; ${a.environment} has ${a.sha} as ${a.role === 'active' ? 'its active release' : 'its standby'}`,
+    remedy:
+      a.role === 'active'
+        ? `A running worker starts it again. Where it holds another release: \`bascule deploy ${a.environment} ${a.sha} --again\`.`
+        : `The next deploy puts that right. Until then nobody should fall back to it: \`bascule cleanup ${a.environment} --standby\`.`,
+  }),
+  'visitors-elsewhere': (a: {
+    environment: string;
+    component: string;
+    answered: string | null;
+    status: number;
+    expected: readonly string[];
+  }): Prose => ({
+    message: `visitors of ${a.environment} ${a.component} get ${a.status === 0 ? 'no answer' : a.status} from ${a.answered ?? 'no instance'} instead of ${a.expected[0] ?? '503: nothing is deployed'}`,
+    remedy: `\`bascule status ${a.environment}\` shows which instances are UP; where all are, \`bascule apply --repair\`.`,
+  }),
+  'left-over': (a: { path: string; since: string }): Prose => ({
+    message: `${a.path} was left by something that did not end (since ${a.since})`,
+    remedy: `Where \`bascule status\` shows no operation under way nothing needs it: \`rm -r ${a.path}\`.`,
+  }),
+  'stray-process': (a: { pid: number; folder: string; program: string }): Prose => ({
+    message: `process ${a.pid} (${a.program}) runs in ${a.folder} and stands in no record`,
+    remedy: `\`ps -fp ${a.pid}\` shows what it is; \`kill ${a.pid}\` ends it.`,
+  }),
   'disk-low': (a: { path: string; freeBytes: number; totalBytes: number }): Prose => ({
     message: `only ${gigabytes(a.freeBytes)} of ${gigabytes(a.totalBytes)} GB are free where ${a.path} lies`,
     remedy: `Make room: below stands what takes how much. ${whatMayGo}`,

@@ -42,7 +42,7 @@ export function addDoctor(program: Command, invocation: Invocation): void {
 }
 
 async function diagnose(invocation: Invocation, project: string): Promise<Diagnosis> {
-  const { check } = await import('../doctor.js');
+  const { check } = await import('../check.js');
   const head = { schemaVersion: 1, project } as const;
   let examination: Examination | null = null;
   const checks: CheckReport[] = [];

@@ -44,9 +44,9 @@ export const instances = proxyActivities<Activities['instances']>({
   ...common,
 });
 
-/** Asked by a person who waits for the answer. */
+/** Asked by a person who waits for the answer; `doctor` looks twice where it finds something. */
 export const inspection = proxyActivities<Activities['inspection']>({
-  startToCloseTimeout: '30s',
+  startToCloseTimeout: '60s',
   ...common,
   retry: { ...retry, maximumAttempts: 3 },
 });

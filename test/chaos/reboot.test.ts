@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { processesOf } from '../../src/hosts/processes.js';
 import { connectTemporal, mustSucceed, quick, say, startServingProject, type Temporal, until } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { visitOnce } from '../rig/one-visit.js';
-import { processesOf } from '../rig/processes.js';
 import { killAllOf, type Project } from '../rig/project.js';
 
 const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'];

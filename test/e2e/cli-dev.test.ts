@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { stoppedSchema } from '../../src/cli/output-schema.js';
+import { processesOf } from '../../src/hosts/processes.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
-import { processesOf } from '../rig/processes.js';
 import { killAllOf } from '../rig/project.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

@@ -1,10 +1,14 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { diagnosisSchema } from '../../src/cli/output-schema.js';
+import { RuntimeApi } from '../../src/haproxy/runtime.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
+import { assertInvariant } from '../rig/invariant.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const sha = 'a1a1a1a1';
@@ -39,7 +43,8 @@ test('finds nothing where all is well, and says what takes how much', async () =
   expect(diagnosis.examinedBy).toBe('worker');
   expect(diagnosis.checks.map(({ name }) => name)).toEqual([
     ...['Temporal', 'search attributes', 'worker', 'clocks', 'bascule.yaml', 'HAProxy', 'HAProxy runs', 'haproxy.cfg'],
-    ...['files and process agree', 'servers are UP', 'instances', 'secrets', 'artifacts', 'disk'],
+    ...['instances', 'secrets', 'artifacts', 'disk', 'files and process agree', 'servers are UP'],
+    ...['instances hold their release', 'visitors get the active color', 'nothing half-done is left'],
   ]);
   expect(diagnosis.usage.find(({ what }) => what === 'releases')?.bytes).toBeGreaterThan(0);
 
@@ -59,8 +64,8 @@ test('names each thing that is different, with what to type', async () => {
   expect(exitCode).toBe(1);
   expect(findings.map(({ name, code }) => [name, code])).toEqual([
     ['bascule.yaml', 'config-not-applied'],
-    ['files and process agree', 'edge-drift'],
     ['secrets', 'secret-missing'],
+    ['files and process agree', 'edge-drift'],
   ]);
   const { stdout } = await project.bascule('doctor');
   expect(stdout).toContain('→ See how with `bascule apply --dry-run`, then `bascule apply`.');
@@ -69,6 +74,55 @@ test('names each thing that is different, with what to type', async () => {
   await writeFile(config, installed);
   await writeFile(file('bascule.yaml'), yaml);
   expect((await doctor()).exitCode).toBe(0);
+});
+
+test('names what was left half-done, once it is too old to be under way', async () => {
+  const left = file('.bascule/edge/state/applied.json.tmp');
+  await writeFile(left, '');
+  expect((await doctor()).findings).toEqual([]);
+  await utimes(left, new Date(), new Date(Date.now() - 16 * 60_000));
+  expect((await doctor()).findings).toMatchObject([
+    { name: 'nothing half-done is left', code: 'left-over', remedy: expect.stringContaining(`rm -r ${left}`) },
+  ]);
+  await rm(left);
+});
+
+describe('the invariant of all tests that break something', () => {
+  const instance = 'demo-api-green';
+  const folder = () => file(`.bascule/instances/${instance}`);
+
+  test('names a release that an instance of the active color does not hold', async () => {
+    const record = await readFile(join(folder(), 'record'), 'utf8');
+    await writeFile(join(folder(), 'record'), record.replace(`sha=${sha}`, 'sha=b2b2b2b2'));
+    await expect(assertInvariant(project)).rejects.toThrow(
+      `instances hold their release: ${instance} holds b2b2b2b2; prod has ${sha} as its active release`,
+    );
+    await writeFile(join(folder(), 'record'), record);
+    await assertInvariant(project);
+  });
+
+  test('names a process that stands in no record, and what is half-written', async () => {
+    const [release = ''] = await readdir(join(folder(), 'releases'));
+    const stray = spawn('sleep', ['60'], { cwd: join(folder(), 'releases', release), stdio: 'ignore', detached: true });
+    await mkdir(join(folder(), 'releases', '.unpacked-1'));
+    await expect(assertInvariant(project)).rejects.toThrow(
+      new RegExp(`unpacked-1 was left by something[^]*process ${stray.pid} .sleep. runs in .* and stands in no record`),
+    );
+    stray.kill();
+    await once(stray, 'exit');
+    await rm(join(folder(), 'releases', '.unpacked-1'), { recursive: true });
+    await assertInvariant(project);
+  });
+
+  test('names visitors whom the other color answers', async () => {
+    const runtime = new RuntimeApi(file('.bascule/edge/haproxy.sock'));
+    await runtime.act(`set server prod_backend_api/${instance} state maint`);
+    await expect(assertInvariant(project)).rejects.toThrow(
+      'visitors of prod api get 503 from no instance instead of demo-api-green',
+    );
+    await runtime.act(`set server prod_backend_api/${instance} state ready`);
+    await vi.waitFor(() => assertInvariant(project), { timeout: 30_000 });
+  });
 });
 
 test('names an artifact server that does not take the token, and never the token', async () => {

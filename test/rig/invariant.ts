@@ -1,15 +1,17 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { loadLocalConfiguration } from '../../src/config/local.js';
 import type { AddressBook } from '../../src/domain/configuration.js';
 import type { Color } from '../../src/domain/edge-state.js';
-import { parseHistory } from '../../src/domain/history.js';
 import type { Status } from '../../src/domain/inspect.js';
-import { digestOf, parseInstalledConfiguration } from '../../src/haproxy/header.js';
-import { readRunning } from '../../src/haproxy/runtime.js';
+import { edgeOf } from '../../src/haproxy/edge.js';
+import { readInstalled } from '../../src/haproxy/installed.js';
+import { LocalHost } from '../../src/hosts/local.js';
 import { isProcessAlive } from '../../src/hosts/process-identity.js';
 import { type InstanceRecord, parseRecord } from '../../src/instances/record.js';
+import { examineInvariant } from '../../src/invariant.js';
+import { readVersion } from '../../src/version.js';
 import { type OneAnswer, visitOnce } from './one-visit.js';
-import { type MachineProcess, processesOf } from './processes.js';
 import type { Project } from './project.js';
 
 /** Which color of an environment visitors are given, with which release. */
@@ -33,59 +35,33 @@ const paths = { api: '/api/v1/things', web: '/' } as const;
 type EnvironmentName = keyof typeof environments;
 
 /**
- * Whatever was killed: edge, files, instances and what `status` says agree, visitors are answered by the active color,
- * and nothing half-done is left. Needs a worker that answers, and no operation under way. Names everything that is not so.
+ * Whatever was killed: what `bascule doctor` looks at is as it is when nothing is under way, `status` says so too, real
+ * visitors are answered by the active color, and the kernel knows each active instance as its record does. Needs a worker
+ * that answers, and no operation under way. Names everything that is not so.
  */
 export async function assertInvariant(project: Project): Promise<Record<EnvironmentName, Serving>> {
-  const problems: string[] = [];
-  const expect = (isSo: boolean, what: string) => {
-    if (!isSo) problems.push(what);
-  };
-  const edge = join(project.directory, '.bascule/edge');
-  const text = await readFile(join(edge, 'haproxy.cfg'), 'utf8');
-  const installed = parseInstalledConfiguration(text);
-  if (!installed) throw new Error(`the installed haproxy.cfg has no header: ${text.slice(0, 200)}`);
-
-  const running = await readRunning(join(edge, 'haproxy.sock'), 2_000);
-  expect(installed.digest === installed.headerDigest, `header ${installed.headerDigest}, content ${installed.digest}`);
-  expect(running?.digest === installed.digest, `HAProxy runs ${running?.digest}, installed is ${installed.digest}`);
-  expect(
-    running?.generation === installed.generation,
-    `HAProxy runs generation ${running?.generation}, installed is ${installed.generation}`,
-  );
-  const rendered = await renderedDigest(project, installed.states);
-  expect(rendered === installed.digest, `bascule render gives ${rendered}, installed is ${installed.digest}`);
+  const configuration = await loadLocalConfiguration(join(project.directory, 'bascule.yaml'));
+  const edge = edgeOf(configuration, new LocalHost());
+  const reports = await examineInvariant({ configuration, edge }, { version: readVersion(), leftAfterMs: 0 });
+  const problems = reports.flatMap(({ name, findings }) => findings.map(({ message }) => `${name}: ${message}`));
   problems.push(...(await statusProblems(project)));
 
+  const installed = await readInstalled(edge);
+  if (!installed) throw new Error('the installed haproxy.cfg has no header');
   const instances = await readInstances(project);
   const serving = Object.fromEntries(
     await Promise.all(
       (Object.keys(environments) as EnvironmentName[]).map(async (name) => {
         const state = installed.states.find((one) => one.name === name);
         const served: Serving = { color: state?.color ?? 'blue', sha: state?.sha ?? null };
-        problems.push(...(await stateFileProblems(join(edge, 'state'), name, served)));
         problems.push(...(await instanceProblems(project, instances, name, served)));
         problems.push(...(await visitorProblems(project, name, served)));
         return [name, served];
       }),
     ),
   ) as Record<EnvironmentName, Serving>;
-  problems.push(...(await leftovers(join(project.directory, '.bascule'))));
-  problems.push(...(await processProblems(project, instances)));
   if (problems.length > 0) throw new Error(`these do not agree:\n${problems.join('\n')}`);
   return serving;
-}
-
-async function renderedDigest(
-  project: Project,
-  states: readonly { name: string; color: Color; standby: string | null }[],
-): Promise<string> {
-  const options = states.flatMap(({ name, color, standby }) => [
-    '--active',
-    `${name}=${color}`,
-    ...(standby === null ? ['--no-standby', name] : []),
-  ]);
-  return digestOf(`${(await project.bascule('render', ...options)).stdout}\n`);
 }
 
 async function statusProblems(project: Project): Promise<string[]> {
@@ -100,19 +76,6 @@ async function statusProblems(project: Project): Promise<string[]> {
       ...(operation ? [`${name} has ${operation.id} under way`] : []),
       ...queue.map(({ id }) => `${name} has ${id} in its queue`),
     ]),
-  ];
-}
-
-async function stateFileProblems(folder: string, environment: string, { color, sha }: Serving): Promise<string[]> {
-  const file = join(folder, `active-color-${environment}`);
-  const [colorFile, history] = await Promise.all([readIfThere(file), readIfThere(`${file}.history`)]);
-  const top = parseHistory(history ?? '')?.[0] ?? null;
-  if (sha === null) return top ? [`nothing is deployed to ${environment}; its history begins with ${top.sha}`] : [];
-  return [
-    ...(colorFile === `${color}\n` ? [] : [`${file} says ${JSON.stringify(colorFile)}, the header ${color}`]),
-    ...(top?.color === color && top.sha === sha
-      ? []
-      : [`the history of ${environment} begins with ${top?.color} ${top?.sha}, the header says ${color} ${sha}`]),
   ];
 }
 
@@ -177,27 +140,6 @@ async function visitorProblems(project: Project, environment: EnvironmentName, s
     }
   }
   return problems;
-}
-
-/** Files that stand for something half-done. */
-async function leftovers(folder: string): Promise<string[]> {
-  const found = await readdir(folder, { recursive: true });
-  return found
-    .filter((path) => /\.staged$|\.tmp$|\.partial|\.unpacked-|worker\.lease\.|needs-operator$/.test(path))
-    .map((path) => `${path} is left`);
-}
-
-async function processProblems(project: Project, { records }: Instances): Promise<string[]> {
-  const processes = await processesOf(project.directory);
-  const haproxy = processes.filter(({ name }) => name === 'haproxy');
-  const masters = haproxy.filter(({ parent }) => !haproxy.some(({ pid }) => pid === parent));
-  const known = new Set([...records.values()].map((record) => record.process?.pid));
-  const isService = ({ commandLine }: MachineProcess) => commandLine.some((word) => word.endsWith('server.mjs'));
-  const strays = processes.filter((process) => isService(process) && !known.has(process.pid));
-  return [
-    ...(masters.length === 1 ? [] : [`there are ${masters.length} HAProxy masters: ${JSON.stringify(masters)}`]),
-    ...strays.map(({ pid, folder }) => `process ${pid} in ${folder} stands in no record`),
-  ];
 }
 
 async function readIfThere(file: string): Promise<string | null> {

@@ -1,0 +1,208 @@
+import { lstat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Project } from './activities/project.js';
+import { check } from './check.js';
+import type { AppliedConfiguration, EnvironmentConfiguration } from './domain/configuration.js';
+import { type EnvironmentState, neverDeployed, otherColor } from './domain/edge-state.js';
+import type { CheckReport } from './domain/examination.js';
+import { instanceName } from './domain/names.js';
+import { BasculeError } from './errors.js';
+import { edgeFiles } from './haproxy/edge.js';
+import { examineState } from './haproxy/examine.js';
+import { readApplied, readInstalled } from './haproxy/installed.js';
+import { serversNotUp } from './haproxy/readiness.js';
+import { readProbe, readRunning } from './haproxy/runtime.js';
+import { probeEveryPool } from './haproxy/verify.js';
+import { isWithin, type MachineProcess, processesOf } from './hosts/processes.js';
+import { allInstances, instancesOfColor } from './instances/places.js';
+import { type InstanceStatus, readInstance } from './instances/record.js';
+import { hasSystemCode } from './system-error.js';
+import { findLeftovers, pathsIn } from './worker-leftovers.js';
+
+/** A switch installs, reloads and records in less: what differs for longer does so for good. */
+const settleMs = 2_000;
+
+export interface InvariantOptions {
+  /** Version of Bascule. */
+  readonly version: string;
+  /** Half-written files and unknown processes are an operation's that is under way until they are so old, in ms. */
+  readonly leftAfterMs: number;
+}
+
+/**
+ * What is so on the machine of an edge whenever nothing is under way, however the last operation ended:
+ * HAProxy runs the installed file, which is what the recorded colors render, and the history begins with them; the
+ * instances of the active color and of the standby hold their release and run; each pool's visitors are answered by the
+ * active color, and by nobody where nothing was deployed; nothing half-done is left.
+ *
+ * While something is under way, what is seen twice, two seconds apart, counts.
+ */
+export async function examineInvariant(project: Project, options: InvariantOptions): Promise<readonly CheckReport[]> {
+  const isSo = (reports: readonly CheckReport[]) => reports.every(({ findings }) => findings.length === 0);
+  const first = await lookOnce(project, options);
+  if (isSo(first)) return first;
+  await sleep(settleMs);
+  return await lookOnce(project, options);
+}
+
+async function lookOnce(project: Project, options: InvariantOptions): Promise<readonly CheckReport[]> {
+  const { edge } = project;
+  const applied = (await readApplied(edge).catch(() => null))?.applied ?? null;
+  const installed = await readInstalled(edge).catch(() => null);
+  const known = { ...project, applied, states: installed?.states ?? [] };
+  return await Promise.all([
+    check('files and process agree', () => examineState(edge, options.version)),
+    check('servers are UP', () => findServersNotUp(known)),
+    check('instances hold their release', () => findOtherReleases(known)),
+    check('visitors get the active color', () => findMisled(known)),
+    check('nothing half-done is left', () => findLeft(known, options.leftAfterMs)),
+  ]);
+}
+
+interface Known extends Project {
+  readonly applied: AppliedConfiguration | null;
+  readonly states: readonly EnvironmentState[];
+}
+
+async function findServersNotUp({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
+  // That HAProxy does not run is a finding of its own.
+  if (!applied || !(await readRunning(edge.configuration.files.socket))) return [];
+  const found = await Promise.all(
+    states.filter(isDeployed).map(async ({ name: environment, color }) => {
+      const servers = await serversNotUp(edge, applied, environment, color);
+      return servers.length === 0 ? [] : [new BasculeError('color-not-up', { environment, color, servers })];
+    }),
+  );
+  return found.flat();
+}
+
+/** Every instance of the active color and of the standby, by its record, and by the kernel whether it runs. */
+async function findOtherReleases(known: Known): Promise<readonly BasculeError[]> {
+  const { applied, states } = known;
+  if (!applied) return [];
+  const wanted = states.flatMap(({ name, color, sha, standby }) => [
+    ...(sha === null ? [] : [{ environment: name, color, sha, role: 'active' as const }]),
+    ...(standby === null
+      ? []
+      : [{ environment: name, color: otherColor(color), sha: standby, role: 'standby' as const }]),
+  ]);
+  const found = await Promise.all(
+    wanted.flatMap(({ environment, color, sha, role }) =>
+      instancesOfColor(known, applied, environment, color).map(async ({ instance }) => {
+        const { name, component } = instance;
+        const problem = problemOf(await readInstance(instance), sha);
+        if (problem === null) return [];
+        return [
+          new BasculeError('release-not-held', { instance: name, environment, component, color, sha, role, problem }),
+        ];
+      }),
+    ),
+  );
+  return found.flat();
+}
+
+function problemOf(found: InstanceStatus, sha: string): string | null {
+  if (found.sha !== sha) return `holds ${found.sha ?? 'none'}`;
+  if (found.isFailed) return 'is marked as failed';
+  if (found.wanted === 'stopped') return 'is on record as stopped';
+  return found.isAlive ? null : 'does not run';
+}
+
+/** Asks every pool through the edge, as a visitor of the environment's first host would. */
+async function findMisled({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
+  if (!applied || !(await readRunning(edge.configuration.files.socket))) return [];
+  const { environments, components } = applied.configuration;
+  const answers = await probeEveryPool(applied, await readProbe(edge.configuration.files.socket));
+  return environments.flatMap((environment) => {
+    const state = states.find(({ name }) => name === environment.name) ?? neverDeployed(environment.name);
+    return components.flatMap(({ name: component }) => {
+      const { server = null, status = 0 } = answers[`${environment.name}/${component}`] ?? {};
+      const expected = serversOf(environment, component, state);
+      const answered = server?.split('/').at(-1) ?? null;
+      const isRight =
+        expected.length === 0 ? answered === null && status === 503 : answered !== null && expected.includes(answered);
+      if (isRight) return [];
+      return [
+        new BasculeError('visitors-elsewhere', {
+          environment: environment.name,
+          component,
+          answered,
+          status,
+          expected,
+        }),
+      ];
+    });
+  });
+}
+
+/** Who may answer: the active color; the standby while the active one is down, which is a finding of its own. */
+function serversOf(
+  environment: EnvironmentConfiguration,
+  component: string,
+  { color, sha, standby }: EnvironmentState,
+): readonly string[] {
+  if (sha === null) return [];
+  const colors = standby === null ? [color] : [color, otherColor(color)];
+  return colors.map((one) => instanceName(environment, component, one));
+}
+
+async function findLeft(known: Known, leftAfterMs: number): Promise<readonly BasculeError[]> {
+  const paths = [...(await edgeLeftovers(known)), ...(await findLeftovers(known.configuration))];
+  const found = await Promise.all(
+    paths.map(async (path) => {
+      const since = await changedAt(path);
+      if (since === null || Date.now() - since.getTime() < leftAfterMs) return [];
+      return [new BasculeError('left-over', { path, since: since.toISOString() })];
+    }),
+  );
+  return [...found.flat(), ...(await findStrays(known, leftAfterMs))];
+}
+
+/** What the acts on the edge and on instances write beside the file that they replace. */
+async function edgeLeftovers({ configuration, edge, applied }: Known): Promise<readonly string[]> {
+  const { config, applied: appliedFile } = edgeFiles(edge);
+  const names = applied ? allInstances({ edge }, applied).map(({ instance }) => instance.name) : [];
+  const folders = [
+    dirname(config),
+    dirname(appliedFile),
+    ...names.map((name) => join(configuration.instances.directory, name)),
+  ];
+  const found = await Promise.all(folders.map((folder) => pathsIn(folder, /\.(?:staged|tmp)$/)));
+  return [...new Set(found.flat())];
+}
+
+/** Processes in a release's folder that are no instance's by its record, and a second HAProxy of the same file. */
+async function findStrays(
+  { configuration, edge, applied }: Known,
+  leftAfterMs: number,
+): Promise<readonly BasculeError[]> {
+  const { directory } = configuration.instances;
+  const { config } = edge.configuration.files;
+  const instances = applied ? allInstances({ edge }, applied).map(({ instance }) => instance) : [];
+  const records = await Promise.all(instances.map(readInstance));
+  const leaders = new Set(records.flatMap(({ process }) => (process ? [process.pid] : [])));
+  const inReleases = (await processesOf(directory)).filter(
+    ({ folder, session }) => isWithin(folder, directory) && !leaders.has(session),
+  );
+  const haproxy = (await processesOf(config)).filter(({ name }) => name === 'haproxy');
+  const masters = haproxy.filter(({ parent }) => !haproxy.some(({ pid }) => pid === parent));
+  // The youngest is the one that serves: a worker without its master goes on until its connections end.
+  const orphans = masters.toSorted((a, b) => a.ageMs - b.ageMs).slice(1);
+  return [...inReleases, ...orphans].filter(({ ageMs }) => ageMs >= leftAfterMs).map(strayError);
+}
+
+const strayError = ({ pid, folder, commandLine }: MachineProcess): BasculeError =>
+  new BasculeError('stray-process', { pid, folder, program: commandLine[0] ?? '' });
+
+/** When a file was changed last; null where it is gone. */
+async function changedAt(path: string): Promise<Date | null> {
+  try {
+    return (await lstat(path)).mtime;
+  } catch (error) {
+    if (hasSystemCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+const isDeployed = ({ sha }: EnvironmentState): boolean => sha !== null;
