@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { parseHistory } from '../../src/domain/history.js';
 import type { OperationResult, Progress } from '../../src/domain/operation.js';
 import {
@@ -26,6 +26,8 @@ interface Moment {
   readonly isSlowToStart?: boolean;
   /** Another deploy waits behind it. */
   readonly hasQueue?: boolean;
+  /** The other color is a standby, as after any deploy that succeeded; a row before took it away. */
+  readonly hasStandby?: boolean;
   /** A visitor's WebSocket keeps an old HAProxy worker from before the release that serves. */
   readonly isHeld?: boolean;
   readonly isReached: (progress: Progress) => boolean;
@@ -54,13 +56,18 @@ const moments: readonly Moment[] = [
     isReached: waitsFor('approval'),
   },
   { moment: 'artifacts are pinned', options: noSoak, isReached: (progress) => progress.steps.length <= 1 },
-  { moment: 'the other color is stood down', options: noSoak, isReached: runs('stand down') },
+  { moment: 'the other color is stood down', options: noSoak, hasStandby: true, isReached: runs('stand down') },
   { moment: 'old connections drain', options: ['--drain', '10m'], isHeld: true, isReached: waitsFor('drain') },
   { moment: 'instances are recreated', options: noSoak, isReached: runs('recreate') },
   { moment: 'instances start', options: noSoak, isSlowToStart: true, isReached: runs('start') },
   { moment: 'it waits for approval', options: ['--wait-for-approval'], isReached: waitsFor('approval') },
   { moment: 'the edge switches', options: ['--soak', '5s'], isReached: runs('switch to') },
-  { moment: 'the new release is in its soak', options: ['--soak', '10m'], isReached: waitsFor('soak') },
+  {
+    moment: 'the new release is in its soak',
+    options: ['--soak', '10m'],
+    hasStandby: true,
+    isReached: waitsFor('soak'),
+  },
   {
     moment: 'the new release is in its soak, twice',
     options: ['--soak', '10m'],
@@ -84,10 +91,6 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
     project = await startServingProject(base, quick);
     temporal = await connectTemporal(project);
     visitors = await startLightLoad(project);
-  });
-
-  beforeEach(async () => {
-    await deployBase();
   });
 
   afterEach(async () => {
@@ -140,6 +143,7 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
   }
 
   test.for(moments)('while $moment leaves visitors with the release before', async (row) => {
+    if (row.hasStandby) await deployBase();
     if (row.isHeld) {
       webSocket = await openWebSocket({ target: project.edge, host: 'localhost', path: '/' });
       await deployBase();
@@ -165,6 +169,7 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
   });
 
   test('while nothing runs gives visitors the release before, once, however often it is signalled', async () => {
+    await deployBase();
     const before = await history();
     await signalRollback();
     await signalRollback();
@@ -183,6 +188,7 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
   });
 
   test('after a deploy that failed is dropped: to leave the release that serves, it has to be named', async () => {
+    await deployBase();
     const next = nextSha();
     await project.releaseAll(next, { unhealthy: true });
     expect((await project.bascule('deploy', 'prod', next)).exitCode).toBe(1);
