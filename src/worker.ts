@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import pino from 'pino';
+import { activityHost } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
 import { connectionSettings } from './client/connection.js';
@@ -11,7 +12,6 @@ import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import { BasculeError } from './errors.js';
-import { LocalHost } from './hosts/local.js';
 import { startKeeper } from './keeper.js';
 import { readVersion } from './version.js';
 import { acquireLease } from './worker-lease.js';
@@ -52,7 +52,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   let connection: NativeConnection | null = null;
   try {
     await removeLeftovers(configuration);
-    const place = { configurationFile: options.configurationFile, host: new LocalHost() };
+    const place = { configurationFile: options.configurationFile, host: activityHost() };
     // Before Temporal answers, so that visitors are served whatever becomes of it.
     const keeper = startKeeper(place, log);
     let metrics: MetricsServer | null = null;

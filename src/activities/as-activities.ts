@@ -1,5 +1,6 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { isBasculeError } from '../errors.js';
+import { withFailPoint } from './fail-point.js';
 
 /** Told apart by how often Temporal hears of a running activity: a killed worker is noticed within heartbeatTimeout. */
 const heartbeatEveryMs = 1_000;
@@ -12,15 +13,22 @@ type Functions = Record<string, (input: any) => Promise<unknown>>;
  * becomes an ApplicationFailure that says its code, whether another try can help, and what to do.
  */
 export function asActivities<T extends Functions>(functions: T): T {
-  const wrapped = Object.entries(functions).map(([name, run]) => [name, (input: unknown) => runAsActivity(run, input)]);
+  const wrapped = Object.entries(functions).map(([name, run]) => [
+    name,
+    (input: unknown) => runAsActivity(name, run, input),
+  ]);
   return Object.fromEntries(wrapped) as T;
 }
 
-async function runAsActivity(run: (input: unknown) => Promise<unknown>, input: unknown): Promise<unknown> {
+async function runAsActivity(
+  name: string,
+  run: (input: unknown) => Promise<unknown>,
+  input: unknown,
+): Promise<unknown> {
   const context = Context.current();
   const heartbeat = setInterval(() => context.heartbeat(), heartbeatEveryMs);
   try {
-    return await run(input);
+    return await withFailPoint(name, () => run(input));
   } catch (error) {
     if (context.cancellationSignal.aborted) throw new CancelledFailure('stopped as asked');
     throw asFailure(error);

@@ -25,7 +25,7 @@ export async function startServingProject(
   first: string,
   configure: (yaml: string) => string = quick,
 ): Promise<Project> {
-  const project = await startProject({ configure });
+  const project = await startProject({ configure, failPoints: true });
   try {
     await project.releaseAll(first);
     await project.startWorker();

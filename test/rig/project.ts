@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { makeRelease, type Release } from './artifacts.js';
+import { failPointFile } from './fail-point.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { startTemporal, type TemporalServer } from './temporal.js';
 
@@ -65,6 +66,8 @@ export interface ProjectOptions {
   /** Temporal's UI too. */
   readonly ui?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Its workers can be killed or stopped where `setFailPoint` says. */
+  readonly failPoints?: boolean;
 }
 
 export async function startProject(options: ProjectOptions = {}): Promise<Project> {
@@ -133,7 +136,11 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
     async startWorker() {
       worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, bascule, 'worker'], {
         cwd: directory,
-        env: { ...process.env, ...env },
+        env: {
+          ...process.env,
+          ...env,
+          ...(options.failPoints ? { BASCULE_FAIL_POINT: failPointFile(directory) } : {}),
+        },
         stdio: 'ignore',
       });
       await untilWorkerAnswers(run, worker, log);
