@@ -6,17 +6,18 @@ import type { OperationResult, Progress } from '../../src/domain/operation.js';
 import {
   connectTemporal,
   mustSucceed,
-  quick,
   say,
   startLightLoad,
   startServingProject,
   type Temporal,
   until,
 } from '../rig/chaos.js';
+import { type FailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import type { Project } from '../rig/project.js';
 import type { Visitors } from '../rig/visitors.js';
 import { type OpenWebSocket, openWebSocket } from '../rig/web-socket.js';
+import { readLease } from '../rig/worker-process.js';
 
 interface Moment {
   readonly moment: string;
@@ -30,51 +31,37 @@ interface Moment {
   readonly hasStandby?: boolean;
   /** A visitor's WebSocket keeps an old HAProxy worker from before the release that serves. */
   readonly isHeld?: boolean;
-  readonly isReached: (progress: Progress) => boolean;
+  /** A wait that lasts until somebody ends it; else the activity in which the worker stands still for the signal. */
+  readonly at: Progress['waiting'] | FailPoint['activity'];
+  /** Which execution of that activity. */
+  readonly nth?: number;
   readonly signals?: number;
 }
 
 /** A deploy that runs, at the moment of its row. */
 interface Reached {
-  readonly operation: string;
   readonly next: string;
   readonly historyBefore: readonly string[];
   readonly deploying: Promise<{ exitCode: number; document: OperationResult }>;
 }
 
-const runs = (step: string) => (progress: Progress) =>
-  progress.steps.some(({ name, outcome }) => outcome === 'running' && name.startsWith(step));
-const waitsFor = (what: Progress['waiting']) => (progress: Progress) => progress.waiting === what;
 const noSoak = ['--soak', '0s'];
 
 /** Each row: `base` serves, a deploy of `next` runs, and the signal comes. All end with `base`. */
 const moments: readonly Moment[] = [
-  {
-    moment: 'a deploy waits in the queue',
-    options: ['--wait-for-approval'],
-    hasQueue: true,
-    isReached: waitsFor('approval'),
-  },
-  { moment: 'artifacts are pinned', options: noSoak, isReached: (progress) => progress.steps.length <= 1 },
-  { moment: 'the other color is stood down', options: noSoak, hasStandby: true, isReached: runs('stand down') },
-  { moment: 'old connections drain', options: ['--drain', '10m'], isHeld: true, isReached: waitsFor('drain') },
-  { moment: 'instances are recreated', options: noSoak, isReached: runs('recreate') },
-  { moment: 'instances start', options: noSoak, isSlowToStart: true, isReached: runs('start') },
-  { moment: 'it waits for approval', options: ['--wait-for-approval'], isReached: waitsFor('approval') },
-  { moment: 'the edge switches', options: ['--soak', '5s'], isReached: runs('switch to') },
-  {
-    moment: 'the new release is in its soak',
-    options: ['--soak', '10m'],
-    hasStandby: true,
-    isReached: waitsFor('soak'),
-  },
-  {
-    moment: 'the new release is in its soak, twice',
-    options: ['--soak', '10m'],
-    isReached: waitsFor('soak'),
-    signals: 2,
-  },
+  { moment: 'a deploy waits in the queue', options: ['--wait-for-approval'], hasQueue: true, at: 'approval' },
+  { moment: 'artifacts are pinned', options: noSoak, at: 'pinRelease' },
+  { moment: 'the other color is stood down', options: noSoak, hasStandby: true, at: 'reloadEdge' },
+  { moment: 'old connections drain', options: ['--drain', '10m'], isHeld: true, at: 'drain' },
+  { moment: 'instances are recreated', options: noSoak, at: 'recreateInstance' },
+  { moment: 'instances start', options: noSoak, isSlowToStart: true, at: 'startInstance' },
+  { moment: 'it waits for approval', options: ['--wait-for-approval'], at: 'approval' },
+  { moment: 'the edge switches', options: ['--soak', '5s'], hasStandby: true, at: 'installConfig', nth: 2 },
+  { moment: 'the new release is in its soak', options: ['--soak', '10m'], hasStandby: true, at: 'soak' },
+  { moment: 'the new release is in its soak, twice', options: ['--soak', '10m'], at: 'soak', signals: 2 },
 ];
+
+const waits: readonly string[] = ['approval', 'drain', 'soak'];
 
 let releases = 0;
 
@@ -88,7 +75,7 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
 
   beforeAll(async () => {
     base = nextSha();
-    project = await startServingProject(base, quick);
+    project = await startServingProject(base);
     temporal = await connectTemporal(project);
     visitors = await startLightLoad(project);
   });
@@ -116,30 +103,17 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
     return (parseHistory(text) ?? []).map(({ sha }) => sha);
   }
 
-  /** A deploy of a new release, seen at the moment of the row; null where a moment of some ms passed unseen. */
-  async function deployUntil(row: Moment): Promise<Reached | null> {
+  /** A deploy of a new release that is at the moment of the row, which lasts until the worker goes on. */
+  async function reach({ at, nth = 1, isSlowToStart = false, options }: Moment): Promise<Reached> {
     const [historyBefore, next] = [await history(), nextSha()];
-    await project.releaseAll(next, { unhealthy: row.isSlowToStart ?? false });
-    const deploying = project.json<OperationResult>('deploy', 'prod', next, ...row.options);
-    let hasEnded = false;
-    void deploying.finally(() => {
-      hasEnded = true;
-    });
-    const operation = await until(row.moment, async () => {
-      const progress = await temporal.progress('prod');
-      return progress && row.isReached(progress) ? progress.operation : hasEnded && 'passed';
-    });
-    return operation === 'passed' ? null : { historyBefore, next, deploying, operation };
-  }
-
-  async function reach(row: Moment): Promise<Reached> {
-    for (let tries = 0; tries < 5; tries += 1) {
-      const reached = await deployUntil(row);
-      if (reached) return reached;
-      say(`${row.moment}: passed before it was seen, once more`);
-      await deployBase();
-    }
-    throw new Error(`no deploy was seen while ${row.moment}`);
+    await project.releaseAll(next, { unhealthy: isSlowToStart });
+    const isWait = waits.includes(at ?? '');
+    if (!isWait) await setFailPoint(project, { activity: at ?? '', moment: 'during', nth, how: 'stop' });
+    const deploying = project.json<OperationResult>('deploy', 'prod', next, ...options);
+    await until(`a deploy is in ${at}`, async () =>
+      isWait ? (await temporal.progress('prod'))?.waiting === at : isFailPointHit(project),
+    );
+    return { historyBefore, next, deploying };
   }
 
   test.for(moments)('while $moment leaves visitors with the release before', async (row) => {
@@ -148,16 +122,17 @@ describe('a rollback, by a signal as from the UI of Temporal,', () => {
       webSocket = await openWebSocket({ target: project.edge, host: 'localhost', path: '/' });
       await deployBase();
     }
-    const { historyBefore, next, deploying, operation } = await reach(row);
+    const { historyBefore, next, deploying } = await reach(row);
     const waiting = row.hasQueue ? [project.json<OperationResult>('deploy', 'prod', base, '--again')] : [];
-    await until('it waits', async () => (await temporal.status('prod')).queue.length === waiting.length);
+    if (row.hasQueue) await until('it waits', async () => (await temporal.status('prod')).queue.length === 1);
     for (let count = 0; count < (row.signals ?? 1); count += 1) await signalRollback();
     const signalledAt = Date.now();
+    process.kill((await readLease(project.directory)).pid, 'SIGCONT');
 
     const { exitCode, document: stopped } = await deploying;
     const { last } = await temporal.idle('prod');
     say(`${row.moment}: ${stopped.code} and ${last?.outcome} after ${Date.now() - signalledAt} ms`);
-    expect(stopped).toMatchObject({ operation, outcome: 'failed', code: 'rolled-back', sha: next });
+    expect(stopped).toMatchObject({ outcome: 'failed', code: 'rolled-back', sha: next });
     expect(exitCode).toBe(1);
     for (const superseded of await Promise.all(waiting)) {
       expect(superseded).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'superseded' } });
