@@ -17,10 +17,14 @@ const compiled = execaSync('tsc', ['-p', 'tsconfig.build.json', '--outDir', part
 if (compiled.exitCode !== 0) process.exit(1);
 // npm makes the bin executable when it installs a package; in the clone it is linked as it lies here.
 chmodSync(`${partial}/cli/main.js`, 0o755);
-const { code } = await bundleWorkflowCode({
-  workflowsPath: `${partial}/workflows/index.js`,
-  logger: new DefaultLogger('ERROR'),
-});
-writeFileSync(`${partial}/workflow-bundle.js`, code);
+// The last one is the one that script/setup looks at.
+await bundle('workflow-bundle-encrypted.js', { failureConverterPath: `${partial}/client/encoded-failures.cjs` });
+await bundle('workflow-bundle.js', {});
 rmSync(`${root}dist`, { recursive: true, force: true });
 renameSync(partial, `${root}dist`);
+
+async function bundle(name, options) {
+  const workflowsPath = `${partial}/workflows/index.js`;
+  const { code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('ERROR'), ...options });
+  writeFileSync(`${partial}/${name}`, code);
+}

@@ -51,6 +51,9 @@ function silentRemedy(a: { pid: number; reason: string; manage: boolean; movedFr
     : `Put \`edge.files.socket\` back to ${a.movedFrom} in bascule.yaml: that is where it listens.`;
 }
 
+const newKeyRemedy =
+  'It has `<id>:<key>`, the key being 32 bytes in base64, such as of `echo "2026a:$(openssl rand -base64 32)"`; behind a comma older ones, which only decrypt.';
+
 const otherVersionRemedy =
   'Where a `bascule` command asked for it, that command and the worker are of different versions: compare `bascule --version` with what `bascule status` says, and install the newer one in both places.';
 
@@ -513,6 +516,22 @@ const prose = {
   'not-answered': (a: { code: string; message: string; remedy: string }): Prose => ({
     message: `the worker could not answer: ${a.message}`,
     remedy: a.remedy,
+  }),
+  'encryption-key-invalid': (a: { source: string; reason: string }): Prose => ({
+    message: `${a.source} ${a.reason}`,
+    remedy: newKeyRemedy,
+  }),
+  'encryption-key-missing': (a: { keyId: string }): Prose => ({
+    message: `what Temporal holds is encrypted with the key ${a.keyId}, which is not here`,
+    remedy: `Put it, as \`${a.keyId}:<key>\`, in BASCULE_ENCRYPTION_KEY, behind a comma where another one stands there: whoever runs the worker has it (with systemd it stands in /etc/bascule/PROJECT.env).`,
+  }),
+  'encryption-key-wrong': (a: { keyId: string }): Prose => ({
+    message: `the key ${a.keyId} that is here does not decrypt what was encrypted with a key of that id: it is another one`,
+    remedy: `Put the worker's key ${a.keyId} in BASCULE_ENCRYPTION_KEY. A new key needs a new id.`,
+  }),
+  'encryption-key-not-on-worker': (a: { keyId: string; worker: string }): Prose => ({
+    message: `the worker (${a.worker}) could not read what is asked: it does not have the key ${a.keyId} that is here, or another one under that id`,
+    remedy: `Give the worker the same BASCULE_ENCRYPTION_KEY and start it again. To take a new key into use, give it to every worker and command as the second one first, then move it to the front.`,
   }),
   'temporal-unreachable': (a: { address: string }): Prose => ({
     message: `Temporal does not answer at ${a.address}`,

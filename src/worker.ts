@@ -8,6 +8,7 @@ import { activityHost } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
 import { connectionSettings } from './client/connection.js';
+import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.js';
 import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
@@ -38,11 +39,13 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
  *
  * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `namespace-missing`,
- * `search-attribute-missing`, `config-invalid`, `driver-not-here`, `file-not-writable`, and those of `serveMetrics`
+ * `search-attribute-missing`, `config-invalid`, `encryption-key-invalid`, `driver-not-here`, `file-not-writable`, and
+ * those of `serveMetrics`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const configuration = await loadLocalConfiguration(options.configurationFile);
-  const log = pino({ name: 'bascule-worker' }, logDestination());
+  const keys = readEncryptionKeys();
+  const log = pino({ name: 'bascule-worker', serializers: { error: pino.stdSerializers.err } }, logDestination());
   const exporterPort = await freeMetricsPort();
   Runtime.install({
     logger: new DefaultLogger('INFO', (entry) => writeLog(log, entry)),
@@ -65,16 +68,22 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       const context: WorkerContext = {
         ...place,
         project: configuration.project,
-        client: new Client({ connection, namespace }),
+        client: new Client({ connection, namespace, dataConverter: dataConverter(keys) }),
         version: readVersion(),
       };
       const worker = await Worker.create({
         connection,
         namespace,
         taskQueue: taskQueue(configuration.project),
-        identity: workerIdentity({ version: context.version, pid: process.pid, host: hostname() }),
+        identity: workerIdentity({
+          version: context.version,
+          pid: process.pid,
+          host: hostname(),
+          keys: keys.map(markOf),
+        }),
+        dataConverter: dataConverter(keys),
         activities: Object.assign({}, ...Object.values(createActivities(context))),
-        ...workflows(),
+        ...workflows(keys.length > 0),
         stickyQueueScheduleToStartTimeout,
         // A cancellation reaches an activity with the answer to its heartbeat.
         maxHeartbeatThrottleInterval: '500ms',
@@ -102,9 +111,10 @@ function logDestination(): pino.DestinationStream {
   return pino.destination({ dest: 2, maxLength: logBufferBytes }).on('error', () => {});
 }
 
-/** The bundle that the build made; from the sources where there is none. */
-function workflows(): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
-  const codePath = fileURLToPath(new URL('./workflow-bundle.js', import.meta.url));
+/** The bundle that the build made for how failures are converted; from the sources where there is none. */
+function workflows(isEncrypted: boolean): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
+  const bundle = isEncrypted ? './workflow-bundle-encrypted.js' : './workflow-bundle.js';
+  const codePath = fileURLToPath(new URL(bundle, import.meta.url));
   if (existsSync(codePath)) return { workflowBundle: { codePath } };
   return { workflowsPath: fileURLToPath(new URL('./workflows/index.ts', import.meta.url)) };
 }

@@ -62,6 +62,7 @@ const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'namespace-missing': 'unavailable',
   'no-worker': 'unavailable',
   'not-answered': 'unavailable',
+  'encryption-key-not-on-worker': 'unavailable',
   'temporal-start-failed': 'unavailable',
   'worker-ended': 'failed',
 };

@@ -2,6 +2,7 @@ import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { closest, distance } from 'fastest-levenshtein';
+import type { PollingWorker } from '../client/workers.js';
 import { parseOperationId } from '../domain/names.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';
@@ -92,17 +93,20 @@ export class Invocation {
     return await this.#names;
   }
 
-  /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `namespace-missing`, `temporal-lost`. */
+  /** Runs with a connection to Temporal. An answer that did not come says how things stand. Throws `temporal-unreachable`, `namespace-missing`, `temporal-lost`, `encryption-key-not-on-worker`. */
   async withClient<T>(run: (client: Client) => Promise<T>): Promise<T> {
     const { connectClient, connectionSettings, isUnanswered } = await import('../client/connection.js');
+    const { assertWorkerCanRead } = await import('../client/encryption.js');
     const { namingNamespace } = await import('../client/namespace.js');
     const { connectionOptions, namespace } = connectionSettings();
     this.output.detail(`Temporal: ${connectionOptions.address}, namespace ${namespace}`);
     const stopHeeding = heedInterruption(this);
     const client = await connectClient();
+    const worker = this.#readWorker(client);
     // Once, alongside what is asked: it keeps nothing waiting.
-    this.versionCompared ??= this.#compareVersions(client);
+    this.versionCompared ??= worker.then((seen) => this.#compareVersions(seen));
     try {
+      await assertWorkerCanRead(worker);
       const result = await namingNamespace(() => run(client));
       await this.versionCompared;
       await client.connection.close();
@@ -118,10 +122,13 @@ export class Invocation {
     }
   }
 
-  async #compareVersions(client: Client): Promise<void> {
+  async #readWorker(client: Client): Promise<PollingWorker | null> {
     const operation = this.accepted && parseOperationId(this.accepted.operation);
     const project = operation?.project ?? this.options.project ?? (await this.names())?.project;
-    const worker = project === undefined ? null : await readLatestPoller(client, project);
+    return project === undefined ? null : await readLatestPoller(client, project);
+  }
+
+  #compareVersions(worker: PollingWorker | null): void {
     if (!worker) return;
     this.output.detail(`worker: ${worker.identity}, which polled last ${new Date(worker.polledAt).toISOString()}`);
     const other = worker.version === null ? null : compareVersions(worker.version, readVersion());

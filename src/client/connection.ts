@@ -1,6 +1,7 @@
 import { Client, Connection, ServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { BasculeError } from '../errors.js';
+import { dataConverter, readEncryptionKeys } from './encryption.js';
 import { isListening, isLoopback, parseAddress } from './listening.js';
 
 /** How long Temporal may take to answer before it counts as not reachable. */
@@ -18,14 +19,15 @@ export function connectionSettings() {
   };
 }
 
-/** Throws `temporal-unreachable`. The caller closes `client.connection`. */
+/** Throws `temporal-unreachable`, `encryption-key-invalid`. The caller closes `client.connection`. */
 export async function connectClient(): Promise<Client> {
   const { connectionOptions, namespace } = connectionSettings();
   const { address } = connectionOptions;
+  const converter = dataConverter(readEncryptionKeys());
   await assertListening();
   try {
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: reachableWithinMs });
-    return new Client({ connection, namespace });
+    return new Client({ connection, namespace, dataConverter: converter });
   } catch (error) {
     throw new BasculeError('temporal-unreachable', { address }, { cause: error });
   }

@@ -1,5 +1,5 @@
 import type { Client } from '@temporalio/client';
-import { taskQueue, versionOfWorker } from '../domain/names.js';
+import { keysOfWorker, taskQueue, versionOfWorker } from '../domain/names.js';
 
 /** TaskQueueType of Temporal's API: workflow tasks. */
 const workflowTasks = 1;
@@ -8,6 +8,8 @@ export interface PollingWorker {
   readonly identity: string;
   /** Version of Bascule, null where the identity does not tell. */
   readonly version: string | null;
+  /** Marks of the keys that it has, the first of which encrypts. */
+  readonly keys: readonly string[];
   /** When it asked for a task last, in ms since the epoch. A poll lasts up to a minute. */
   readonly polledAt: number;
 }
@@ -23,6 +25,7 @@ export async function readPollers(client: Client, project: string): Promise<read
     .map(({ identity, lastAccessTime }) => ({
       identity: identity ?? '',
       version: versionOfWorker(identity ?? ''),
+      keys: keysOfWorker(identity ?? ''),
       polledAt: Number(lastAccessTime?.seconds ?? 0) * 1_000 + (lastAccessTime?.nanos ?? 0) / 1_000_000,
     }))
     .toSorted((a, b) => b.polledAt - a.polledAt);

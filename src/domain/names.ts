@@ -29,12 +29,24 @@ export const edgeChangeWorkflowId = (project: string, edge: string, number: numb
   `${edgeWorkflowId(project, edge)}/${number}`;
 export const inspectWorkflowId = (project: string, what: string): string => `${project}/inspect/${what}`;
 
-/** What Temporal shows of a worker, and by which others know its version. */
-export const workerIdentity = ({ version, pid, host }: { version: string; pid: number; host: string }): string =>
-  `bascule ${version} ${pid}@${host}`;
+export interface WorkerNaming {
+  readonly version: string;
+  readonly pid: number;
+  readonly host: string;
+  /** Marks of the keys that it has, the first of which encrypts. */
+  readonly keys: readonly string[];
+}
+
+/** What Temporal shows of a worker, and by which others know its version and its keys. */
+export const workerIdentity = ({ version, pid, host, keys }: WorkerNaming): string =>
+  [`bascule ${version} ${pid}@${host}`, ...(keys.length > 0 ? [`keys ${keys.join(',')}`] : [])].join(' ');
 
 /** The version in a worker's identity, null where it is no worker of Bascule's. */
 export const versionOfWorker = (identity: string): string | null => /^bascule (\S+) /.exec(identity)?.[1] ?? null;
+
+/** The marks of a worker's keys, none where its identity names none. */
+export const keysOfWorker = (identity: string): readonly string[] =>
+  /^bascule \S+ \S+ keys (\S+)$/.exec(identity)?.[1]?.split(',') ?? [];
 
 export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup';
 

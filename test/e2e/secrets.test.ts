@@ -2,10 +2,9 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { readHistories } from '../rig/histories.js';
 import { freePort } from '../rig/ports.js';
 import { type CommandResult, type Project, startProject } from '../rig/project.js';
 
@@ -75,7 +74,7 @@ test('no secret is in any history, output, log or file', async () => {
   const places: Record<string, string> = {
     'the commands’ output': JSON.stringify(said),
     'the worker’s log': await project.workerLog(),
-    ...(await histories()),
+    ...(await readHistories(project.temporal.address)),
     ...(await filesBelow(join(project.directory, '.bascule'))),
   };
   const found = Object.entries(places).filter(([, text]) => text.includes('canary-'));
@@ -83,24 +82,6 @@ test('no secret is in any history, output, log or file', async () => {
   // What was looked through is what was meant: the sha stands in what is encoded there.
   expect(places['history of demo/prod/deploy/1']).toContain('"sha":"a1a1a1a1"');
 });
-
-/** Every workflow's history, its payloads decoded. */
-async function histories(): Promise<Record<string, string>> {
-  const connection = await Connection.connect({ address: project.temporal.address });
-  const client = new Client({ connection });
-  try {
-    const texts: Record<string, string> = {};
-    for await (const { workflowId, runId } of client.workflow.list()) {
-      const json = historyToJSON(await client.workflow.getHandle(workflowId, runId).fetchHistory());
-      const payloads = [...json.matchAll(/"data": ?"([A-Za-z0-9+/=]+)"/g)];
-      const decoded = payloads.map(([, data = '']) => Buffer.from(data, 'base64').toString('utf8'));
-      texts[`history of ${workflowId}`] = [json, ...decoded].join('\n');
-    }
-    return texts;
-  } finally {
-    await connection.close();
-  }
-}
 
 async function filesBelow(folder: string): Promise<Record<string, string>> {
   const texts: Record<string, string> = {};
