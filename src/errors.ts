@@ -533,9 +533,20 @@ const prose = {
     message: `the worker (${a.worker}) could not read what is asked: it does not have the key ${a.keyId} that is here, or another one under that id`,
     remedy: `Give the worker the same BASCULE_ENCRYPTION_KEY and start it again. To take a new key into use, give it to every worker and command as the second one first, then move it to the front.`,
   }),
+  'temporal-refused': (a: { address: string }): Prose => ({
+    message: `Temporal at ${a.address} does not let this one in`,
+    remedy:
+      'Put a key that may use the namespace in TEMPORAL_API_KEY, or a certificate in TEMPORAL_TLS_CLIENT_CERT_PATH.',
+  }),
+  'temporal-settings-unusable': (a: { reason: string }): Prose => ({
+    message: `what the environment (TEMPORAL_*) and temporal.toml say about Temporal cannot be used: ${a.reason}`,
+    remedy:
+      'Mend what it names. TEMPORAL_CONFIG_FILE and TEMPORAL_PROFILE say which temporal.toml and what of it is read.',
+  }),
   'temporal-unreachable': (a: { address: string }): Prose => ({
     message: `Temporal does not answer at ${a.address}`,
-    remedy: 'Start it (`bascule dev` does, for this machine), or name its address in TEMPORAL_ADDRESS.',
+    remedy:
+      'Start it (`bascule dev` does, for this machine), or name its address in TEMPORAL_ADDRESS. Over TLS its certificate and yours have to be those that TEMPORAL_TLS_* names.',
   }),
   'namespace-missing': (a: { namespace: string; address: string }): Prose => ({
     message: `Temporal at ${a.address} has no namespace ${a.namespace}`,

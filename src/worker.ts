@@ -7,12 +7,11 @@ import pino from 'pino';
 import { activityHost } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
 import type { WorkerContext } from './activities/project.js';
-import { connectionSettings } from './client/connection.js';
+import { asUnreachable, connectionSettings } from './client/connection.js';
 import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.js';
 import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
-import { BasculeError } from './errors.js';
 import { startKeeper } from './keeper.js';
 import { readVersion } from './version.js';
 import { acquireLease } from './worker-lease.js';
@@ -38,8 +37,8 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * Runs the project's worker until SIGTERM or SIGINT: carries out every operation, and keeps the edge and the recorded
  * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
  *
- * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `namespace-missing`,
- * `search-attribute-missing`, `config-invalid`, `encryption-key-invalid`, `driver-not-here`, `file-not-writable`, and
+ * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `temporal-refused`,
+ * `temporal-settings-unusable`, `namespace-missing`, `search-attribute-missing`, `config-invalid`, `encryption-key-invalid`, `driver-not-here`, `file-not-writable`, and
  * those of `serveMetrics`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
@@ -124,7 +123,7 @@ async function connect(): Promise<NativeConnection> {
   try {
     return await NativeConnection.connect(connectionOptions);
   } catch (error) {
-    throw new BasculeError('temporal-unreachable', { address: connectionOptions.address }, { cause: error });
+    throw asUnreachable(error, connectionOptions.address);
   }
 }
 

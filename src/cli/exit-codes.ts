@@ -59,6 +59,7 @@ const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'timeout-passed': 'detached',
   'operation-lost': 'needs-operator',
   'temporal-unreachable': 'unavailable',
+  'temporal-refused': 'unavailable',
   'namespace-missing': 'unavailable',
   'no-worker': 'unavailable',
   'not-answered': 'unavailable',

@@ -10,16 +10,35 @@ const reachableWithinMs = 5_000;
 /** Temporal's default address, where neither TEMPORAL_ADDRESS nor a profile names one. */
 const defaultAddress = '127.0.0.1:7233';
 
-/** What the environment and temporal.toml say about Temporal (`@temporalio/envconfig`). */
+/**
+ * What the environment and temporal.toml say about Temporal (`@temporalio/envconfig`).
+ *
+ * @throws `temporal-settings-unusable`
+ */
 export function connectionSettings() {
-  const { connectionOptions, namespace } = loadClientConnectConfig();
+  const { connectionOptions, namespace } = readSettings();
   return {
     connectionOptions: { ...connectionOptions, address: connectionOptions.address ?? defaultAddress },
     namespace: namespace ?? 'default',
   };
 }
 
-/** Throws `temporal-unreachable`, `encryption-key-invalid`. The caller closes `client.connection`. */
+function readSettings() {
+  try {
+    return loadClientConnectConfig();
+  } catch (error) {
+    const isOfSystem = error instanceof Error && 'syscall' in error;
+    // A parser quotes the line that it can't read, and a key may stand in it.
+    const reason = isOfSystem ? error.message : 'it cannot be parsed';
+    throw new BasculeError('temporal-settings-unusable', { reason });
+  }
+}
+
+/**
+ * The caller closes `client.connection`.
+ *
+ * @throws `temporal-unreachable`, `temporal-refused`, `temporal-settings-unusable`, `encryption-key-invalid`
+ */
 export async function connectClient(): Promise<Client> {
   const { connectionOptions, namespace } = connectionSettings();
   const { address } = connectionOptions;
@@ -29,9 +48,20 @@ export async function connectClient(): Promise<Client> {
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: reachableWithinMs });
     return new Client({ connection, namespace, dataConverter: converter });
   } catch (error) {
-    throw new BasculeError('temporal-unreachable', { address }, { cause: error });
+    throw asUnreachable(error, address);
   }
 }
+
+/** Why nobody could connect to Temporal: it does not answer, or does not want to. */
+export function asUnreachable(error: unknown, address: string): BasculeError {
+  const isRefused = [permissionDenied, unauthenticated].includes(grpcCode(error) ?? -1) || isNativeRefusal(error);
+  return new BasculeError(isRefused ? 'temporal-refused' : 'temporal-unreachable', { address }, { cause: error });
+}
+
+/** The worker's connection has no code, only its words: of gRPC's two codes, and of a proxy's answer. */
+const isNativeRefusal = (error: unknown): boolean =>
+  error instanceof Error &&
+  /valid authentication credentials|does not have permission|401 Unauthorized|403 Forbidden/.test(error.message);
 
 /**
  * Throws `temporal-unreachable` where nobody listens at Temporal's address on this machine: gRPC would try again for a
@@ -46,9 +76,11 @@ export async function assertListening(): Promise<void> {
 // gRPC's codes of an answer that did not come (https://grpc.io/docs/guides/status-codes/).
 const cancelled = 1;
 const deadlineExceeded = 4;
+const permissionDenied = 7;
 /** A query whose task queue no worker has polled lately. */
 const failedPrecondition = 9;
 const unavailable = 14;
+const unauthenticated = 16;
 
 /** Whether an error says that Temporal, or a worker behind it, did not answer. */
 export function isUnanswered(error: unknown): boolean {
