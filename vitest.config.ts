@@ -13,6 +13,9 @@ const kinds = [
   { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 3 },
 ];
 
+/** Tests of one file that run at once, where it asks for that: they wait most of the time. */
+const testsAtOnce = 3;
+
 /** The longest first, so that no core is idle at the end: kinds in the order above, then the larger file. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -32,6 +35,7 @@ export default defineConfig({
         ...(name === 'workflow' ? { globalSetup: 'test/workflow/rig/global-setup.ts' } : {}),
         pool: 'forks',
         maxWorkers: filesAtOnce,
+        maxConcurrency: testsAtOnce,
         sequence: { groupOrder: group },
         testTimeout: timeoutMs,
         hookTimeout: timeoutMs,

@@ -47,7 +47,10 @@ export interface Project {
   release(release: Omit<Release, 'directory'>): Promise<void>;
   /** A release of every component. */
   releaseAll(sha: string, options?: Pick<Release, 'unhealthy' | 'crash' | 'files'>): Promise<void>;
+  /** Returns when it answers. */
   startWorker(): Promise<void>;
+  /** Returns at once. */
+  spawnWorker(): ChildProcess;
   /** SIGKILL. */
   killWorker(): Promise<void>;
   stopWorker(): Promise<void>;
@@ -134,6 +137,9 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       await Promise.all(['api', 'web'].map((component) => makeRelease({ directory, component, sha, ...more })));
     },
     async startWorker() {
+      await untilWorkerAnswers(run, project.spawnWorker(), log);
+    },
+    spawnWorker() {
       worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, bascule, 'worker'], {
         cwd: directory,
         env: {
@@ -143,7 +149,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
         },
         stdio: 'ignore',
       });
-      await untilWorkerAnswers(run, worker, log);
+      return worker;
     },
     killWorker: () => end('SIGKILL'),
     stopWorker: () => end('SIGTERM'),
