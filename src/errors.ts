@@ -306,6 +306,10 @@ const prose = {
     message: `the edge has no server ${a.backend}/${a.server}`,
     remedy: 'Somebody applied another configuration meanwhile: run `bascule status`, then `bascule apply`.',
   }),
+  'server-in-use': (a: { backend: string; server: string }): Prose => ({
+    message: `the edge may give visitors to ${a.backend}/${a.server}: it is not taken for down`,
+    remedy: 'Another operation has made it active meanwhile: see what is so with `bascule status`.',
+  }),
   'errors-in-soak': (a: {
     environment: string;
     color: string;

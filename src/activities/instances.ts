@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
 import type { CleanupPlan, PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
-import { markServersDown, readServers } from '../haproxy/runtime.js';
+import { markServersDown } from '../haproxy/runtime.js';
 import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
 import { waitHealthy } from '../instances/health.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
@@ -44,9 +44,7 @@ export function instanceActivities(context: WorkerContext) {
       await process.recreateInstance(instance, { expected: component.owner, owner: step.owner, stopGraceMs, signal });
       // Down on the edge from here on, until checks of the new release bring it up.
       const { socket } = project.edge.configuration.files;
-      const { backend, server } = poolServer(environment, component);
-      const { pid } = await readServers(socket);
-      await markServersDown(socket, backend, server);
+      const pid = await markServersDown(socket, [poolServer(environment, component)]);
       const artifact = artifactFile(project.configuration, component.sha256);
       await process.prepareRelease(instance, {
         ...release,

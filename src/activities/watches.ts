@@ -4,9 +4,9 @@ import type { Color } from '../domain/edge-state.js';
 import type { ReleasePlan } from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
 import { drainOldWorkers } from '../haproxy/drain.js';
-import { markServersDown, readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { markServersDown, readServers, type ServerPlace, type ServerStatus } from '../haproxy/runtime.js';
 import { asActivities } from './as-activities.js';
-import { type PoolServer, poolServers } from './pools.js';
+import { poolServers } from './pools.js';
 import { loadProject, type WorkerContext } from './project.js';
 
 const pollMs = 200;
@@ -49,8 +49,7 @@ export function watchActivities(context: WorkerContext) {
         const seen = await readServers(socket);
         if (seen.pid !== pid) {
           // After a reload servers are UP without a check: the release before must not pass for the new one.
-          for (const { backend, server } of servers) await markServersDown(socket, backend, server);
-          pid = seen.pid;
+          pid = await markServersDown(socket, servers);
         } else {
           const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
           if (notUp.length === 0) return;
@@ -92,7 +91,7 @@ export function watchActivities(context: WorkerContext) {
   });
 }
 
-function stateOf(servers: readonly ServerStatus[], { backend, server }: PoolServer): ServerStatus {
+function stateOf(servers: readonly ServerStatus[], { backend, server }: ServerPlace): ServerStatus {
   const found = servers.find((one) => one.backend === backend && one.name === server);
   if (!found) throw new BasculeError('server-not-on-edge', { backend, server });
   return found;

@@ -37,6 +37,12 @@ export interface ServerStatus {
   readonly downtimeSeconds: number;
 }
 
+/** A server's own name and its backend's. */
+export interface ServerPlace {
+  readonly backend: string;
+  readonly server: string;
+}
+
 /** Longer than a busy HAProxy takes to answer, in milliseconds. */
 const answerTimeoutMs = 2_000;
 /** A master refuses connections for about 100 ms while it re-executes itself; this is long enough for a busy machine. */
@@ -58,30 +64,13 @@ export class RuntimeApi {
    * @throws `haproxy-unreachable`
    */
   async command(text: string): Promise<string> {
-    const deadline = Date.now() + this.retryMs;
-    for (;;) {
-      try {
-        return await exchange(this.socket, text);
-      } catch (error) {
-        if (!isBasculeError(error) || Date.now() >= deadline) throw error;
-        await pause(retryEveryMs);
-      }
-    }
-  }
-
-  /**
-   * As `command`, for one that says nothing where it worked.
-   *
-   * @throws `haproxy-command-refused`, `haproxy-unreachable`
-   */
-  async act(text: string): Promise<void> {
-    const answer = (await this.command(text)).trim();
-    if (answer === '') return;
-    throw new BasculeError('haproxy-command-refused', { socket: this.socket, command: text, answer });
+    return await retryUnreachable(this.retryMs, () => exchange(this.socket, text));
   }
 }
 
 const askRunning = 'show info;show env BASCULE_GENERATION;show env BASCULE_DIGEST';
+/** -1 4 -1: all proxies, servers only, by any id. */
+const askServers = 'show stat -1 4 -1 typed';
 
 /**
  * What HAProxy serves now, all of it from one worker; null where nothing answers.
@@ -105,8 +94,7 @@ export async function readRunning(socket: string, retryMs = 200): Promise<Runnin
 export async function readServers(
   socket: string,
 ): Promise<RunningConfiguration & { readonly servers: readonly ServerStatus[] }> {
-  // -1 4 -1: all proxies, servers only, by any id.
-  const answer = await new RuntimeApi(socket).command(`${askRunning};show stat -1 4 -1 typed`);
+  const answer = await new RuntimeApi(socket).command(`${askRunning};${askServers}`);
   return { ...parseRunning(answer), servers: parseServers(answer) };
 }
 
@@ -117,13 +105,31 @@ export async function readProbe(socket: string): Promise<string> {
 }
 
 /**
- * Takes a server for down until its own checks find it up again (`rise` of them): from then on UP means the instance
- * that answers now.
+ * Takes servers for down until their own checks find them up again (`rise` of them): from then on UP means the instance
+ * that answers now. Only where HAProxy may choose none of them: all of it is looked at and done in one worker, whose
+ * servers keep their roles as long as it runs, so that whoever comes late takes nothing from visitors.
  *
- * @throws `haproxy-command-refused`, `haproxy-unreachable`
+ * @returns the worker's pid
+ * @throws `server-in-use`, `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
  */
-export async function markServersDown(socket: string, backend: string, server: string): Promise<void> {
-  await new RuntimeApi(socket).act(`set server ${backend}/${server} health down`);
+export async function markServersDown(socket: string, servers: readonly ServerPlace[]): Promise<number> {
+  return await retryUnreachable(reloadMs, () =>
+    inOneWorker(socket, async (ask) => {
+      const { pid } = parseRunning(await ask('show info'));
+      const seen = parseServers(await ask(askServers));
+      for (const { backend, server } of servers) {
+        const found = seen.find((one) => one.backend === backend && one.name === server);
+        if (!found) throw new BasculeError('server-not-on-edge', { backend, server });
+        if (!found.isBackup || found.weight > 0) throw new BasculeError('server-in-use', { backend, server });
+      }
+      for (const { backend, server } of servers) {
+        const command = `set server ${backend}/${server} health down`;
+        const answer = (await ask(command)).trim();
+        if (answer !== '') throw new BasculeError('haproxy-command-refused', { socket, command, answer });
+      }
+      return pid;
+    }),
+  );
 }
 
 function parseRunning(answer: string): RunningConfiguration {
@@ -169,6 +175,49 @@ function serverStatus(row: ReadonlyMap<string, string>): ServerStatus {
     connectionErrors: number('econ'),
     downtimeSeconds: number('downtime'),
   };
+}
+
+async function retryUnreachable<T>(forMs: number, run: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + forMs;
+  for (;;) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!isBasculeError(error) || error.code !== 'haproxy-unreachable' || Date.now() >= deadline) throw error;
+      await pause(retryEveryMs);
+    }
+  }
+}
+
+/** Commands over one connection, so that one worker carries out all of them, each after the answer to the one before. */
+async function inOneWorker<T>(
+  socket: string,
+  converse: (ask: (command: string) => Promise<string>) => Promise<T>,
+): Promise<T> {
+  const prompt = '\n> ';
+  const connection = connect(socket).setEncoding('utf8');
+  connection.setTimeout(answerTimeoutMs, () =>
+    connection.destroy(new Error(`no answer within ${answerTimeoutMs / 1_000} s`)),
+  );
+  const chunks: AsyncIterator<string> = connection[Symbol.asyncIterator]();
+  const ask = async (command: string) => {
+    connection.write(`${command}\n`);
+    let answer = '';
+    while (!answer.endsWith(prompt)) {
+      const { value, done } = await chunks.next().catch((error: Error) => {
+        throw new BasculeError('haproxy-unreachable', { socket, reason: error.message }, { cause: error });
+      });
+      if (done) throw new BasculeError('haproxy-unreachable', { socket, reason: 'it closed the connection' });
+      answer += value;
+    }
+    return answer.slice(0, -prompt.length);
+  };
+  try {
+    await ask('prompt');
+    return await converse(ask);
+  } finally {
+    connection.destroy();
+  }
 }
 
 /** HAProxy ends the connection after its answer; the master CLI does so only once our side is closed. */

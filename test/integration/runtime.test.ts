@@ -16,6 +16,7 @@ const components = [
 const environments = [environment('prod', ['localhost'])];
 const blue = [stateOf('prod', 'blue', { hasStandby: true })];
 const green = [stateOf('prod', 'green', { hasStandby: true })];
+const standingDown = [stateOf('prod', 'blue', { hasStandby: false })];
 
 describe('what HAProxy says about itself', () => {
   let edge: EdgeUnderTest;
@@ -60,10 +61,12 @@ describe('what HAProxy says about itself', () => {
   });
 
   it('takes a server that was marked down for UP only after its own checks passed', async () => {
-    const name = 'demo-prod-web-blue';
+    const name = 'demo-prod-web-green';
+    await edge.reload(standingDown, 4);
     await edge.untilUp([name]);
     await edge.stopInstance(name);
-    await markServersDown(edge.haproxy.socket, 'prod_web_pool', name);
+    const pid = await markServersDown(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: name }]);
+    expect(pid).toBe((await readRunning(edge.haproxy.socket))?.pid);
     expect(await server(name)).toMatchObject({ isUp: false, status: expect.stringMatching(/^DOWN/) });
     await vi.waitFor(async () => expect((await server(name))?.checkStatus).toBe('L4CON'), 5_000);
     await edge.startInstance(name);
@@ -84,11 +87,20 @@ describe('what HAProxy says about itself', () => {
     expect(await server('demo-prod-web-blue')).toMatchObject({ requests: 0, responses5xx: 0 });
   });
 
+  it.for([
+    ['demo-prod-web-green', 'is active'],
+    ['demo-prod-web-blue', 'is the standby'],
+  ] as const)('takes no server for down that visitors may be given: %s, which %s', async ([name]) => {
+    await edge.reload(green, 6);
+    await edge.untilUp(['demo-prod-web-green', 'demo-prod-web-blue']);
+    const late = markServersDown(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: name }]);
+    await expect(late).rejects.toMatchObject({ code: 'server-in-use', message: expect.stringContaining(name) });
+    expect((await server(name))?.isUp).toBe(true);
+  });
+
   it('refuses to mark a server down that it does not have', async () => {
-    await expect(markServersDown(edge.haproxy.socket, 'prod_web_pool', 'nobody')).rejects.toMatchObject({
-      code: 'haproxy-command-refused',
-      message: expect.stringContaining('No such server'),
-    });
+    const unknown = markServersDown(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: 'nobody' }]);
+    await expect(unknown).rejects.toMatchObject({ code: 'server-not-on-edge' });
   });
 });
 

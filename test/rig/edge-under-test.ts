@@ -10,7 +10,7 @@ import type {
 import type { EnvironmentState } from '../../src/domain/edge-state.js';
 import { stampConfiguration } from '../../src/haproxy/header.js';
 import { renderConfiguration } from '../../src/haproxy/render.js';
-import { markServersDown, readServers, type ServerStatus } from '../../src/haproxy/runtime.js';
+import { RuntimeApi, readServers, type ServerStatus } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from './app.js';
 import { type AppProcess, startAppProcess } from './app-process.js';
 import { appliedConfiguration } from './applied.js';
@@ -128,7 +128,8 @@ export async function startEdgeOf(
       const instance = await startAppProcess(join(places.folder, name), { ...placeOf(name), name });
       processes.set(name, instance);
       const known = (await readServers(haproxy.socket)).servers.filter((server) => server.name === name);
-      for (const { backend } of known) await markServersDown(haproxy.socket, backend, name);
+      const api = new RuntimeApi(haproxy.socket);
+      for (const { backend } of known) await api.command(`set server ${backend}/${name} health down`);
       await untilUp([name]);
       return instance;
     },

@@ -22,7 +22,7 @@ import { type Color, colors } from '../../src/domain/edge-state.js';
 import { backendName, taskQueue } from '../../src/domain/names.js';
 import type { Edge } from '../../src/haproxy/edge.js';
 import { stopManagedEdge } from '../../src/haproxy/managed.js';
-import { markServersDown, readServers } from '../../src/haproxy/runtime.js';
+import { RuntimeApi, readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from './app.js';
 import { Hooks } from './hooks.js';
 import { freeLoopbackRange, freePort } from './ports.js';
@@ -222,7 +222,7 @@ function edgeOf({ client, folder, edge, port, host, hooks, configurationFile, en
           BASCULE_COLOR: color,
         },
       });
-      await markServersDown(files.socket, backendOf(name), name);
+      await new RuntimeApi(files.socket).command(`set server ${backendOf(name)}/${name} health down`);
       await untilUp([name]);
       return instance;
     },
