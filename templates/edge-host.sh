@@ -325,10 +325,13 @@ write_changed() { # file content
   write_file "$1" "$2"
 }
 
-# Needs no claim: it refuses changes, and makes none.
-mark_needs_operator() {
+# Needs no claim of its own, since it refuses changes and makes none; but once another change has claimed, which only a
+# repair can, what it would say was seen to.
+mark_needs_operator() { # expected-by-the-change owner-of-the-change owner-of-the-take-back
   read_input
   lock
+  held=$(held_claim)
+  [ "$held" = "$1" ] || is_held_by "$2" || is_held_by "$3" || fail 10 "$held"
   write_changed "$needs_operator" "$input"
 }
 
@@ -362,7 +365,7 @@ case $act in
   restore) restore "$@" ;;
   reload) reload "$@" ;;
   record) record "$@" ;;
-  mark-needs-operator) mark_needs_operator ;;
+  mark-needs-operator) mark_needs_operator "$@" ;;
   clear-needs-operator) clear_needs_operator "$@" ;;
   start) start "$@" ;;
   *) fail 64 "no act $act" ;;

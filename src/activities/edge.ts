@@ -90,9 +90,9 @@ export function edgeActivities(context: WorkerContext) {
       await restoreColors((await loadProject(context)).edge, takeBack);
     },
 
-    async markNeedsOperator(mark: { message: string; remedy: string }): Promise<void> {
+    async markNeedsOperator(mark: { message: string; remedy: string; takeBack: TakeBack }): Promise<void> {
       const { edge } = await loadProject(context);
-      await markNeedsOperator(edge, `${mark.message}\n${mark.remedy}`);
+      await markNeedsOperator(edge, { text: `${mark.message}\n${mark.remedy}`, takeBack: mark.takeBack });
     },
   });
 }

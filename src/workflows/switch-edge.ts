@@ -34,6 +34,8 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
   });
 
   let mends: readonly string[] = [];
+  /** What the take-backs that are registered go by. */
+  let takeBack: TakeBack | null = null;
   const ended = (part: Partial<EdgeChangeResult> & Pick<EdgeChangeResult, 'outcome' | 'message'>): EdgeChangeResult => {
     recordOutcome(part.outcome);
     return {
@@ -74,7 +76,7 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
         });
       }
 
-      const takeBack: TakeBack = { change, record, doOwner, undoOwner };
+      takeBack = { change, record, doOwner, undoOwner };
       saga.takeBackWith('remove the candidate', edge.unstageConfig, takeBack);
       const claim = await saga.step('stage and check the configuration', edge.stageConfig, {
         change,
@@ -123,10 +125,12 @@ export async function switchEdge(change: EdgeChange): Promise<EdgeChangeResult> 
     const remedy =
       'See what is on the host with `bascule status`, mend what it says, then run `bascule apply --repair`.';
     const named: Failure = { code: 'needs-operator', message, remedy };
+    if (takeBack === null) return named;
+    const mark = { message, remedy, takeBack };
     try {
       await CancellationScope.nonCancellable(() =>
         edge.markNeedsOperator.executeWithOptions({ summary: 'refuse further changes until an operator looks' }, [
-          { message, remedy },
+          mark,
         ]),
       );
     } catch (error) {

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -179,7 +179,7 @@ describe('an edge change', () => {
 
   it('reads the colors of an edge that Bascule never wrote from its color files', async () => {
     const test = await newEdge();
-    await markNeedsOperator(test.edge, 'only to have the folder');
+    await mkdir(test.edge.configuration.files.state, { recursive: true });
     await writeFile(edgeFiles(test.edge).color('prod'), 'green\n');
     const { states } = await readEdge(test.edge, { probe: false, version, wantedApplied: test.applied });
     expect(states.map(({ name, color }) => [name, color])).toEqual([
@@ -215,7 +215,8 @@ describe('a change that is refused', () => {
 
   it('waits for an operator where a take-back failed, until a repair', async () => {
     const test = await servingEdge();
-    await markNeedsOperator(test.edge, 'put back what was there');
+    const { takeBack } = await planned(test, 'run-2', applyChange);
+    await markNeedsOperator(test.edge, { text: 'put back what was there', takeBack });
     const { record } = await planned(test, 'run-2', applyChange);
     const error = await errorOf(refuseUnlessReady(test.edge, applyChange, record));
     expect(error).toMatchObject({ code: 'edge-needs-operator', message: expect.stringContaining('put back what') });
