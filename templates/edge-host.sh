@@ -244,10 +244,18 @@ restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.
 }
 
 # Prints what the master says, where it is one that answers `reload`: `Success=1` or `Success=0`, `--`, and its startup log.
-# Nothing where it is sent SIGHUP, or does not answer in time.
-reload() { # number owner pid-of-the-master socket-of-a-master-that-answers|none
+# Nothing where it is sent SIGHUP, or does not answer in time, or where another worker serves by now than the sender saw:
+# then this act comes late, and what was installed is loaded.
+reload() { # number owner pid-of-the-master socket-of-a-master-that-answers|none pid-of-the-worker|none its-socket
   lock
   require_claim "$1" "$2"
+  if [ "$5" != none ] && info=$(ask "$6" 'show info' 2 2>/dev/null); then
+    case $info in
+      *"Pid: $5
+"*) ;;
+      *"Pid: "*) return 0 ;;
+    esac
+  fi
   if [ "$4" = none ] || ! ask_for_reload "$4"; then
     kill -HUP "$3" || fail 15 "process $3"
   fi
@@ -257,22 +265,27 @@ reload() { # number owner pid-of-the-master socket-of-a-master-that-answers|none
 # is killed meanwhile, and asks for less time than others wait for it.
 ask_for_reload() { # socket
   asked=0
-  if command -v socat >/dev/null; then
-    answer=$(echo reload | timeout 8 socat -t 8 - "UNIX-CONNECT:$1") || asked=$?
-  elif command -v perl >/dev/null; then
-    answer=$(timeout 8 perl -MSocket -e '
-      socket(MASTER, PF_UNIX, SOCK_STREAM, 0) && connect(MASTER, pack_sockaddr_un(shift)) or die "$!\n";
-      syswrite MASTER, "reload\n";
-      shutdown MASTER, 1;
-      print while <MASTER>;
-    ' "$1") || asked=$?
-  else
-    return 1
-  fi
+  answer=$(ask "$1" reload 8) || asked=$?
   case $asked:$answer in
     0: | 124:* | *:Success=*) printf '%s\n' "$answer" ;;
     *) return 1 ;;
   esac
+}
+
+# Fails, silently, where there is no program to ask with.
+ask() { # socket command seconds
+  if command -v socat >/dev/null; then
+    echo "$2" | timeout "$3" socat -t "$3" - "UNIX-CONNECT:$1"
+  elif command -v perl >/dev/null; then
+    timeout "$3" perl -MSocket -e '
+      socket(ASKED, PF_UNIX, SOCK_STREAM, 0) && connect(ASKED, pack_sockaddr_un(shift)) or die "$!\n";
+      syswrite ASKED, shift() . "\n";
+      shutdown ASKED, 1;
+      print while <ASKED>;
+    ' "$1" "$2"
+  else
+    return 1
+  fi
 }
 
 # stdin: `= <environment> <color>|none`, then the lines of its history, for each environment.

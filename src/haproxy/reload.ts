@@ -33,7 +33,7 @@ export async function reloadEdge(
   const processes = await findProcesses(edge, before === null ? 0 : reloadMs);
   if (processes === null) return await startInstead(edge, before !== null);
   const logged = await followLog(edge);
-  const { hasFailed, said } = await askToReload(edge, claim, processes);
+  const { hasFailed, said } = await askToReload(edge, claim, processes, before?.pid ?? null);
   if (hasFailed) throw await reloadFailed(edge, target, said || alerts(await logged()));
   const deadline = Date.now() + timeoutMs;
   while (Date.now() < deadline) {
@@ -90,7 +90,7 @@ async function reloadEarlier(edge: Edge, claim: Claim, earlier: Target, timeoutM
 async function reloadUnproven(edge: Edge, claim: Claim): Promise<void> {
   const processes = await findProcesses(edge, 0);
   if (processes === null) return;
-  const { hasFailed, said } = await askToReload(edge, claim, processes);
+  const { hasFailed, said } = await askToReload(edge, claim, processes, null);
   if (hasFailed) throw notLoadable(edge, 'the earlier file does not run', said);
 }
 
@@ -99,9 +99,11 @@ async function askToReload(
   edge: Edge,
   claim: Claim,
   { master, version }: Workers,
+  serving: number | null,
 ): Promise<{ readonly hasFailed: boolean; readonly said: string }> {
   const socket = answersReload(version) ? edge.configuration.files.masterSocket : 'none';
-  const args = [...claimArguments(claim), String(master), socket];
+  const seen = serving === null ? 'none' : String(serving);
+  const args = [...claimArguments(claim), String(master), socket, seen, edge.configuration.files.socket];
   const answer = await runAct(edge, { name: 'reload', args, owner: claim.owner });
   return { hasFailed: /^Success=0$/m.test(answer), said: alerts(answer) };
 }

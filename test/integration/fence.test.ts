@@ -130,7 +130,7 @@ describe('an act whose claim is not in force', () => {
     ['unstage', (edge, claim) => runAct(edge, act('unstage', claim))],
     ['install', (edge, claim, step) => installConfiguration(edge, { claim, ...step })],
     ['restore', (edge, claim) => runAct(edge, act('restore', claim, ['none', '1', 'none']))],
-    ['reload', (edge, claim) => runAct(edge, act('reload', claim, [String(bystander.pid), 'none']))],
+    ['reload', (edge, claim) => runAct(edge, act('reload', claim, [String(bystander.pid), 'none', 'none', 'none']))],
     ['record', (edge, claim, step) => recordColors(edge, { claim, ...step })],
     ['clear-needs-operator', (edge, claim) => clearNeedsOperator(edge, claim)],
   ];
@@ -143,7 +143,7 @@ describe('an act whose claim is not in force', () => {
 
   it.each(acts)('%s is refused, and touches nothing', async (_name, run) => {
     const { edge, step, files } = await appliedEdge();
-    await markNeedsOperator(edge, 'look here');
+    await markNeedsOperator(edge, { text: 'look here', takeBack: step.takeBack });
     const claim = await stageConfiguration(edge, step);
     await claimTakeBack(edge, step.takeBack);
     const before = await files();
@@ -153,6 +153,21 @@ describe('an act whose claim is not in force', () => {
     expect(await codeOf(run(edge, { number: 3, owner: 'run-9/do' }, step))).toBe('edge-claimed');
     expect(await files()).toEqual(before);
     expect(bystander.signalCode).toBeNull();
+  });
+});
+
+describe('the mark that an operator has to look', () => {
+  it('is not made again by who wakes after the repair', async () => {
+    const test = await appliedEdge();
+    const { edge, step, files } = test;
+    await stageConfiguration(edge, step);
+    const mark = () => markNeedsOperator(edge, { text: 'look here', takeBack: step.takeBack });
+    await mark();
+    const repair = await install(test, await planned(test, 'run-3', { ...applyChange, repair: true }));
+    await clearNeedsOperator(edge, repair);
+    const before = await files();
+    expect(await codeOf(mark())).toBe('edge-claimed');
+    expect(await files()).toEqual(before);
   });
 });
 
@@ -170,7 +185,7 @@ describe('an act that was done already', () => {
     await twice(() => installConfiguration(edge, { claim, ...step }));
     await twice(() => stageConfiguration(edge, step));
     await twice(() => recordColors(edge, { claim, ...step }));
-    await twice(() => markNeedsOperator(edge, 'look here'));
+    await twice(() => markNeedsOperator(edge, { text: 'look here', takeBack: step.takeBack }));
     await twice(() => clearNeedsOperator(edge, claim));
     await twice(() => restoreColors(edge, step.takeBack));
     await twice(() => restoreConfiguration(edge, step.takeBack));
@@ -409,7 +424,9 @@ describe('an edge that is not ours to write', () => {
       const before = [await files(), await readFile(target, 'utf8')];
       expect(await codeOf(readEdge(edge, { probe: false, version }))).toBe('state-file-is-link');
       expect(await codeOf(claimEdge(edge, step))).toBe('state-file-is-link');
-      expect(await codeOf(markNeedsOperator(edge, 'text'))).toBe('state-file-is-link');
+      expect(await codeOf(markNeedsOperator(edge, { text: 'text', takeBack: step.takeBack }))).toBe(
+        'state-file-is-link',
+      );
       expect([await files(), await readFile(target, 'utf8')]).toEqual(before);
     },
   );

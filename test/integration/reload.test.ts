@@ -254,7 +254,7 @@ describe('the act that reloads', () => {
 
 const act = (claim: Claim, master: number, socket: string) => ({
   name: 'reload',
-  args: [...claimArguments(claim), String(master), socket],
+  args: [...claimArguments(claim), String(master), socket, 'none', 'none'],
   owner: claim.owner,
 });
 
