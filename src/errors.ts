@@ -508,6 +508,14 @@ const prose = {
     message: `HAProxy refused \`${a.command}\` on ${a.socket}: ${a.answer}`,
     remedy: '`bascule doctor` shows the state of the edge.',
   }),
+  'too-many-wait': (a: { operation: string; environment: string; waits: number }): Prose => ({
+    message: `${a.waits} wait for ${a.environment} by this Update already, and nobody else can until one was answered`,
+    remedy: `Ask the Query \`result\` for ${a.operation}, as often as you like, or \`bascule follow ${a.operation}\`.`,
+  }),
+  'too-many-requests': (a: { operation: string; environment: string; requests: number }): Prose => ({
+    message: `${a.environment} was asked ${a.requests} times, and takes no further request until ${a.operation} has ended`,
+    remedy: `\`bascule follow ${a.operation}\` waits for that; \`bascule approve\`, \`abort\` and \`rollback ${a.environment}\` are taken all the same.`,
+  }),
   'unknown-field': (a: { request: string; unknown: readonly string[]; known: readonly string[] }): Prose => ({
     message: `the worker's ${a.request} has no ${a.unknown.join(', ')}; it has ${a.known.join(', ')}`,
     remedy: otherVersionRemedy,

@@ -1,9 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { OperationResult, Progress } from '../domain/operation.js';
 import { BasculeError, isBasculeError } from '../errors.js';
-import { type EnvironmentName, readEnvironment, readProgress, waitForOperation } from './operations.js';
+import { isUnanswered } from './connection.js';
+import { type EnvironmentName, readEnvironment, readProgress, readResult } from './operations.js';
 
 /** What an operation does at the moment. */
 export type Sight =
@@ -17,6 +18,8 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** How often the environment is asked whether an operation that waits has begun, and one that ran is recorded. */
+const askEveryMs = { first: 20, last: 1_000 } as const;
 const lookEveryMs = 300;
 const lookWithinMs = 5_000;
 
@@ -40,7 +43,7 @@ export async function followOperation(
   };
   void watchProgress(client, name, operation, see, watching.signal);
   try {
-    const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation));
+    const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation, signal));
     return result;
   } catch (error) {
     signal.throwIfAborted();
@@ -53,20 +56,46 @@ export async function followOperation(
   }
 }
 
-async function waitForEnd(client: Client, name: EnvironmentName, operation: string): Promise<OperationResult> {
-  for (;;) {
+/**
+ * Asks by Queries, which leave nothing in a history: a deploy may wait a day for its approval, with many who wait for its
+ * end. What runs is waited for at its own workflow, and the environment's word on it counts.
+ */
+async function waitForEnd(
+  client: Client,
+  name: EnvironmentName,
+  operation: string,
+  signal: AbortSignal,
+): Promise<OperationResult> {
+  let before: string | null = null;
+  for (let pauseMs: number = askEveryMs.first; ; pauseMs = Math.min(pauseMs * 1.5, askEveryMs.last)) {
     const answer = await answerOf(client, name, operation);
     if (answer.state === 'ended') return answer.result;
     if (answer.state === 'unknown') return await resultOfWorkflow(client, operation);
+    if (answer.state !== before) pauseMs = askEveryMs.first;
+    before = answer.state;
+    if (answer.state === 'running') await untilClosed(client, operation);
+    await sleep(pauseMs, undefined, { signal });
   }
 }
 
 async function answerOf(client: Client, name: EnvironmentName, operation: string) {
   try {
-    return await waitForOperation(client, name, operation);
+    return await readResult(client, name, operation);
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return { state: 'unknown' } as const;
-    throw error;
+    if (!isUnanswered(error)) throw error;
+    // That Temporal is gone throws here; else there is no worker at the moment.
+    await client.workflowService.getSystemInfo({});
+    return { state: 'unanswered' } as const;
+  }
+}
+
+/** Waits until an operation's workflow has ended, however; not where it has not begun. */
+async function untilClosed(client: Client, operation: string): Promise<void> {
+  try {
+    await client.workflow.getHandle(operation).result();
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError || error instanceof WorkflowNotFoundError)) throw error;
   }
 }
 

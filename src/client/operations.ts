@@ -66,14 +66,10 @@ export async function request<K extends keyof Requests>(
   }
 }
 
-/** Waits up to 20 s for an operation's end. */
-export async function waitForOperation(
-  client: Client,
-  name: EnvironmentName,
-  operation: string,
-): Promise<OperationAnswer> {
-  const handle = client.workflow.getHandle(environmentWorkflowId(name.project, name.environment));
-  return handle.executeUpdate<OperationAnswer, [{ operation: string }]>('wait', { args: [{ operation }] });
+/** How an operation ended, or where it stands. */
+export async function readResult(client: Client, name: EnvironmentName, operation: string): Promise<OperationAnswer> {
+  const id = environmentWorkflowId(name.project, name.environment);
+  return await queryWorkflow<OperationAnswer>(client, id, 'result', { operation });
 }
 
 /** The steps of a running operation, or null where it has not begun. */

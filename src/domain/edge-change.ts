@@ -1,4 +1,5 @@
 import type { Color, EnvironmentState, HistoryLine } from './edge-state.js';
+import { newestWithin } from './newest.js';
 
 /** What may be asked of the edge. One change is one HAProxy configuration, installed and proven, or nothing. */
 export type EdgeChange = ColorChange | StandDown | ApplyChange;
@@ -152,3 +153,22 @@ export type EdgeChangeAnswer =
   | { readonly state: 'running' }
   | { readonly state: 'queued'; readonly position: number }
   | { readonly state: 'unknown' };
+
+/** What became of changes, by their ids, and when. */
+export type EndedChanges = Readonly<Record<string, { readonly result: EdgeChangeResult; readonly at: number }>>;
+
+/** A diff has up to 64 kB, what else there is about 1 kB. */
+const handedOverCharacters = { whole: 200_000, all: 600_000 } as const;
+
+/**
+ * Of a day's answers what one run of `edge` hands to the next: the newest as they are, older ones without their diff. With
+ * about 500 changes a day and more, the oldest are left out.
+ */
+export function handedOver(ended: EndedChanges): EndedChanges {
+  const withoutDiffs = Object.entries(ended).map(([id, { result, at }]) => [
+    id,
+    { result: { ...result, diff: '' }, at },
+  ]);
+  const whole = newestWithin(ended, handedOverCharacters.whole);
+  return newestWithin({ ...Object.fromEntries(withoutDiffs), ...whole }, handedOverCharacters.all);
+}

@@ -8,13 +8,17 @@ import {
   supersededResult,
 } from './environment-queue.js';
 import { type OperationKind, shortSha } from './names.js';
+import { newestWithin } from './newest.js';
 import type { OperationResult, RollbackRequest } from './operation.js';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** How much is handed on: about 1500 request ids, 100 results of operations, 200 of some that never began. */
+const handedOverCharacters = { requests: 150_000, results: 300_000, resultsOfNothing: 150_000 } as const;
+
 /** What an environment remembers: the queue, whose request became which operation, and how operations ended. */
 export class EnvironmentBook {
-  private readonly written: Mutable<EnvironmentState>;
+  private readonly written: Mutable<EnvironmentState> & { requests: Mutable<EnvironmentState['requests']> };
 
   /** @param now answers the time in ms since the epoch */
   constructor(
@@ -22,12 +26,29 @@ export class EnvironmentBook {
     carried: EnvironmentState,
     private readonly now: () => number,
   ) {
-    this.written = { ...carried };
+    this.written = { ...carried, requests: { ...carried.requests } };
   }
 
-  /** What one run hands to the next. */
   get state(): EnvironmentState {
     return this.written;
+  }
+
+  /** What one run hands to the next: all of it, but of a day's requests and results the newest. */
+  handedOver(): EnvironmentState {
+    const { requests, results } = this.written;
+    const isOfNothing = ([, { result }]: [string, EnvironmentState['results'][string]]) => result.steps.length === 0;
+    const all = Object.entries(results);
+    // A result that is left out can be asked of the operation's own workflow, where it had one.
+    const began = newestWithin(
+      Object.fromEntries(all.filter((one) => !isOfNothing(one))),
+      handedOverCharacters.results,
+    );
+    const ofNothing = Object.fromEntries(all.filter(isOfNothing));
+    return {
+      ...this.written,
+      requests: newestWithin(requests, handedOverCharacters.requests),
+      results: { ...began, ...newestWithin(ofNothing, handedOverCharacters.resultsOfNothing) },
+    };
   }
 
   /** The number of the next operation. */
@@ -43,7 +64,7 @@ export class EnvironmentBook {
 
   rememberRequest({ requestId }: { readonly requestId?: string }, operation: string): void {
     if (!requestId) return;
-    this.written.requests = { ...this.written.requests, [requestId]: { operation, at: this.now() } };
+    this.written.requests[requestId] = { operation, at: this.now() };
   }
 
   /** The rollback that a request repeats: it was the last operation, it succeeded, and it has just ended. */

@@ -10,7 +10,13 @@ import {
   startChild,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
+import {
+  type EdgeChange,
+  type EdgeChangeAnswer,
+  type EdgeChangeResult,
+  type EndedChanges,
+  handedOver,
+} from '../domain/edge-change.js';
 import { describeChange } from '../domain/messages.js';
 import { edgeChangeWorkflowId, parseEdgeWorkflowId } from '../domain/names.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
@@ -27,7 +33,7 @@ const answersKeptMs = 24 * 60 * 60 * 1000;
 export interface EdgeState {
   readonly number: number;
   readonly queue: readonly EdgeChange[];
-  readonly ended: Readonly<Record<string, { readonly result: EdgeChangeResult; readonly at: number }>>;
+  readonly ended: EndedChanges;
 }
 
 /**
@@ -96,7 +102,7 @@ export async function edge(carried?: EdgeState): Promise<void> {
   }
 
   await condition(allHandlersFinished);
-  await continueAsNew<typeof edge>({ number, queue, ended: withoutDiffs(ended) });
+  await continueAsNew<typeof edge>({ number, queue, ended: handedOver(ended) });
 
   async function runChange(current: NonNullable<typeof running>): Promise<EdgeChangeResult> {
     try {
@@ -190,11 +196,4 @@ function withdrawnResult(id: string): EdgeChangeResult {
     reloadedAt: null,
     steps: [],
   };
-}
-
-/** A day of diffs would be too large a start argument. */
-function withoutDiffs(ended: EdgeState['ended']): EdgeState['ended'] {
-  return Object.fromEntries(
-    Object.entries(ended).map(([id, { result, at }]) => [id, { result: { ...result, diff: '' }, at }]),
-  );
 }

@@ -48,8 +48,7 @@ export function checkKnownFields(update: keyof typeof fields, request: unknown):
   const known = Object.keys(fields[update]);
   const unknown = Object.keys(request as object).filter((field) => !known.includes(field));
   if (unknown.length === 0) return;
-  const { code, message, remedy } = new BasculeError('unknown-field', { request: update, unknown, known });
-  throw refusal(code, message, remedy);
+  throw refusalOf(new BasculeError('unknown-field', { request: update, unknown, known }));
 }
 
 export function checkDeploy(request: DeployRequest): void {
@@ -93,6 +92,9 @@ export function checkFields(request: unknown): void {
 export function refusal(type: string, message: string, remedy?: string): ApplicationFailure {
   return ApplicationFailure.create({ type, message, nonRetryable: true, details: [{ remedy: remedy ?? null }] });
 }
+
+export const refusalOf = ({ code, message, remedy }: BasculeError): ApplicationFailure =>
+  refusal(code, message, remedy);
 
 const isSha = (sha: unknown): boolean => typeof sha === 'string' && shaPattern.test(sha.toLowerCase());
 

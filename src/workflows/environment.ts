@@ -41,6 +41,7 @@ import {
   checkSwitch,
   checkWait,
   refusal,
+  refusalOf,
 } from './environment-checks.js';
 import { describeFailure } from './failure.js';
 import { markHistory } from './history-mark.js';
@@ -67,6 +68,12 @@ import { describeBySearchAttributes, searchAttributes } from './search-attribute
 /** Temporal allows few Updates in flight: `wait` answers after this long, and the caller asks again. */
 const waitMs = 20_000;
 
+/** Of the ten Updates that Temporal lets be in flight these may wait: an abort shall not have to stand behind them. */
+const waitsAtOnce = 5;
+
+/** Of the 2000 Updates that Temporal takes in one run; the others are for who approves, aborts or rolls back. */
+const requestsInARun = 500;
+
 interface Running {
   readonly operation: QueuedOperation;
   /** Null until it has started: what is said to it before is forwarded then. */
@@ -91,27 +98,37 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   let isUnknown = false;
   let isHandingOver = false;
   let dropped: string | null = null;
+  let waits = 0;
+  let requests = 0;
 
   // What is asked
   setHandler(
     deployUpdate,
     async (request) => {
+      requests += 1;
       await refuseUnknown();
       // A sha typed by hand may be in upper case.
       return acceptDeploy({ ...request, sha: request.sha.toLowerCase() });
     },
     {
-      validator: checkDeploy,
+      validator: (request) => {
+        checkDeploy(request);
+        refuseOneMore();
+      },
     },
   );
   setHandler(
     switchUpdate,
     async (request) => {
+      requests += 1;
       await refuseUnknown();
       return accept('switch', request);
     },
     {
-      validator: checkSwitch,
+      validator: (request) => {
+        checkSwitch(request);
+        refuseOneMore();
+      },
     },
   );
   setHandler(
@@ -130,11 +147,15 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   setHandler(
     cleanupUpdate,
     async (request = {}) => {
+      requests += 1;
       await refuseUnknown();
       return acceptCleanup(request);
     },
     {
-      validator: (request = {}) => checkCleanup(request),
+      validator: (request = {}) => {
+        checkCleanup(request);
+        refuseOneMore();
+      },
     },
   );
   const steering = {
@@ -146,11 +167,21 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   setHandler(approveUpdate, (request = {}) => approve(request), steering);
   setHandler(abortUpdate, (request = {}) => stop(request), steering);
   const wait = async ({ operation }: { operation: string }): Promise<OperationAnswer> => {
+    requests += 1;
+    waits += 1;
     // Whoever waits would keep this run from handing over to the next: he is answered and asks again.
     await condition(() => isHandingOver || !['running', 'queued'].includes(answer(operation).state), waitMs);
+    waits -= 1;
     return answer(operation);
   };
-  setHandler(waitUpdate, wait, { validator: checkWait });
+  setHandler(waitUpdate, wait, {
+    validator: (request) => {
+      checkWait(request);
+      refuseOneMore();
+      if (waits >= waitsAtOnce)
+        throw refusalOf(new BasculeError('too-many-wait', { operation: request.operation, environment: name, waits }));
+    },
+  });
   setHandler(resultQuery, ({ operation }) => answer(operation));
   setHandler(environmentStatusQuery, () => ({
     environment: name,
@@ -200,7 +231,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   isHandingOver = true;
   await condition(allHandlersFinished);
   if (isUnknown && book.state.number === 0) return;
-  await continueAsNew<typeof environment>(book.state);
+  await continueAsNew<typeof environment>(book.handedOver());
 
   /** Runs one operation as a child; a stopped deploy's result is handed to the rollback that stopped it. */
   async function runOperation(current: Running): Promise<OperationResult> {
@@ -356,6 +387,14 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     if (!isWaiting) steered(request);
   }
 
+  /** Each is in the history, which ends with the operation that runs. */
+  function refuseOneMore(): void {
+    if (!running || requests < requestsInARun) return;
+    throw refusalOf(
+      new BasculeError('too-many-requests', { operation: running.operation.id, environment: name, requests }),
+    );
+  }
+
   function refuseRollback(request: RollbackRequest): void {
     checkFields(request);
     checkRollbackTo(request.to);
@@ -370,8 +409,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     const known = await local.knownEnvironments({});
     if (known.includes(name)) return;
     isUnknown = book.state.number === 0;
-    const { code, message, remedy } = new BasculeError('unknown-environment', { environment: name, known });
-    throw refusal(code, message, remedy);
+    throw refusalOf(new BasculeError('unknown-environment', { environment: name, known }));
   }
 
   function orDrop(what: string, act: () => unknown): void {

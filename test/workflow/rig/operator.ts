@@ -74,7 +74,7 @@ export class Operator {
   }
 
   /** Waits for an operation's end in real time. */
-  async ended({ operation }: { operation: string }): Promise<OperationResult> {
+  ended = async ({ operation }: { operation: string }): Promise<OperationResult> => {
     let result: OperationResult | null = null;
     await expect
       .poll(
@@ -88,7 +88,7 @@ export class Operator {
       .toBe('ended');
     if (!result) throw new Error(`${operation} ended without a result`);
     return result;
-  }
+  };
 
   /** Waits until an operation waits for approval. */
   async untilItWaitsForApproval({ operation }: { operation: string }): Promise<void> {

@@ -54,16 +54,21 @@ export async function startRig(): Promise<Rig> {
   return rigOf(env);
 }
 
-/** On the dev server, which suggests continue-as-new after so many events. Its time is the real one. */
-export async function startRigThatContinuesAsNew(suggestAfterEvents: number): Promise<Rig> {
+/** On the dev server, which has the limits of a real one. Its time is the real one. */
+export const startRigWithLimits = (): Promise<Rig> => startOnDevServer([]);
+
+/** The same, and it suggests continue-as-new after so many events. */
+export const startRigThatContinuesAsNew = (suggestAfterEvents: number): Promise<Rig> =>
+  startOnDevServer([`limit.historyCount.suggestContinueAsNew=${suggestAfterEvents}`]);
+
+async function startOnDevServer(settings: readonly string[]): Promise<Rig> {
+  const rates = ['history.transferProcessorMaxPollRPS=2000', 'history.transferProcessorMaxPollHostRPS=4000'];
   const env = await TestWorkflowEnvironment.createLocal({
     server: {
       executable: { type: 'existing-path', path: await temporalPath() },
       extraArgs: [
         ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
-        ...['--dynamic-config-value', `limit.historyCount.suggestContinueAsNew=${suggestAfterEvents}`],
-        ...['--dynamic-config-value', 'history.transferProcessorMaxPollRPS=2000'],
-        ...['--dynamic-config-value', 'history.transferProcessorMaxPollHostRPS=4000'],
+        ...[...rates, ...settings].flatMap((setting) => ['--dynamic-config-value', setting]),
       ],
     },
   });
