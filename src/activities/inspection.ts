@@ -29,8 +29,8 @@ import { BasculeError, isBasculeError } from '../errors.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readOldWorkersEndBy } from '../haproxy/old-workers-end.js';
-import { readEdge } from '../haproxy/read-edge.js';
-import { readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { lookAtEdge, readEdge } from '../haproxy/read-edge.js';
+import type { ServerStatus } from '../haproxy/runtime.js';
 import { sideBySideServers } from '../haproxy/view-backends.js';
 import { environmentDigest } from '../instances/environment.js';
 import { readLog } from '../instances/log.js';
@@ -73,8 +73,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
   const wanted = await wantedConfiguration(configuration);
   const inForce = await examineApplied(edge);
   const applied = inForce.applied ?? wanted;
-  const record = await readEdge(edge, { probe: false, version: context.version });
-  const servers = record.running ? (await readServers(edge.configuration.files.socket)).servers : [];
+  const { record, servers } = await lookAtEdge(edge, { probe: false, version: context.version });
   const workers = await readWorkers(edge.configuration.files.masterSocket);
   return {
     schemaVersion: 1,

@@ -9,7 +9,7 @@ import { examineApplied, readInstalled, readKept } from './installed.js';
 import { colorFileOf } from './record.js';
 import { findSwapped, recoverStates, type Swapped } from './recover.js';
 import { renderConfiguration } from './render.js';
-import { readProbe, readRunning } from './runtime.js';
+import { findServers, type RunningServers, readProbe, type ServerStatus } from './runtime.js';
 import { whyNotRunning } from './silence.js';
 import { probeEveryPool } from './verify.js';
 
@@ -28,28 +28,55 @@ export interface ReadOptions {
  * @throws `edge-of-other-project`, `state-file-is-link`, `edge-state-unreadable`, `haproxy-unreachable`
  */
 export async function readEdge(edge: Edge, options: ReadOptions): Promise<EdgeRecord> {
+  return (await lookAtEdge(edge, options)).record;
+}
+
+/**
+ * The same with every server as HAProxy has it, asked once: none where it does not run.
+ *
+ * @throws as `readEdge`
+ */
+export async function lookAtEdge(
+  edge: Edge,
+  options: ReadOptions,
+): Promise<{ readonly record: EdgeRecord; readonly servers: readonly ServerStatus[] }> {
   const files = edgeFiles(edge);
-  const { socket } = edge.configuration.files;
-  const [generationText, needsOperator, installed, inForce, running] = await Promise.all([
+  const [generationText, needsOperator, installed, inForce, seen] = await Promise.all([
     edge.host.readState(files.generation),
     edge.host.readState(files.needsOperator),
     readInstalled(edge),
     examineApplied(edge),
-    readRunning(socket),
+    findServers(edge.configuration.files.socket),
   ]);
+  const claim = claimOf(generationText);
+  const record = await recordOf(edge, options, { claim, needsOperator, installed, inForce, seen });
+  return { record, servers: seen?.servers ?? [] };
+}
+
+async function recordOf(
+  edge: Edge,
+  options: ReadOptions,
+  found: Pick<EdgeRecord, 'claim' | 'needsOperator'> & {
+    readonly installed: InstalledConfiguration | null;
+    readonly inForce: Awaited<ReturnType<typeof examineApplied>>;
+    readonly seen: RunningServers | null;
+  },
+): Promise<EdgeRecord> {
+  const { claim, needsOperator, installed, inForce, seen } = found;
+  const running = seen && { pid: seen.pid, generation: seen.generation, digest: seen.digest };
   const { applied, problem } = inForce;
-  const common = { claim: claimOf(generationText), running, applied: inForce.digest, needsOperator };
+  const common = { claim, running, applied: inForce.digest, needsOperator };
   const probeWith = async (probe: string) =>
     options.probe && applied && running ? await probeEveryPool(applied, probe) : {};
   if (installed === null) {
-    const recovered = await recoverStates(edge, { applied, wanted: options.wantedApplied, running });
-    const pools = running?.digest ? await probeWith(await readProbe(socket)) : {};
+    const recovered = await recoverStates(edge, { applied, wanted: options.wantedApplied, running: seen });
+    const pools = running?.digest ? await probeWith(await readProbe(edge.configuration.files.socket)) : {};
     return { ...common, ...recovered, installed: null, drift: await missingDrift(edge, running), pools };
   }
 
   const served = running ? await findServed(edge, installed, running) : installed;
   const claimed = (served ?? installed).states;
-  const swapped = applied && running && served ? await findSwapped(edge, applied, claimed) : [];
+  const swapped = applied && seen && served ? findSwapped(applied, claimed, seen.servers) : [];
   const states = claimed.map((state) => swapped.find((one) => one.state?.name === state.name)?.state ?? state);
   const histories = await readHistories(edge, states);
   const drift = [

@@ -5,26 +5,26 @@ import { parseHistory } from '../domain/history.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { type Edge, edgeFiles } from './edge.js';
-import { readServers, type ServerStatus } from './runtime.js';
+import type { RunningServers, ServerStatus } from './runtime.js';
 
 /**
  * What is in force where no haproxy.cfg says so, because it is gone or was never Bascule's: colors as a running process
  * has them, else as their files say, where a missing one means blue; releases by the histories.
  *
- * @throws `edge-state-unreadable`, `state-file-is-link`, `haproxy-unreachable`
+ * @throws `edge-state-unreadable`, `state-file-is-link`
  */
 export async function recoverStates(
   edge: Edge,
   of: {
     readonly applied: AppliedConfiguration | null;
     readonly wanted: AppliedConfiguration | undefined;
-    readonly running: EdgeRecord['running'];
+    readonly running: RunningServers | null;
   },
 ): Promise<Pick<EdgeRecord, 'states' | 'histories'>> {
   const { applied, wanted, running } = of;
   const all = [applied, wanted].flatMap((one) => one?.configuration.environments ?? []);
   const names = [...new Set(all.map(({ name }) => name))];
-  const servers = applied && running?.digest ? (await readServers(edge.configuration.files.socket)).servers : [];
+  const servers = running?.digest ? running.servers : [];
   const states: EnvironmentState[] = [];
   const histories: Record<string, readonly HistoryLine[]> = {};
   for (const name of names) {
@@ -47,17 +47,12 @@ export interface Swapped {
   readonly state: EnvironmentState | null;
 }
 
-/**
- * Environments whose server lines somebody swapped by hand before a reload.
- *
- * @throws `haproxy-unreachable`
- */
-export async function findSwapped(
-  edge: Edge,
+/** Environments whose server lines somebody swapped by hand before a reload. */
+export function findSwapped(
   applied: AppliedConfiguration,
   states: readonly EnvironmentState[],
-): Promise<readonly Swapped[]> {
-  const { servers } = await readServers(edge.configuration.files.socket);
+  servers: readonly ServerStatus[],
+): readonly Swapped[] {
   return states.flatMap((state): Swapped[] => {
     const served = servedColor(applied, state.name, servers);
     if (!served || served.color === state.color) return [];

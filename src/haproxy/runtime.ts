@@ -47,6 +47,8 @@ export interface ServerPlace {
 const answerTimeoutMs = 2_000;
 /** A master refuses connections for about 100 ms while it re-executes itself; this is long enough for a busy machine. */
 export const reloadMs = 1_000;
+/** How long one is tried that may not run at all, where nobody has just reloaded it. */
+const idleMs = 200;
 const retryEveryMs = 20;
 
 /** One of HAProxy's Unix sockets: the runtime API, or the master CLI. */
@@ -77,7 +79,7 @@ const askServers = 'show stat -1 4 -1 typed';
  *
  * @param retryMs how long to try again where nothing answers
  */
-export async function readRunning(socket: string, retryMs = 200): Promise<RunningConfiguration | null> {
+export async function readRunning(socket: string, retryMs = idleMs): Promise<RunningConfiguration | null> {
   try {
     return parseRunning(await new RuntimeApi(socket, retryMs).command(askRunning));
   } catch (error) {
@@ -86,16 +88,29 @@ export async function readRunning(socket: string, retryMs = 200): Promise<Runnin
   }
 }
 
+/** What HAProxy serves now, and every server of it, all from one worker. */
+export interface RunningServers extends RunningConfiguration {
+  readonly servers: readonly ServerStatus[];
+}
+
 /**
  * Every server of the worker that serves now, and which worker that is.
  *
  * @throws `haproxy-unreachable`
  */
-export async function readServers(
-  socket: string,
-): Promise<RunningConfiguration & { readonly servers: readonly ServerStatus[] }> {
-  const answer = await new RuntimeApi(socket).command(`${askRunning};${askServers}`);
+export async function readServers(socket: string, retryMs = reloadMs): Promise<RunningServers> {
+  const answer = await new RuntimeApi(socket, retryMs).command(`${askRunning};${askServers}`);
   return { ...parseRunning(answer), servers: parseServers(answer) };
+}
+
+/** As `readServers`; null where nothing answers. */
+export async function findServers(socket: string): Promise<RunningServers | null> {
+  try {
+    return await readServers(socket, idleMs);
+  } catch (error) {
+    if (isBasculeError(error)) return null;
+    throw error;
+  }
 }
 
 /** The random that makes a request a probe, as the running configuration has it; empty where it has none. */

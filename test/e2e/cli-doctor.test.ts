@@ -116,11 +116,11 @@ describe('the invariant of all tests that break something', () => {
 
   test('names visitors whom the other color answers', async () => {
     const runtime = new RuntimeApi(file('.bascule/edge/haproxy.sock'));
-    await runtime.act(`set server prod_backend_api/${instance} state maint`);
+    await runtime.command(`set server prod_backend_api/${instance} state maint`);
     await expect(assertInvariant(project)).rejects.toThrow(
       'visitors of prod api get 503 from no instance instead of demo-api-green',
     );
-    await runtime.act(`set server prod_backend_api/${instance} state ready`);
+    await runtime.command(`set server prod_backend_api/${instance} state ready`);
     await vi.waitFor(() => assertInvariant(project), { timeout: 30_000 });
   });
 });

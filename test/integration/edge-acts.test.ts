@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
@@ -9,7 +10,7 @@ import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
 import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
 import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
-import { readEdge } from '../../src/haproxy/read-edge.js';
+import { lookAtEdge, readEdge } from '../../src/haproxy/read-edge.js';
 import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
 import { recordColors, restoreColors } from '../../src/haproxy/record.js';
 import { reloadEdge, reloadRestored } from '../../src/haproxy/reload.js';
@@ -118,6 +119,21 @@ async function occupy(port: number): Promise<void> {
   blockers.push(blocker);
 }
 
+/** The edge, asked through a relay that counts the connections to HAProxy's socket. */
+async function counted(test: TestEdge): Promise<{ readonly edge: Edge; asked(): number }> {
+  const { configuration } = test.edge;
+  const socket = join(test.folder, 'counted.sock');
+  let asked = 0;
+  const relay = createServer({ allowHalfOpen: true }, (visitor) => {
+    asked += 1;
+    visitor.pipe(connect({ path: configuration.files.socket, allowHalfOpen: true })).pipe(visitor);
+  });
+  await new Promise<void>((resolve) => relay.listen(socket, resolve));
+  blockers.push(relay);
+  const files = { ...configuration.files, socket };
+  return { edge: { ...test.edge, configuration: { ...configuration, files } }, asked: () => asked };
+}
+
 function onPort(test: TestEdge, port: number): AppliedConfiguration {
   const wanted = structuredClone(test.applied) as unknown as { configuration: { edge: { http: { port: number } } } };
   wanted.configuration.edge.http.port = port;
@@ -137,6 +153,14 @@ describe('an edge change', () => {
     ]);
     expect(record.pools['prod/web']).toEqual({ server: 'prod_web_pool/demo-prod-web-blue', status: 200 });
     expect(record.pools['staging/web']?.status).toBe(503);
+  });
+
+  it('is looked at with all its servers by asking HAProxy once', async () => {
+    const { edge, asked } = await counted(await servingEdge());
+    const { record, servers } = await lookAtEdge(edge, { probe: false, version });
+    expect(record).toMatchObject({ drift: [], running: { generation: 1 } });
+    expect(servers.filter(({ isUp }) => isUp)).toHaveLength(4);
+    expect(asked()).toBe(1);
   });
 
   it('switches every pool of its environment, and the files say so', async () => {
