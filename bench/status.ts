@@ -1,0 +1,68 @@
+/**
+ * How long `bascule status` takes, the whole command, beside one that only starts: by the number of environments, while
+ * nothing runs and while one deploys. The commands take turns, so that whatever else the machine does weighs on all.
+ */
+import Table from 'cli-table3';
+import { quick } from '../test/rig/chaos.js';
+import { withEnvironments } from '../test/rig/many-environments.js';
+import { type Project, startProject } from '../test/rig/project.js';
+import { median, sorted, timed } from './times.js';
+
+const sizes = [2, 20];
+const rounds = 10;
+const sha = 'aaaaaaaa';
+
+interface Row {
+  readonly label: string;
+  readonly ms: readonly number[];
+}
+
+async function measure(environments: number): Promise<readonly Row[]> {
+  const names = Array.from({ length: environments }, (_, index) => `e${index + 1}`);
+  const project = await startProject({ configure: (yaml) => withEnvironments(quick(yaml), names) });
+  try {
+    await project.startWorker();
+    await project.releaseAll(sha);
+    await run(project, 'apply');
+    await Promise.all(names.map((name) => run(project, 'deploy', name, sha, '--soak', '0s')));
+    const idle = await inTurns(project);
+    await run(project, 'deploy', 'e1', sha, '--again', '--wait-for-approval', '--detach');
+    const { status } = await inTurns(project);
+    return [
+      { label: `a command that only starts`, ms: idle.start },
+      { label: `status, ${environments} environments`, ms: idle.status },
+      { label: `status, ${environments} environments, one deploys`, ms: status },
+    ];
+  } finally {
+    await project.stop();
+  }
+}
+
+async function inTurns(project: Project): Promise<Record<'start' | 'status', number[]>> {
+  const times = { start: [] as number[], status: [] as number[] };
+  for (let round = 0; round < rounds; round += 1) {
+    times.start.push((await timed(() => run(project, '--version'))).ms);
+    times.status.push((await timed(() => run(project, 'status'))).ms);
+  }
+  return times;
+}
+
+async function run(project: Project, ...args: readonly string[]): Promise<void> {
+  const { exitCode, stderr } = await project.bascule(...args);
+  if (exitCode !== 0) throw new Error(`bascule ${args.join(' ')} exited with ${exitCode}: ${stderr}`);
+}
+
+const table = new Table({
+  head: ['the whole command', 'median', 'least', 'most', '× start'],
+  style: { head: [], border: [] },
+});
+for (const size of sizes) {
+  const rows = await measure(size);
+  const start = median(rows[0]?.ms ?? []);
+  for (const { label, ms } of rows) {
+    const inOrder = sorted(ms);
+    const cells = [median(inOrder), inOrder[0] ?? 0, inOrder.at(-1) ?? 0].map((value) => `${value.toFixed(0)} ms`);
+    table.push([label, ...cells, (median(ms) / start).toFixed(1)]);
+  }
+}
+console.log(table.toString());
