@@ -66,6 +66,8 @@ async function startOnDevServer(settings: readonly string[]): Promise<Rig> {
   const env = await TestWorkflowEnvironment.createLocal({
     server: {
       executable: { type: 'existing-path', path: await temporalPath() },
+      // A refusal that a test asks for is an error of the server's log.
+      log: { format: 'pretty', level: 'never' },
       extraArgs: [
         ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
         ...[...rates, ...settings].flatMap((setting) => ['--dynamic-config-value', setting]),
