@@ -340,6 +340,10 @@ const prose = {
     message: `${a.environment}: old HAProxy workers still have connections that may reach ${a.color}, though all that can be shut was shut: ${a.workers.map((one) => `process ${one.pid}: ${one.connections}`).join(', ')}`,
     remedy: 'Look at them with `show proc` on the master CLI; ending such a process cuts its visitors.',
   }),
+  'drain-too-late': (a: { environment: string; color: string }): Prose => ({
+    message: `${a.environment} may give visitors to ${a.color}, which was to be drained: nobody's connection is ended`,
+    remedy: 'Another operation has made it active meanwhile: see what is so with `bascule status`.',
+  }),
   'worker-running': (a: { file: string; pid: number | null; host: string | null }): Prose => ({
     message: `another worker of this project runs${a.pid === null ? '' : ` (process ${a.pid} on ${a.host})`}; it holds ${a.file}`,
     remedy: 'Use that one, or stop it first. A lease that is not renewed for 30 s is taken over by itself.',

@@ -3,7 +3,7 @@ import type { Color } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import type { Edge } from './edge.js';
-import { readApplied, readKept } from './installed.js';
+import { readApplied, readInstalled, readKept } from './installed.js';
 import {
   blockingSessions,
   isBlocking,
@@ -34,7 +34,8 @@ export interface Shut {
  * has ended, or holds only established tunnels to other servers. From `until` on (RFC 3339) whatever else such a worker
  * holds is shut.
  *
- * @throws `drain-stuck` where connections stay although all was shut, `haproxy-unreachable`
+ * @throws `drain-stuck` where connections stay although all was shut, `drain-too-late` where the installed configuration
+ * may choose the color by now, `haproxy-unreachable`
  */
 export async function drainOldWorkers(
   edge: Edge,
@@ -44,6 +45,10 @@ export async function drainOldWorkers(
   const until = Date.parse(drain.until);
   const shut = { ofThisColor: 0, others: 0 };
   for (;;) {
+    const installed = await readInstalled(edge);
+    if (installed && mayChoose(installed.states, drain.environment, drain.color)) {
+      throw new BasculeError('drain-too-late', { environment: drain.environment, color: drain.color });
+    }
     const blocking = await blockingWorkers(edge, drain.environment, drain.color, servers);
     if (blocking.length === 0) return shut;
     if (Date.now() >= until) {

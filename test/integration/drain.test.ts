@@ -115,3 +115,11 @@ it('leaves an old worker alone that could send nobody to this color', async () =
   expect(toStaging.closed).toBe(false);
   expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);
 });
+
+it('ends nobody where it comes late, when the color is active again', async () => {
+  const toProd = await download('prod');
+  await change(test, 'run-2', switchChange('blue', 'green'));
+  await change(test, 'run-3', { ...switchChange('green', 'blue'), id: 'switch-back' });
+  await expect(drain(0)).rejects.toMatchObject({ code: 'drain-too-late' });
+  expect(toProd.closed).toBe(false);
+});
