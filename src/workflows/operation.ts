@@ -201,7 +201,10 @@ export class Operation {
   }
 
   private whyItEnded(error: unknown): Failure {
-    if (!isCancellation(error)) return describeFailure(error);
+    const failure = describeFailure(error);
+    // A step that is stopped while its worker is gone ends by its time limit.
+    const isStopped = isCancellation(error) || (this.stop !== null && failure.code === 'timed-out');
+    if (!isStopped) return failure;
     const code = this.stop?.code ?? 'aborted';
     const by = this.stop?.by ? ` by ${this.stop.by}` : '';
     const why = this.stop?.why ? `: ${this.stop.why}` : '';
