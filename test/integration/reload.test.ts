@@ -99,6 +99,18 @@ describe.each([
 ])('a reload of %s', (_name, choose) => {
   beforeEach(choose);
 
+  it('is not done again by who comes late and saw the worker before', async () => {
+    const test = await servingEdge();
+    const { socket } = test.edge.configuration.files;
+    const before = await readRunning(socket);
+    const { claim, target } = await installPort(test, await freePort());
+    await reloadEdge(test.edge, { claim, target, timeoutMs });
+    // No process has this number: who would send it a signal says so.
+    const nobody = 2 ** 22 + 1;
+    expect(await runAct(test.edge, act(claim, nobody, 'none', [String(before?.pid), socket]))).toBe('');
+    expect((await errorOf(runAct(test.edge, act(claim, nobody, 'none')))).code).toBe('edge-file-missing');
+  });
+
   it('is proven by another worker that serves the new configuration', async () => {
     const test = await servingEdge();
     const before = await readRunning(test.edge.configuration.files.socket);
@@ -252,9 +264,9 @@ describe('the act that reloads', () => {
   });
 });
 
-const act = (claim: Claim, master: number, socket: string) => ({
+const act = (claim: Claim, master: number, socket: string, seen: readonly [string, string] = ['none', 'none']) => ({
   name: 'reload',
-  args: [...claimArguments(claim), String(master), socket, 'none', 'none'],
+  args: [...claimArguments(claim), String(master), socket, ...seen],
   owner: claim.owner,
 });
 
