@@ -73,10 +73,15 @@ sync_folder() { # file: makes a rename of it durable
   sync "${1%/*}" || fail 13 "$1"
 }
 
+fail_to_write() { # file: a part of it would keep room that the take-back needs
+  rm -f "$1.tmp" || :
+  fail 13 "$1"
+}
+
 # A file is whole before it gets its name, so whoever is killed here leaves the earlier content or the new one.
 # A shell's own printf says only "I/O error" of a full disk: cat says what it is.
 write_file() { # file content [SHA-256 of the content]
-  rm -f "$1.tmp" && printf '%s' "$2" | cat >"$1.tmp" && sync "$1.tmp" || fail 13 "$1"
+  rm -f "$1.tmp" && printf '%s' "$2" | cat >"$1.tmp" && sync "$1.tmp" || fail_to_write "$1"
   if [ "${3:-}" != '' ] && [ "$(digest_of "$1.tmp")" != "$3" ]; then
     rm -f "$1.tmp"
     fail 16 "$1"
@@ -86,7 +91,7 @@ write_file() { # file content [SHA-256 of the content]
 }
 
 copy_file() { # from to
-  rm -f "$2.tmp" && cp -p "$1" "$2.tmp" && sync "$2.tmp" && mv -f "$2.tmp" "$2" || fail 13 "$2"
+  rm -f "$2.tmp" && cp -p "$1" "$2.tmp" && sync "$2.tmp" && mv -f "$2.tmp" "$2" || fail_to_write "$2"
   sync_folder "$2"
 }
 
@@ -119,9 +124,17 @@ take_claim() { # owner
   last=${held%% *}
   installed=$(header generation "$config")
   [ "${last:-0}" -ge "${installed:-0}" ] || last=$installed
-  write_file "$generation" "$((${last:-0} + 1)) $1
-"
-  printf '%s\n' "$((${last:-0} + 1))"
+  next="$((${last:-0} + 1)) $1"
+  (write_file "$generation" "$next
+") || { [ "${2:-}" = in-place ] && overwrite_claim; } || exit 13
+  printf '%s\n' "${next%% *}"
+}
+
+# A full disk has no room for a new file, and lets one be written over: else a take-back could not claim, and nobody could
+# say that the change is undone. One write of one line, no shorter than the one there, is made whole or not at all.
+overwrite_claim() {
+  [ "$held" != '' ] && [ "${#next}" -ge "${#held}" ] || return 1
+  { printf '%s\n' "$next" | cat 1<>"$generation" && sync "$generation"; } 2>/dev/null
 }
 
 is_held_by() { # owner
@@ -147,7 +160,7 @@ claim_undo() { # expected-by-the-change owner-of-the-change owner
   if is_held_by "$3"; then
     printf '%s\n' "${held%% *}"
   elif is_held_by "$2" || [ "$held" = "$1" ]; then
-    take_claim "$3"
+    take_claim "$3" in-place
   else
     fail 10 "$held"
   fi

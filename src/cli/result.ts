@@ -26,8 +26,8 @@ function success({ green, dim, yellow }: Colors, result: OperationResult): strin
   return [line, ...warnings.map((warning) => `  ${yellow('warning:')} ${warning}`)].join('\n');
 }
 
-function failure({ red, bold, dim, cyan }: Colors, result: OperationResult): string {
-  const { operation, outcome, code, message, environment, from, lost, remedy, durationMs } = result;
+function failure({ red, bold, dim, cyan, yellow }: Colors, result: OperationResult): string {
+  const { operation, outcome, code, message, environment, from, lost, warnings, remedy, durationMs } = result;
   const title =
     outcome === 'needs-operator'
       ? 'needs an operator'
@@ -40,6 +40,7 @@ function failure({ red, bold, dim, cyan }: Colors, result: OperationResult): str
     ...indented(message),
     ...(isServed ? [`  ${environment} serves ${formatRelease(from)} as before`] : []),
     ...lost.map((what) => `  lost: ${what}`),
+    ...warnings.map((warning) => `  ${yellow('warning:')} ${warning}`),
     ...(remedy ? [`${cyan('→')} ${remedy}`] : []),
   ].join('\n');
 }

@@ -63,8 +63,16 @@ export async function deployRelease(operation: Operation, request: DeployRequest
     ),
   ]);
 
-  // 4. Recreate. What fails from here on is kept for a look until the next deploy.
-  saga.takeBackWith('keep the failed instances for a look', instances.markFailed, { owner, environment, plan });
+  // 4. Recreate. What fails from here on is kept for a look until the next deploy. Nobody can be sent there, marked or not.
+  saga.takeBackWith(
+    'keep the failed instances for a look',
+    instances.markFailed,
+    { owner, environment, plan },
+    ({ message }) =>
+      operation.warnings.push(
+        `the instances of ${plan.target} are not marked as failed (${message}); they get no visitors, and the next deploy or \`bascule cleanup ${environment}\` ends them`,
+      ),
+  );
   const recreated = await inParallel(
     plan.components.map(
       (component) => () =>

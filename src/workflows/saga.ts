@@ -7,6 +7,13 @@ interface Activity<Input, Output> {
   executeWithOptions(options: ActivityOptions, args: [Input]): Promise<Output>;
 }
 
+interface TakeBackStep {
+  readonly name: string;
+  readonly run: () => Promise<unknown>;
+  /** For what visitors can't notice: its failure is told here, and counts as none. */
+  readonly tell?: ((failure: Failure) => void) | undefined;
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
@@ -16,7 +23,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  */
 export class Saga {
   readonly steps: Mutable<StepReport>[] = [];
-  private readonly takeBacks: { name: string; run: () => Promise<unknown> }[] = [];
+  private readonly takeBacks: TakeBackStep[] = [];
 
   constructor(private readonly title: string) {}
 
@@ -54,8 +61,13 @@ export class Saga {
   }
 
   /** Registers what takes back the step that follows. */
-  takeBackWith<Input>(name: string, activity: Activity<Input, unknown>, input: Input): void {
-    this.takeBackBy(name, () => activity.executeWithOptions({ summary: name }, [input]));
+  takeBackWith<Input>(
+    name: string,
+    activity: Activity<Input, unknown>,
+    input: Input,
+    tell?: (failure: Failure) => void,
+  ): void {
+    this.takeBacks.push({ name, run: () => activity.executeWithOptions({ summary: name }, [input]), tell });
   }
 
   takeBackBy(name: string, run: () => Promise<unknown>): void {
@@ -65,12 +77,12 @@ export class Saga {
   /**
    * Takes back all that was registered, newest first, whatever cancels the workflow meanwhile. One that fails does not
    * keep the others from running.
-   * @returns what could not be taken back; empty when all was.
+   * @returns what could not be taken back; empty when all was that visitors could notice.
    */
   async takeBack(): Promise<Failure[]> {
     const failures: Failure[] = [];
     await CancellationScope.nonCancellable(async () => {
-      for (const { name, run } of this.takeBacks.splice(0).reverse()) {
+      for (const { name, run, tell } of this.takeBacks.splice(0).reverse()) {
         const step = this.begin(name);
         try {
           await run();
@@ -78,7 +90,8 @@ export class Saga {
         } catch (error) {
           this.end(step, 'take-back failed');
           const failure = describeFailure(error);
-          failures.push({ ...failure, message: `${name}: ${failure.message}` });
+          if (tell) tell(failure);
+          else failures.push({ ...failure, message: `${name}: ${failure.message}` });
         }
       }
     });

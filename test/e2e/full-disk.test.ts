@@ -3,27 +3,27 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { diagnosisSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { killAllOf, type Project, startProject } from '../rig/project.js';
 
 // The disk under everything but Temporal is full: edge, instances, the worker's lease and its log. Needs root, to mount.
 
-const [base, next] = ['a0a0a0a0', 'b1b1b1b1'];
+const [base, next, last] = ['a0a0a0a0', 'b1b1b1b1', 'c2c2c2c2'];
 
 let project: Project;
 
 beforeAll(async () => {
   project = await startProject({ configure: quick });
-  for (const sha of [base, next]) await project.releaseAll(sha);
+  for (const sha of [base, next, last]) await project.releaseAll(sha);
   await mkdir(file(''));
   await execa('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', file('')]);
   await writeFile(file('worker.log'), '');
   await symlink(file('worker.log'), join(project.directory, 'worker.log'));
   await project.startWorker();
   await mustSucceed(project, 'apply');
-  await mustSucceed(project, 'deploy', 'prod', base, '--soak', '0s');
+  for (const sha of [base, next]) await mustSucceed(project, 'deploy', 'prod', sha, '--soak', '0s');
   await execa('sh', ['-c', `cat /dev/zero >'${file('ballast')}'`], { reject: false });
 });
 afterAll(async () => {
@@ -36,13 +36,25 @@ afterAll(async () => {
 
 const file = (name: string) => join(project.directory, '.bascule', name);
 
+const prodServes = async () => (await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha;
+
 test('a deploy to a full disk ends with what to type, the worker goes on, and the same works when there is room', async () => {
-  const { exitCode, document } = await project.json<unknown>('deploy', 'prod', next, '--soak', '0s');
-  const result = resultSchema.parse(document);
-  expect({ exitCode, ...result }).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'file-not-writable' });
-  expect(result.message).toContain('ENOSPC');
-  expect(result.remedy).toMatch(/`df -h \S+`.*`bascule doctor`/);
-  expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
+  // The one begins by a change of the edge, which stands the release before down. The other has nothing to stand down and
+  // its artifacts are there: it gets as far as its instances, of which it can't even note that they failed.
+  const [prod, staging] = await Promise.all([deploy('prod', last), deploy('staging', base)]);
+  expect(prod).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'edge-write-failed', lost: [] });
+  expect(staging).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'instance-write-failed' });
+  expect(staging.warnings).toMatchObject([expect.stringMatching(/not marked as failed.*`bascule cleanup staging`/s)]);
+  for (const { message, remedy } of [prod, staging]) {
+    expect(message).toContain('No space left');
+    expect(remedy).toMatch(/`df -h \S+`.*`bascule doctor`/);
+  }
+  expect(await prodServes()).toBe(next);
+  const { document: seen } = await project.json<unknown>('status', 'prod');
+  expect(statusSchema.parse(seen)).toMatchObject({
+    edge: { drift: [] },
+    environments: [{ sha: next, rollback: { to: base, fast: true } }],
+  });
 
   const { document: found } = await project.json<unknown>('doctor');
   const { checks, usage, examinedBy } = diagnosisSchema.parse(found);
@@ -53,9 +65,14 @@ test('a deploy to a full disk ends with what to type, the worker goes on, and th
   expect(project.workerRuns()).toBe(true);
 
   await rm(file('ballast'));
-  await mustSucceed(project, 'deploy', 'prod', next, '--soak', '0s');
-  expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(next);
+  await mustSucceed(project, 'deploy', 'prod', last, '--soak', '0s');
+  expect(await prodServes()).toBe(last);
 });
+
+async function deploy(environment: string, sha: string) {
+  const { exitCode, document } = await project.json<unknown>('deploy', environment, sha, '--soak', '0s');
+  return { exitCode, ...resultSchema.parse(document) };
+}
 
 test('a worker that cannot write its lease says so, and what to type', async () => {
   await project.stopWorker();

@@ -361,6 +361,24 @@ describe('an install that was given up on', () => {
   });
 });
 
+describe('a disk that takes no new file', () => {
+  it('keeps a change from claiming, and no take-back: what wakes late is refused', async () => {
+    const host = new FaultyHost();
+    const { edge, step, files } = await appliedEdge({ host });
+    const before = await files();
+    await host.breakCall(1, 'program fails');
+    expect(await codeOf(stageConfiguration(edge, step))).toBe('edge-write-failed');
+    expect(await files()).toEqual(before);
+    await host.mend();
+    const claim = await stageConfiguration(edge, step);
+    await host.breakCall(1, 'program fails');
+    expect(await unstageConfiguration(edge, step.takeBack)).toEqual({ number: 3, owner: 'run-2/undo' });
+    await host.mend();
+    expect(await files()).toEqual({ ...before, 'state/generation': '3 run-2/undo\n' });
+    expect(await codeOf(installConfiguration(edge, { claim, ...step }))).toBe('edge-claimed');
+  });
+});
+
 describe('an act that dies', () => {
   it.each(['killed before', 'killed after', 'program fails'] as const)(
     'leaves every file whole, the earlier or the new one, and can be tried again (%s)',
