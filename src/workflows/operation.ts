@@ -10,7 +10,7 @@ import {
 } from '@temporalio/workflow';
 import { defaults } from '../domain/defaults.js';
 import type { ColorChange, EdgeChange, EdgeChangeResult } from '../domain/edge-change.js';
-import type { OperationKind } from '../domain/names.js';
+import { type OperationKind, shortSha } from '../domain/names.js';
 import type {
   OperationInput,
   OperationResult,
@@ -132,21 +132,25 @@ export class Operation {
 
   /** Makes the earlier color active again, where the switch came to be in force. */
   async switchBack(change: ColorChange, earlier: Release & { color: ColorChange['from'] }): Promise<void> {
-    const settled = await withdraw(change.id, 'see whether the switch came to be');
-    if (settled.outcome === 'needs-operator') throw failureOf(settled);
-    if (settled.outcome !== 'succeeded' || !settled.changed) return;
-    const reverse: ColorChange = {
-      ...change,
-      id: `${change.id}-back`,
-      from: change.to,
-      to: earlier.color,
-      sha: earlier.sha,
-      history: 'back',
-      urgent: true,
-    };
-    const back = await edgeRequests.requestEdgeChange.executeWithOptions({ summary: 'switch back' }, [reverse]);
-    if (back.outcome !== 'succeeded') throw failureOf(back);
-    this.generation = back.generation;
+    try {
+      const settled = await withdraw(change.id, 'see whether the switch came to be');
+      if (settled.outcome === 'needs-operator') throw failureOf(settled);
+      if (settled.outcome !== 'succeeded' || !settled.changed) return;
+      const reverse: ColorChange = {
+        ...change,
+        id: `${change.id}-back`,
+        from: change.to,
+        to: earlier.color,
+        sha: earlier.sha,
+        history: 'back',
+        urgent: true,
+      };
+      const back = await edgeRequests.requestEdgeChange.executeWithOptions({ summary: 'switch back' }, [reverse]);
+      if (back.outcome !== 'succeeded') throw failureOf(back);
+      this.generation = back.generation;
+    } catch (error) {
+      throw this.perhapsStillSwitched(error, change, earlier);
+    }
   }
 
   /** Throws where a stop came while a step ended well all the same. */
@@ -183,10 +187,45 @@ export class Operation {
     try {
       return await edgeRequests.requestEdgeChange.executeWithOptions({ summary: name }, [change]);
     } catch (error) {
-      const settled = await CancellationScope.nonCancellable(() => withdraw(change.id, `withdraw: ${name}`));
+      const settled = await this.withdrawOrSaySo(name, change, error);
       if (settled.outcome === 'withdrawn') throw error;
       return settled;
     }
+  }
+
+  /** Where the edge can't be asked either, the change may be in force, or come into force: nobody may take it for undone. */
+  private async withdrawOrSaySo(name: string, change: EdgeChange, error: unknown): Promise<EdgeChangeResult> {
+    try {
+      return await CancellationScope.nonCancellable(() => withdraw(change.id, `withdraw: ${name}`));
+    } catch (unanswered) {
+      const messages = [this.whyItEnded(error), describeFailure(unanswered)].map(({ message }) => message);
+      throw ApplicationFailure.create({
+        type: 'needs-operator',
+        message: `${messages.join('; and it could not be withdrawn: ')}; the edge may have done this all the same: ${name}`,
+        nonRetryable: true,
+        details: [{ remedy: this.look() }],
+      });
+    }
+  }
+
+  /** Says what visitors may have, and how they get what they had. */
+  private perhapsStillSwitched(error: unknown, change: ColorChange, earlier: Release): ApplicationFailure {
+    const { message, remedy } = describeFailure(error);
+    const again =
+      earlier.sha === null
+        ? []
+        : [`\`bascule switch ${this.environment} ${change.from}\` gives them ${shortSha(earlier.sha)} again.`];
+    return ApplicationFailure.create({
+      type: 'needs-operator',
+      message: `${message}; visitors of ${this.environment} may still get ${shortSha(change.sha)} (${change.to})`,
+      nonRetryable: true,
+      details: [{ remedy: [...(remedy ? [remedy] : []), this.look(), ...again].join(' ') }],
+    });
+  }
+
+  /** What to type where nobody knows what is served. */
+  private look(): string {
+    return `\`bascule status ${this.environment}\` says what visitors get, \`bascule doctor\` what is wrong.`;
   }
 
   /** The environment lets nobody join an operation that is being taken back. */
