@@ -30,7 +30,8 @@ export function pushRelease(lines: readonly HistoryLine[], release: HistoryLine)
 
 /**
  * Goes back to an earlier release: the lines above it are dropped, because those releases were taken back.
- * With `rewrite` the line is found by its sha alone and gets the color. A sha of null leaves nothing.
+ * With `rewrite` the line is found by its sha alone, below the first one, which is left, and gets the color: the same
+ * release may have been deployed again. A sha of null leaves nothing.
  * A release without a line takes the place of the first one, so that the first line is always the active release.
  */
 export function goBackTo(
@@ -40,7 +41,7 @@ export function goBackTo(
 ): readonly HistoryLine[] {
   const { at, color, sha } = release;
   if (sha === null) return [];
-  const index = lines.findIndex((line) => line.sha === sha && (rewrite || line.color === color));
+  const index = lines.findIndex((line, place) => line.sha === sha && (rewrite ? place > 0 : line.color === color));
   const found = lines[index];
   if (!found) return [{ at, color, sha }, ...lines.slice(1)];
   return [{ ...found, color }, ...lines.slice(index + 1)];

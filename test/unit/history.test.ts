@@ -52,6 +52,13 @@ describe('going back', () => {
       [line('blue', b), line('blue', a)],
     ],
     [
+      'to a release that was deployed once more, by a full rollback',
+      { color: 'blue' as const, sha: b },
+      true,
+      [line('blue', b), line('blue', a)],
+      [line('green', b), line('blue', b), line('blue', a)],
+    ],
+    [
       'to a release without a line, which then takes the place of the one that was left',
       { color: 'green' as const, sha: 'ddddddd' },
       false,
