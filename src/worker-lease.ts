@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalConfiguration } from './domain/configuration.js';
-import { BasculeError } from './errors.js';
+import { BasculeError, isBasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
 import { writing } from './hosts/writing.js';
 import { hasSystemCode } from './system-error.js';
@@ -16,6 +16,8 @@ const staleAfterMs = 30_000;
 const settleMs = 200;
 
 export interface Lease {
+  /** Why it could not be written yet: the disk is full. It is tried again at each renewal. */
+  readonly unwritten: BasculeError | null;
   /** Resolves when another worker has taken the lease over. */
   readonly lost: Promise<void>;
   release(): Promise<void>;
@@ -26,11 +28,14 @@ export interface LeaseFile extends ProcessIdentity {
   readonly id: string;
   readonly host: string;
   readonly renewedAt: string;
+  /** The same on the machine's clock that nobody sets, in ms since its boot. */
+  readonly renewedUptimeMs?: number;
 }
 
 /**
  * Makes this process the one worker of the project on this machine's files. A lease of a process that is dead is taken
- * over at once, any other one after 30 s without renewal. What keeps a worker that lost it harmless is the fence.
+ * over at once, any other one after 30 s without renewal. What keeps a worker that lost it harmless is the fence, which
+ * is also why a worker goes without its lease while the disk is full: visitors need it then as well.
  *
  * @throws `worker-running` where another worker holds it, `file-not-writable`
  */
@@ -39,27 +44,33 @@ export async function acquireLease(configuration: LocalConfiguration): Promise<L
   const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
   const holder = await leaseHolder(configuration);
   if (holder) throw runningAlready(file, holder);
-  await writing(file, async () => {
-    await mkdir(dirname(file), { recursive: true });
-    await write(file, own);
-  });
-  await sleep(settleMs);
-  const winner = await read(file);
-  if (winner?.id !== own.id) throw runningAlready(file, winner);
+  const unwritten = await writeUnlessFull(file, own);
+  let isWritten = unwritten === null;
+  if (isWritten) {
+    await sleep(settleMs);
+    const winner = await read(file);
+    if (winner?.id !== own.id) throw runningAlready(file, winner);
+  }
 
   let lose = (): void => {};
   const lost = new Promise<void>((resolve) => {
     lose = resolve;
   });
+  const renew = async (): Promise<void> => {
+    const found = await read(file);
+    if (found && found.id !== own.id && (isWritten || (await isHeld(found)))) return lose();
+    // What cannot be written, as on a full disk, is still held until somebody else takes it.
+    isWritten = await write(file, own).then(
+      () => true,
+      () => isWritten,
+    );
+  };
   let renewal = Promise.resolve();
   const timer = setInterval(() => {
-    renewal = renewal.then(async () => {
-      if ((await read(file))?.id !== own.id) return lose();
-      // What cannot be renewed, as on a full disk, is still held until somebody else takes it.
-      await write(file, own).catch(() => undefined);
-    }, lose);
+    renewal = renewal.then(renew).catch(lose);
   }, renewEveryMs);
   return {
+    unwritten,
     lost,
     async release() {
       clearInterval(timer);
@@ -75,12 +86,26 @@ export async function leaseHolder(configuration: LocalConfiguration): Promise<Le
   return holder && (await isHeld(holder)) ? holder : null;
 }
 
+type OwnLease = Omit<LeaseFile, 'renewedAt' | 'renewedUptimeMs'>;
+
 const leaseFile = ({ instances }: LocalConfiguration): string => join(dirname(instances.addressBook), 'worker.lease');
 
 async function isHeld(lease: LeaseFile): Promise<boolean> {
-  if (Date.now() - Date.parse(lease.renewedAt) > staleAfterMs) return false;
+  if ((await sinceRenewalMs(lease)) > staleAfterMs) return false;
   return lease.host !== hostname() || (await isProcessAlive(lease));
 }
+
+/** Within one boot by the clock that nobody sets, else by the time of day. */
+async function sinceRenewalMs({ startTime, renewedAt, renewedUptimeMs }: LeaseFile): Promise<number> {
+  const bootOf = (one: string): string => one.replace(/\/.*/, '');
+  const isOfThisBoot = bootOf(startTime ?? '') === bootOf((await ownIdentity()).startTime);
+  return isOfThisBoot && renewedUptimeMs !== undefined
+    ? uptimeMs() - renewedUptimeMs
+    : Date.now() - Date.parse(renewedAt);
+}
+
+/** Every process of this machine counts these from the same moment. */
+const uptimeMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 async function read(file: string): Promise<LeaseFile | null> {
   const text = await readIfThere(file);
@@ -93,10 +118,23 @@ async function read(file: string): Promise<LeaseFile | null> {
   }
 }
 
-async function write(file: string, lease: Omit<LeaseFile, 'renewedAt'>): Promise<void> {
-  const temporary = `${file}.${lease.id}`;
+/** Answers what was wrong where the disk is full. Throws `file-not-writable` where it may never be written. */
+async function writeUnlessFull(file: string, lease: OwnLease): Promise<BasculeError | null> {
   try {
-    await writeFile(temporary, JSON.stringify({ ...lease, renewedAt: new Date().toISOString() }));
+    await writing(file, () => write(file, lease));
+    return null;
+  } catch (error) {
+    if (isBasculeError(error) && hasSystemCode(error.cause, 'ENOSPC', 'EDQUOT')) return error;
+    throw error;
+  }
+}
+
+async function write(file: string, lease: OwnLease): Promise<void> {
+  const temporary = `${file}.${lease.id}`;
+  const renewed = { renewedAt: new Date().toISOString(), renewedUptimeMs: uptimeMs() };
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(temporary, JSON.stringify({ ...lease, ...renewed }));
     await rename(temporary, file);
   } catch (error) {
     await rm(temporary, { force: true });

@@ -51,6 +51,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     telemetryOptions: options.metrics ? { metrics: { prometheus: { bindAddress: `127.0.0.1:${exporterPort}` } } } : {},
   });
   const lease = await acquireLease(configuration);
+  if (lease.unwritten) {
+    const { message, remedy } = lease.unwritten;
+    log.error({ error: message, remedy }, 'goes on without its lease until that can be written');
+  }
   let connection: NativeConnection | null = null;
   try {
     await removeLeftovers(configuration);
