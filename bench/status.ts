@@ -24,7 +24,8 @@ async function measure(environments: number): Promise<readonly Row[]> {
     await project.startWorker();
     await project.releaseAll(sha);
     await run(project, 'apply');
-    await Promise.all(names.map((name) => run(project, 'deploy', name, sha, '--soak', '0s')));
+    for (const name of names) await run(project, 'deploy', name, sha, '--soak', '0s', '--detach');
+    for (const name of names) await run(project, 'follow', `demo/${name}/deploy/1`);
     const idle = await inTurns(project);
     await run(project, 'deploy', 'e1', sha, '--again', '--wait-for-approval', '--detach');
     const { status } = await inTurns(project);

@@ -13,7 +13,10 @@ export function parseAddress(address: string): HostAndPort {
 
 export const isLoopback = ({ host }: HostAndPort): boolean => host === 'localhost' || host.startsWith('127.');
 
-/** Whether somebody listens there: a refused connection shows at once, where gRPC would wait for it to come up. */
+/**
+ * Whether somebody listens there: a refused connection shows at once, where gRPC would wait for it to come up. What is
+ * neither refused nor accepted in time is left to gRPC: on a busy machine it may be this process that did not look.
+ */
 export function isListening({ host, port }: HostAndPort): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 1_000 });
@@ -23,6 +26,6 @@ export function isListening({ host, port }: HostAndPort): Promise<boolean> {
     };
     socket.once('connect', () => answer(true));
     socket.once('error', () => answer(false));
-    socket.once('timeout', () => answer(false));
+    socket.once('timeout', () => answer(true));
   });
 }
