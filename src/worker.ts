@@ -12,6 +12,7 @@ import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.j
 import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
+import { activitiesAtOnce } from './domain/timeouts.js';
 import { startKeeper } from './keeper.js';
 import { readVersion } from './version.js';
 import { acquireLease } from './worker-lease.js';
@@ -88,6 +89,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         activities: Object.assign({}, ...Object.values(createActivities(context))),
         ...workflows(keys.length > 0),
         stickyQueueScheduleToStartTimeout,
+        maxConcurrentActivityTaskExecutions: activitiesAtOnce,
         // A cancellation reaches an activity with the answer to its heartbeat.
         maxHeartbeatThrottleInterval: '500ms',
         shutdownGraceTime: '10s',

@@ -3,3 +3,9 @@
  * hand is given to another worker only after this long. Temporal's default is 10 s.
  */
 export const workflowTaskTimeoutMs = 5_000;
+
+/**
+ * How many activities a worker runs at once; by default 100. Most of them only wait, for the edge, for a drain or a soak:
+ * a hundred operations that wait for the edge would keep the edge's own steps from being run, for ever.
+ */
+export const activitiesAtOnce = 1_000;

@@ -5,6 +5,7 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { inject } from 'vitest';
 import { taskQueue } from '../../../src/domain/names.js';
+import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
 import { temporalPath, temporalTestServerPath } from '../../rig/temporal.js';
 import { project, World } from './world.js';
 
@@ -86,6 +87,7 @@ async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
     identity: 'test',
     workflowBundle: { codePath: inject('workflowBundle') },
     activities: dispatching(new World('any', client), worlds),
+    maxConcurrentActivityTaskExecutions: activitiesAtOnce,
     maxHeartbeatThrottleInterval: '20ms',
     shutdownGraceTime: '1s',
   });
