@@ -229,13 +229,30 @@ function wholeTests(): void {
 async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promise<void> {
   const problems: string[] = [];
   const told: string[][] = [];
-  let [operations, faults] = [0, 0];
-  let stage = await Stage.start();
+  let faults = 0;
+  const stages: Stage[] = [];
+  const begin = async () => {
+    const begun = await Stage.start();
+    stages.push(begun);
+    return begun;
+  };
+  let stage = await begin();
   const leave = async () => {
-    operations += stage.operations;
     await stage.end().catch((error: Error) => problems.push(`${kind.name}, part ${part}: ${error.message}`));
     await stage.stop();
   };
+  const report = () =>
+    reportCells(`kill-worker.${1 + kinds.indexOf(kind)}${part}`, {
+      title: 'The worker is killed in every activity',
+      about:
+        'SIGKILL before, during and after each activity; another worker is started. The operation has to end as the ' +
+        'same one does that nobody disturbs, with the exit code of the command that waits for it.',
+      columns: ['operation', 'activity', ...moments],
+      rows: told,
+      operations: stages.reduce((sum, one) => sum + one.operations, 0),
+      faults,
+      violations: problems.length,
+    });
   for (const row of rows) {
     const cells: string[] = [];
     for (const moment of moments) {
@@ -250,24 +267,16 @@ async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promis
         cells.push('**not**');
         // Whatever is wrong by now is not the next cell's.
         await leave();
-        stage = await Stage.start();
+        stage = await begin();
       }
     }
     say(`${kind.name}, ${row.activity} ${row.nth} of ${row.times}: ${cells.join(', ')}`);
     told.push([kind.name, row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`, ...cells]);
+    // A run that is broken off has told what it found.
+    report();
   }
   await leave();
-  reportCells(`kill-worker.${1 + kinds.indexOf(kind)}${part}`, {
-    title: 'The worker is killed in every activity',
-    about:
-      'SIGKILL before, during and after each activity; another worker is started. The operation has to end as the ' +
-      'same one does that nobody disturbs, with the exit code of the command that waits for it.',
-    columns: ['operation', 'activity', ...moments],
-    rows: told,
-    operations,
-    faults,
-    violations: problems.length,
-  });
+  report();
   expect(problems).toEqual([]);
 }
 
