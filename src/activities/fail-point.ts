@@ -10,8 +10,8 @@ import { hasSystemCode } from '../system-error.js';
  * renamed to `<file>.hit` before, so each point is hit once, by one worker, and a test can wait for it.
  *
  * - `before`: nothing of it has run.
- * - `during`: its first command on the host has begun, which goes on without the worker; or it has run for
- *   `duringAfterMs`, as one that waits; or it ends without either, as one that only reads.
+ * - `during`: its first command on the host has begun, which goes on without the worker and without the rest of its
+ *   input; or it has run for `duringAfterMs`, as one that waits; or it ends without either, as one that only reads.
  * - `after`: all of it has run, and Temporal knows nothing of that yet.
  */
 const file = process.env.BASCULE_FAIL_POINT;
