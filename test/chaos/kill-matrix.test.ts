@@ -97,10 +97,10 @@ class Stage {
     await clearFailPoint(this.project);
     if (!this.project.workerRuns()) this.project.spawnWorker();
     const { exitCode, document } = await ending;
-    expect(isFailPointHit(this.project), 'the worker was killed').toBe(true);
-    await beside;
     const { outcome, code } = document;
-    expect({ exitCode, outcome, code }, document.message).toEqual(kind.ends);
+    const isKilled = isFailPointHit(this.project);
+    expect({ isKilled, exitCode, outcome, code }, document.message).toEqual({ isKilled: true, ...kind.ends });
+    await beside;
     const ran = await activitiesOf(this.temporal.client, document);
     expect(ran.toSorted()).toEqual(kind.activities.filter((name) => name !== 'knownEnvironments').toSorted());
     const serves = kind.serves(before, next);

@@ -80,7 +80,8 @@ export const kinds: readonly Kind[] = [
     args: ({ color }) => ['switch', 'prod', other(color)],
     ends: succeeded,
     serves: ({ color, standby }) => ({ color: other(color), sha: standby }),
-    standsBy: ({ sha }) => sha,
+    // What was below in the history: so it is a way back.
+    standsBy: nobody,
   },
   {
     name: 'rollback, fast',
