@@ -346,15 +346,6 @@ describe('a deploy that is aborted', () => {
     },
   );
 
-  test('while the worker that had a step in hand is gone: says that it was aborted, not that it took too long', async () => {
-    world.faults.set('waitUntilUpOnEdge', 'falls silent after its effect');
-    const { operation } = await operator.deploy('ccccccc');
-    await expect.poll(() => world.faults.calls).toContain('waitUntilUpOnEdge');
-    await operator.abort({ operation, by: 'alice' });
-    const result = await operator.ended({ operation });
-    expect(result).toMatchObject({ outcome: 'failed', code: 'aborted', message: 'aborted by alice' });
-  });
-
   test("by cancelling its workflow in Temporal's UI: is taken back too", async () => {
     const held = world.faults.hold('watchSoak');
     const { operation } = await operator.deploy('ccccccc');
