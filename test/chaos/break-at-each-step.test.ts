@@ -1,0 +1,223 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Status } from '../../src/domain/inspect.js';
+import type { OperationResult } from '../../src/domain/operation.js';
+import { readWorkers } from '../../src/haproxy/old-workers.js';
+import { readRunning } from '../../src/haproxy/runtime.js';
+import {
+  chance,
+  connectTemporal,
+  mustSucceed,
+  quick,
+  say,
+  startLightLoad,
+  startServingProject,
+  until,
+} from '../rig/chaos.js';
+import { clearFailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
+import { assertInvariant } from '../rig/invariant.js';
+import { type Kind, kinds, type Row, rowsOf } from '../rig/kill-kinds.js';
+import type { CommandResult, Project, RunningCommand } from '../rig/project.js';
+import { isWhole, reportCells } from '../rig/reliability.js';
+import { withStandbys } from '../rig/standbys.js';
+import { isFailure } from '../rig/visitors/messages.js';
+import type { Visitors } from '../rig/visitors.js';
+import { readLease } from '../rig/worker-process.js';
+
+interface Cell {
+  readonly kind: Kind;
+  readonly row: Row;
+}
+
+/** What is killed while an operation is at a step. */
+interface Victim {
+  readonly name: string;
+  readonly section: string;
+  readonly about: string;
+  /** The worker is stopped meanwhile, in the middle of the step. Answers what to do, or to wait for, when it goes on. */
+  kill(project: Project, command: RunningCommand): Promise<() => Promise<void>>;
+  readonly mayEnd: readonly OperationResult['outcome'][];
+  /** Exit codes of the command beside the one that says how it ended. */
+  readonly mayExit: readonly number[];
+  /** Whether visitors are refused until it is back. */
+  readonly refusesVisitors: boolean;
+}
+
+const outageMs = 1_000;
+const masterSocket = ({ directory }: Project) => join(directory, '.bascule/edge/haproxy-master.sock');
+const socket = ({ directory }: Project) => join(directory, '.bascule/edge/haproxy.sock');
+
+const master: Victim = {
+  name: "HAProxy's master",
+  section: 'haproxy-master',
+  about:
+    'SIGKILL of the master, which takes its workers with it, in the middle of each activity. The worker brings HAProxy ' +
+    'back. The operation ends as succeeded, as failed with everything as before, or as needs-operator, and a repair mends it.',
+  async kill(project) {
+    const workers = await readWorkers(masterSocket(project));
+    if (!workers) throw new Error('no HAProxy runs');
+    process.kill(workers.master, 'SIGKILL');
+    return async () => {
+      await until('another master serves', async () => {
+        const now = await readWorkers(masterSocket(project), 0);
+        return now !== null && now.master !== workers.master && (await readRunning(socket(project), 0)) !== null;
+      });
+    };
+  },
+  mayEnd: ['succeeded', 'failed', 'needs-operator'],
+  mayExit: [],
+  refusesVisitors: true,
+};
+
+const temporalServer: Victim = {
+  name: "Temporal's server",
+  section: 'temporal-server',
+  about: `SIGKILL in the middle of each activity; after ${outageMs / 1_000} s it is started again on its database.`,
+  async kill({ temporal }) {
+    await temporal.kill();
+    return async () => {
+      await sleep(outageMs);
+      await temporal.restart();
+    };
+  },
+  mayEnd: ['succeeded'],
+  mayExit: [4],
+  refusesVisitors: false,
+};
+
+const command: Victim = {
+  name: 'the command that waits for it',
+  section: 'command',
+  about: 'SIGKILL in the middle of each activity. The operation goes on.',
+  async kill(_, running) {
+    running.kill('SIGKILL');
+    await running.ended;
+    return () => Promise.resolve();
+  },
+  mayEnd: ['succeeded'],
+  mayExit: [-1],
+  refusesVisitors: false,
+};
+
+const random = chance();
+const broken = kinds.filter(({ isFirst, fault }) => !isFirst && fault === undefined);
+const cells: readonly Cell[] = broken.flatMap((kind) => rowsOf(kind).map((row) => ({ kind, row })));
+const nameOf = ({ kind, row }: Cell) =>
+  `${kind.name}: ${row.activity}${row.times === 1 ? '' : `, ${row.nth} of ${row.times}`}`;
+
+/** Of the master a reload and any other one; what the others do is sampled by tests of their own. */
+function sample(): readonly Cell[] {
+  const reload = cells.find(({ row }) => row.activity === 'reloadEdge' && row.nth === row.times);
+  return [...(reload ? [reload] : []), ...random.shuffled(cells).slice(0, 1)];
+}
+
+let releases = 0;
+function nextSha(): string {
+  releases += 1;
+  return `5ca1e${releases.toString(16).padStart(6, '0')}`;
+}
+
+describe.each(isWhole ? [master, temporalServer, command] : [master])('where $name is killed', (victim) => {
+  let project: Project;
+  let visitors: Visitors;
+  const outages: { from: number; to: number }[] = [];
+  const rows: string[][] = [];
+  let violations = 0;
+
+  beforeAll(async () => {
+    project = await startServingProject(nextSha(), configured);
+    visitors = await startLightLoad(project, 3_000);
+  });
+
+  afterAll(async () => {
+    await project?.stop();
+    reportCells(victim.section, {
+      title: `${victim.name} is killed in every activity`,
+      about: victim.about,
+      columns: ['operation', 'activity', 'ended as'],
+      rows,
+      operations: releases,
+      faults: rows.length,
+      violations,
+    });
+  });
+
+  const chosen = (isWhole ? cells : sample()).map((cell) => ({ ...cell, name: nameOf(cell) }));
+  test.for(chosen)('in the middle of a $name, it ends as one of the three', async ({ kind, row, name }) => {
+    const place = [kind.name, name.slice(kind.name.length + 2)];
+    try {
+      const ended = await breakAt(kind, row);
+      say(`CHAOS_SEED=${random.seed}, ${victim.name}, ${name}: ${ended}`);
+      rows.push([...place, ended]);
+    } catch (error) {
+      violations += 1;
+      rows.push([...place, '**not as it should**']);
+      throw error;
+    }
+  });
+
+  test(`fails no visitor${victim.refusesVisitors ? ' but while there is no HAProxy' : ''}`, async () => {
+    const { requests, wrongEnvironment, endedByLimit } = await visitors.stop();
+    const failures = requests
+      .filter(isFailure)
+      .filter(({ at, ms }) => !outages.some(({ from, to }) => at + ms >= from && at <= to));
+    say(`${requests.length} requests`);
+    violations += failures.length;
+    expect(failures.slice(0, 5)).toEqual([]);
+    expect({ wrongEnvironment, endedByLimit }).toEqual({ wrongEnvironment: 0, endedByLimit: false });
+  });
+
+  async function breakAt(kind: Kind, row: Row): Promise<string> {
+    const { prod: before } = await withStandbys(project, ['prod'], nextSha);
+    const next = nextSha();
+    await project.releaseAll(next);
+    await setFailPoint(project, { activity: row.activity, moment: 'during', nth: row.nth, how: 'stop' });
+    const running = project.start(...kind.args(before, next), '--json');
+    const worker = await stoppedWorker(running.ended);
+    const from = Date.now();
+    const mend = await victim.kill(project, running);
+    process.kill(worker, 'SIGCONT');
+    await mend();
+    if (victim.refusesVisitors) outages.push({ from, to: Date.now() });
+
+    const { exitCode } = await running.ended;
+    const temporal = await connectTemporal(project);
+    const { last } = await temporal.idle('prod').finally(() => temporal.close());
+    if (!last) throw new Error('the environment remembers no operation');
+    expect(victim.mayEnd, last.message).toContain(last.outcome);
+    expect([...victim.mayExit, { succeeded: 0, failed: 1, 'needs-operator': 3 }[last.outcome]]).toContain(exitCode);
+    const marked = (await project.json<Status>('status')).document.edge.needsOperator;
+    expect({ outcome: last.outcome, isMarked: marked !== null }).toEqual({
+      outcome: last.outcome,
+      isMarked: last.outcome === 'needs-operator',
+    });
+    if (last.outcome === 'needs-operator') await mustSucceed(project, 'apply', '--repair');
+    const { prod } = await assertInvariant(project);
+    const asBefore = { color: before.color, sha: before.sha };
+    const { succeeded, failed } = { succeeded: kind.serves(before, next), failed: asBefore };
+    if (last.outcome === 'needs-operator') expect([succeeded, failed]).toContainEqual(prod);
+    else expect(prod, last.message).toEqual(last.outcome === 'succeeded' ? succeeded : failed);
+    return last.code === null ? last.outcome : `${last.outcome}, ${last.code}`;
+  }
+
+  /** Waits until the worker has stopped itself; answers its pid. */
+  async function stoppedWorker(command: Promise<CommandResult>): Promise<number> {
+    const { pid } = await readLease(project.directory);
+    let ended: CommandResult | null = null;
+    void command.then((result) => {
+      ended = result;
+    });
+    await until('the worker has stopped itself', async () => {
+      if (ended) throw new Error(`the operation ended before: ${JSON.stringify(ended)}`);
+      return isFailPointHit(project) && /\) T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
+    });
+    await clearFailPoint(project);
+    return pid;
+  }
+});
+
+/** Quick, with a migration. */
+const configured = (yaml: string): string =>
+  quick(yaml).replace('    run: ["node"', '    migrate: ["node", "-e", ""]\n    run: ["node"');
