@@ -3,15 +3,16 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { testLeaseMs } from './activities/fail-point.js';
 import type { LocalConfiguration } from './domain/configuration.js';
 import { BasculeError, isBasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
 import { writing } from './hosts/writing.js';
 import { hasSystemCode } from './system-error.js';
 
-const renewEveryMs = 5_000;
 /** A lease that was not renewed for so long is nobody's. */
-const staleAfterMs = 30_000;
+const staleAfterMs = testLeaseMs ?? 30_000;
+const renewEveryMs = staleAfterMs / 6;
 /** Two that take a free lease at once both write; the one whose lease stays has it. */
 const settleMs = 200;
 

@@ -16,6 +16,9 @@ import { hasSystemCode } from '../system-error.js';
  */
 const file = process.env.BASCULE_FAIL_POINT;
 
+/** Also for tests alone, and only with a fail point: how long a lease stays its worker's; null for the usual time. */
+export const testLeaseMs: number | null = file ? Number(process.env.BASCULE_LEASE_MS ?? 0) || null : null;
+
 const duringAfterMs = 250;
 
 const format = /^(\w+):(before|during|after):(\d+):(kill|stop)\s*$/;
