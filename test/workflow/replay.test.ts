@@ -1,57 +1,200 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Worker } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
-import { expect, inject, test } from 'vitest';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { recordHistories } from './rig/histories.js';
 
 /**
  * Histories of workflows as they run in production: a change of the workflows that can't replay them would break what
- * is in the middle of its work while the worker is updated. `UPDATE_HISTORIES=1` writes them anew, on purpose.
+ * is in the middle of its work while the worker is updated. `UPDATE_HISTORIES=missing` writes those that are not there,
+ * `UPDATE_HISTORIES=all` writes all anew, on purpose.
  */
 const directory = fileURLToPath(new URL('./histories/', import.meta.url));
 
-const read = async (file: string): Promise<History> => JSON.parse(await readFile(join(directory, file), 'utf8'));
-const replay = (history: History) =>
-  Worker.runReplayHistory({ workflowBundle: { codePath: inject('workflowBundle') } }, history, workflowIdOf(history));
+const namesOf = async (): Promise<string[]> =>
+  (await readdir(directory))
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => basename(file, '.json'))
+    .sort();
+const read = async (name: string): Promise<History> =>
+  JSON.parse(await readFile(join(directory, `${name}.json`), 'utf8'));
+
+/** Replays histories by one worker, and answers what it finds wrong with each, null where that is nothing. */
+async function replay(
+  histories: readonly History[],
+  workflowBundle: WorkflowBundleOption,
+): Promise<(string | null | undefined)[]> {
+  const wrong = new Map<string, string | null>();
+  const replays = histories.map((history) => ({ workflowId: startOf(history).workflowId, history }));
+  for await (const { runId, error } of Worker.runReplayHistories({ workflowBundle }, replays)) {
+    wrong.set(runId, error === undefined ? null : error.name);
+  }
+  return histories.map((history) => wrong.get(startOf(history).originalExecutionRunId));
+}
+
+interface Payloads {
+  readonly payloads?: readonly { readonly data?: string }[];
+}
+
+interface Start {
+  readonly workflowId: string;
+  readonly originalExecutionRunId: string;
+  readonly workflowType: { readonly name: string };
+  readonly input?: Payloads;
+}
 
 interface History {
   readonly events: readonly {
-    readonly workflowExecutionStartedEventAttributes?: { readonly workflowId: string };
-    activityTaskScheduledEventAttributes?: { activityType: { name: string } };
+    readonly workflowExecutionStartedEventAttributes?: Start;
+    readonly workflowExecutionCompletedEventAttributes?: { readonly result?: Payloads };
+    readonly workflowExecutionContinuedAsNewEventAttributes?: object;
+    readonly workflowExecutionCancelRequestedEventAttributes?: object;
+    readonly activityTaskScheduledEventAttributes?: { readonly activityType: { readonly name: string } };
   }[];
 }
 
-/** Workflows tell their names by their id. */
-function workflowIdOf({ events }: History): string {
-  return events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? '';
+function startOf({ events }: History): Start {
+  const start = events[0]?.workflowExecutionStartedEventAttributes;
+  if (!start) throw new Error('a history begins with its start');
+  return start;
 }
 
-if (process.env.UPDATE_HISTORIES) {
-  test('the histories are written anew', async () => {
-    await rm(directory, { recursive: true, force: true });
+const decoded = <T>({ payloads = [] }: Payloads = {}): T | null =>
+  payloads[0]?.data ? JSON.parse(Buffer.from(payloads[0].data, 'base64').toString()) : null;
+
+/** What was done, in more detail than the workflow's type says. */
+function kindOf(history: History): string {
+  const { workflowType, input } = startOf(history);
+  const isFull = history.events.some(
+    ({ activityTaskScheduledEventAttributes: scheduled }) => scheduled?.activityType.name === 'pinRelease',
+  );
+  switch (workflowType.name) {
+    case 'rollback':
+      return isFull ? 'full rollback' : 'fast rollback';
+    case 'switchEdge':
+      return `edge change: ${decoded<{ kind: string }>(input)?.kind}`;
+    default:
+      return workflowType.name;
+  }
+}
+
+/** How it ended, in more detail than `failed` where that is a way of its own through the workflow. */
+function outcomeOf({ events }: History): string {
+  const last = events.at(-1);
+  if (last?.workflowExecutionContinuedAsNewEventAttributes) return 'continued as new';
+  if (!last?.workflowExecutionCompletedEventAttributes) return 'goes on';
+  const result = decoded<{ outcome: string; code: string }>(last.workflowExecutionCompletedEventAttributes.result);
+  if (result === null) return 'refused';
+  if (events.some((event) => event.workflowExecutionCancelRequestedEventAttributes)) return 'cancelled';
+  return ['aborted', 'rolled-back', 'edge-change-timed-out'].includes(result.code) ? result.code : result.outcome;
+}
+
+/** Each kind and outcome: a history, or why there is none. */
+const families: readonly {
+  readonly kinds: readonly string[];
+  readonly outcomes: Readonly<Record<string, (kind: string) => string | null>>;
+}[] = [
+  {
+    kinds: ['deploy', 'fast rollback', 'full rollback', 'switch', 'cleanup'],
+    outcomes: {
+      succeeded: () => null,
+      failed: () => null,
+      aborted: () => null,
+      'needs-operator': () => null,
+      'rolled-back': (kind) =>
+        kind === 'deploy'
+          ? null
+          : 'a rollback ends a cleanup as aborted, and waits for what is neither that nor a deploy',
+      cancelled: (kind) => (kind === 'deploy' ? null : 'the way of a deploy, and of what is aborted'),
+      superseded: () => 'it never ran: its environment alone knows of it (environment.queue)',
+    },
+  },
+  {
+    kinds: ['edge change: color', 'edge change: stand-down', 'edge change: apply'],
+    outcomes: {
+      succeeded: () => null,
+      failed: () => null,
+      withdrawn: () => null,
+      'needs-operator': () => null,
+      'edge-change-timed-out': () => 'two minutes on a clock that nobody can set; the way of a withdrawal',
+      cancelled: () => 'the way of a withdrawal',
+    },
+  },
+  {
+    kinds: ['environment', 'edge'],
+    outcomes: {
+      'goes on': () => null,
+      'continued as new': () => null,
+      refused: (kind) => (kind === 'environment' ? null : 'an edge is refused before it has a history'),
+    },
+  },
+];
+
+const update = process.env.UPDATE_HISTORIES;
+if (update) {
+  test('histories are written', { timeout: 300_000 }, async () => {
+    if (update !== 'missing') await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
-    await recordHistories((name, history) => writeFile(join(directory, `${name}.json`), history));
+    const there = await namesOf();
+    await recordHistories(
+      (name) => !there.includes(name),
+      (name, history) => writeFile(join(directory, `${name}.json`), history),
+    );
   });
 } else {
-  const files = (await readdir(directory)).filter((file) => file.endsWith('.json')).sort();
+  const names = await namesOf();
 
-  test.each(files.map((file) => basename(file, '.json')))('the workflows replay %s', async (name) => {
-    await replay(await read(`${name}.json`));
+  test('the workflows replay each of them', async () => {
+    const wrong = await replay(await Promise.all(names.map(read)), { codePath: inject('workflowBundle') });
+    expect(Object.fromEntries(names.map((name, index) => [name, wrong[index]]))).toEqual(
+      Object.fromEntries(names.map((name) => [name, null])),
+    );
   });
 
-  test('there is a history of each kind of workflow', () => {
-    const kinds = new Set(files.map((file) => file.split('.')[0]));
-    expect([...kinds].sort()).toEqual(['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge']);
-  });
-
-  test('a history that the workflows would not have written is caught', async () => {
-    const history = await read('switchEdge.succeeded.json');
-    const scheduled = history.events.find((event) => event.activityTaskScheduledEventAttributes);
-    if (scheduled?.activityTaskScheduledEventAttributes) {
-      scheduled.activityTaskScheduledEventAttributes.activityType.name = 'reloadEdge';
+  test('there is a history of each kind of workflow in each of its outcomes, or a reason why there is none', async () => {
+    const found = new Set<string>();
+    for (const name of names) {
+      const history = await read(name);
+      found.add(`${kindOf(history)}, ${outcomeOf(history)}`);
     }
-    await expect(replay(history)).rejects.toThrow(DeterminismViolationError);
+    const wanted = families.flatMap(({ kinds, outcomes }) =>
+      kinds.flatMap((kind) =>
+        Object.entries(outcomes).flatMap(([outcome, whyNone]) =>
+          whyNone(kind) === null ? [`${kind}, ${outcome}`] : [],
+        ),
+      ),
+    );
+    expect([...found].sort()).toEqual(wanted.sort());
+  });
+
+  describe('a change that running operations could not follow', () => {
+    const types = ['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge'];
+    const historyOf = (type: string) => read(names.find((name) => name.startsWith(`${type}.`)) ?? '');
+    let code = '';
+    beforeAll(async () => {
+      const workflowsPath = fileURLToPath(new URL('./rig/changed-workflows.ts', import.meta.url));
+      ({ code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') }));
+    });
+    const changed = (isChangePatched: boolean) => ({
+      code: `globalThis.isChangePatched = ${isChangePatched};\n${code}`,
+    });
+
+    test('is looked for in every type of workflow but inspect, which changes nothing and is asked anew', async () => {
+      const index = await readFile(new URL('../../src/workflows/index.ts', import.meta.url), 'utf8');
+      const exported = [...index.matchAll(/(\w+) \}/g)].map(([, name]) => name);
+      expect(exported.sort()).toEqual([...types, 'inspect'].sort());
+    });
+
+    test.each([
+      { title: 'is caught in each type of workflow', isPatched: false, wrong: DeterminismViolationError.name },
+      { title: 'is none where it is patched', isPatched: true, wrong: null },
+    ])('$title', async ({ isPatched, wrong }) => {
+      const found = await replay(await Promise.all(types.map(historyOf)), changed(isPatched));
+      expect(Object.fromEntries(types.map((type, index) => [type, found[index]]))).toEqual(
+        Object.fromEntries(types.map((type) => [type, wrong])),
+      );
+    });
   });
 }

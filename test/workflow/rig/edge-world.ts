@@ -45,11 +45,11 @@ export class EdgeWorld {
   needsOperator: string | null = null;
   reloads = 0;
   private readonly kept = new Map<number, Installed>();
-  private readonly others: readonly string[];
+  private configured: readonly string[];
 
   /** @param environments the first one is what tests act on */
   constructor(environments: readonly string[]) {
-    this.others = environments;
+    this.configured = environments;
     this.installed = fileOf(1, environments.map(neverDeployed));
     this.running = this.installed;
     this.recorded = recordOf(this.installed.states, {});
@@ -69,6 +69,11 @@ export class EdgeWorld {
     this.installed = fileOf(this.installed.generation + shas.length, states);
     this.running = this.installed;
     this.recorded = recordOf(states, { ...this.recorded.histories, [environment]: lines });
+  }
+
+  /** One more environment in bascule.yaml, which an apply puts in force. */
+  configures(environment: string): void {
+    this.configured = [...this.configured, environment];
   }
 
   /** What visitors of an environment are served. */
@@ -96,7 +101,7 @@ export class EdgeWorld {
     },
 
     renderConfig: async (step: { change: EdgeChange; record: EdgeRecord; at: string }): Promise<RenderPlan> => {
-      const plan = planChange(step.change, step.record, this.others, step.at);
+      const plan = planChange(step.change, step.record, this.configured, step.at);
       const { digest } = fileOf(0, plan.states);
       const changed = digest !== step.record.installed?.digest;
       return {

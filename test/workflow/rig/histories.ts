@@ -1,6 +1,8 @@
 import { expect } from 'vitest';
-import { changeEdge } from '../../../src/client/edge.js';
-import { edgeChangeWorkflowId, edgeWorkflowId } from '../../../src/domain/names.js';
+import { changeEdge, withdrawEdgeChange } from '../../../src/client/edge.js';
+import type { EdgeChange, EdgeChangeResult } from '../../../src/domain/edge-change.js';
+import { edgeChangeWorkflowId, edgeWorkflowId, operationId } from '../../../src/domain/names.js';
+import type { Accepted } from '../../../src/domain/operation.js';
 import { Operator } from './operator.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
 import { holdStep } from './story.js';
@@ -11,23 +13,30 @@ type Save = (name: string, history: string) => Promise<void>;
 /** No need of these, which name folders of the machine and its processes. */
 const leftOut: readonly string[] = ['stackTrace', 'identity', 'binaryChecksum'];
 
+/** So few that a workflow that lives forever continues as new in a short history. */
+const suggestAfterEvents = 60;
+
 /**
- * Runs a workflow of each kind to each of its outcomes, and hands over their histories, named `<kind>.<outcome>`.
- * On the dev server: its histories are those of production.
+ * Runs workflows of each kind to each of their outcomes, by the shortest way that there is, and hands over their
+ * histories, named `<workflow type>.<what it shows>`. On the dev server: its histories are those of production.
+ *
+ * @param isWanted leaves out what is not: histories that earlier versions wrote are worth keeping
  */
-export async function recordHistories(saveText: Save): Promise<void> {
-  const save: Save = (name, history) => saveText(name, withoutPlaces(history));
-  const rig = await startRigThatContinuesAsNew(200);
+export async function recordHistories(isWanted: (name: string) => boolean, saveText: Save): Promise<void> {
+  const save: Save = async (name, history) => {
+    if (isWanted(name)) await saveText(name, withoutPlaces(history));
+  };
+  const rig = await startRigThatContinuesAsNew(suggestAfterEvents);
   try {
     for (const [name, run] of Object.entries(stories)) {
+      const others = othersOf[name] ?? {};
+      if (![name, ...Object.keys(others)].some(isWanted)) continue;
       const world = rig.newWorld();
       world.holds('aaaaaaa', 'bbbbbbb');
-      const operator = new Operator(rig, world);
-      const workflowId = await run({ rig, world, operator });
-      await save(name, await rig.historyOf(workflowId));
-      if (name !== 'deploy.rolled-back') continue;
-      await save('environment.rolled-back', await rig.historyOf(operator.environmentId));
-      await save('edge.switched-and-back', await rig.historyOf(edgeWorkflowId(project, world.name)));
+      const scene = { rig, world, operator: new Operator(rig, world) };
+      const { workflowId, runId } = runOf(await run(scene));
+      await save(name, await rig.historyOf(workflowId, runId));
+      for (const [other, idOf] of Object.entries(others)) await save(other, await rig.historyOf(idOf(scene)));
     }
   } finally {
     await rig.stop();
@@ -40,8 +49,25 @@ interface Scene {
   readonly operator: Operator;
 }
 
-/** Each answers the id of the workflow whose history is kept. */
-const stories: Readonly<Record<string, (scene: Scene) => Promise<string>>> = {
+/** A workflow by its id, in its newest run or in one that is named. */
+type Run = string | { readonly workflowId: string; readonly runId: string };
+
+const runOf = (run: Run): { workflowId: string; runId?: string } =>
+  typeof run === 'string' ? { workflowId: run } : run;
+
+/** What else a story shows, by the names of the histories. */
+const othersOf: Readonly<Record<string, Readonly<Record<string, (scene: Scene) => string>>>> = {
+  'deploy.rolled-back': {
+    'environment.rolled-back': ({ operator }) => operator.environmentId,
+    'edge.switched-and-back': ({ world }) => edgeWorkflowId(project, world.name),
+    'rollback.that-stopped-a-deploy': ({ world }) => operationId(project, world.name, 'rollback', 2),
+  },
+  'environment.continued-as-new': { 'environment.carried-on': ({ operator }) => operator.environmentId },
+  'edge.continued-as-new': { 'edge.carried-on': ({ world }) => edgeWorkflowId(project, world.name) },
+};
+
+/** Each answers the workflow whose history is kept. */
+const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
   'deploy.succeeded': async ({ operator }) => endedId(operator, await operator.deploy('ccccccc')),
 
   'deploy.approved': async ({ operator }) => {
@@ -92,11 +118,71 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<string>>> = {
     return endedId(operator, await operator.deploy('ccccccc'));
   },
 
+  'deploy.failed-at-pin': async ({ operator, world }) => {
+    world.faults.set('pinRelease', 'fails');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.failed-on-the-edge': async ({ operator, world }) => {
+    world.faults.set('readEdge', 'fails');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.cancelled': async ({ rig, operator, world }) => {
+    const held = world.faults.hold('pinRelease');
+    const accepted = await operator.deploy('ccccccc');
+    await held.reached;
+    await rig.client.workflow.getHandle(accepted.operation).cancel();
+    return endedId(operator, accepted);
+  },
+
   'rollback.fast': async ({ operator }) => endedId(operator, await operator.rollback()),
 
   'rollback.full': async ({ operator }) => endedId(operator, await operator.rollback({ full: true })),
 
   'switch.succeeded': async ({ operator }) => endedId(operator, await operator.switch({ color: 'green' })),
+
+  'rollback.fast-failed': async ({ operator, world }) => {
+    world.faults.set('requestEdgeChange switch', 'fails');
+    return endedId(operator, await operator.rollback());
+  },
+
+  'rollback.fast-aborted': (scene) => aborted(scene, 'requestEdgeChange switch', () => scene.operator.rollback()),
+
+  'rollback.fast-needs-operator': (scene) => unheard(scene, 'switch', () => scene.operator.rollback()),
+
+  'rollback.full-failed': async ({ operator, world }) => {
+    world.faults.set('pinRelease', 'fails');
+    return endedId(operator, await operator.rollback({ full: true }));
+  },
+
+  'rollback.full-aborted': (scene) => aborted(scene, 'pinRelease', () => scene.operator.rollback({ full: true })),
+
+  'rollback.full-needs-operator': (scene) =>
+    unheard(scene, 'stand-down', () => scene.operator.rollback({ full: true })),
+
+  'switch.dry-run': async ({ operator }) => endedId(operator, await operator.switch({ color: 'green', dryRun: true })),
+
+  'switch.failed': async ({ operator, world }) => {
+    world.faults.set('planSwitch', 'fails');
+    return endedId(operator, await operator.switch({ color: 'green' }));
+  },
+
+  'switch.aborted': (scene) =>
+    aborted(scene, 'requestEdgeChange switch', () => scene.operator.switch({ color: 'green' })),
+
+  'switch.needs-operator': (scene) => unheard(scene, 'switch', () => scene.operator.switch({ color: 'green' })),
+
+  'cleanup.nothing-to-do': async ({ operator }) => endedId(operator, await operator.cleanup()),
+
+  'cleanup.failed': async ({ operator, world }) => {
+    world.faults.set('drainColor', 'fails');
+    return endedId(operator, await operator.cleanup({ standby: true }));
+  },
+
+  'cleanup.aborted': (scene) => aborted(scene, 'drainColor', () => scene.operator.cleanup({ standby: true })),
+
+  'cleanup.needs-operator': (scene) => unheard(scene, 'stand-down', () => scene.operator.cleanup({ standby: true })),
 
   'cleanup.succeeded': async ({ operator }) => endedId(operator, await operator.cleanup({ standby: true })),
 
@@ -113,19 +199,76 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<string>>> = {
     return operator.environmentId;
   },
 
-  'switchEdge.succeeded': async ({ rig, world }) => changed(rig, world, 'succeeded'),
+  'environment.unknown': async ({ rig, operator, world }) => {
+    world.isKnown = false;
+    await expect(operator.deploy('ccccccc')).rejects.toThrow();
+    await expect.poll(() => rig.statusOf(operator.environmentId), { timeout: 10_000 }).toBe('COMPLETED');
+    return operator.environmentId;
+  },
+
+  'environment.continued-as-new': async ({ rig, operator }) => {
+    const ask = async () => endedId(operator, await operator.switch({ color: 'green', dryRun: true }));
+    await ask();
+    return untilItContinues(rig, operator.environmentId, ask);
+  },
+
+  'edge.continued-as-new': async ({ rig, world }) => {
+    const edgeId = edgeWorkflowId(project, world.name);
+    const ask = (id: string) => requestChange(rig, world, { ...standDown(world), id });
+    await ask('first');
+    return untilItContinues(rig, edgeId, (number) => ask(`more-${number}`));
+  },
+
+  'edge.withdrawn': async ({ rig, world }) => {
+    await withdrawn(rig, world, standDown(world));
+    return edgeWorkflowId(project, world.name);
+  },
+
+  'switchEdge.succeeded': async ({ rig, world }) => changed(rig, world, standDown(world), 'succeeded'),
 
   'switchEdge.failed': async ({ rig, world }) => {
     world.faults.set('verifyTraffic', 'fails');
-    return changed(rig, world, 'failed');
+    return changed(rig, world, standDown(world), 'failed');
   },
 
   'switchEdge.needs-operator': async ({ rig, world }) => {
     world.faults.set('recordColor', 'fails after its effect');
     world.faults.set('restoreConfig', 'fails');
-    return changed(rig, world, 'needs-operator');
+    return changed(rig, world, standDown(world), 'needs-operator');
   },
+
+  'switchEdge.withdrawn': async ({ rig, world }) => withdrawn(rig, world, standDown(world)),
+
+  ...storiesOf('colors', ({ name }) => ({
+    ...{ kind: 'color', id: 'op/switch', operation: 'op', environment: name },
+    ...{ from: 'blue', to: 'green', sha: 'aaaaaaa', history: 'back' },
+  })),
+
+  ...storiesOf('apply', ({ edge }) => {
+    edge.configures('new');
+    return { kind: 'apply', id: 'op/apply', operation: 'op' };
+  }),
 };
+
+/** Each outcome of a kind of edge change. */
+function storiesOf(
+  kind: string,
+  changeOf: (world: World) => EdgeChange,
+): Readonly<Record<string, (scene: Scene) => Promise<Run>>> {
+  return {
+    [`switchEdge.${kind}-succeeded`]: ({ rig, world }) => changed(rig, world, changeOf(world), 'succeeded'),
+    [`switchEdge.${kind}-failed`]: ({ rig, world }) => {
+      world.faults.set('stageConfig', 'fails');
+      return changed(rig, world, changeOf(world), 'failed');
+    },
+    [`switchEdge.${kind}-needs-operator`]: ({ rig, world }) => {
+      world.faults.set('stageConfig', 'fails');
+      world.faults.set('unstageConfig', 'fails');
+      return changed(rig, world, changeOf(world), 'needs-operator');
+    },
+    [`switchEdge.${kind}-withdrawn`]: ({ rig, world }) => withdrawn(rig, world, changeOf(world)),
+  };
+}
 
 function withoutPlaces(history: string): string {
   return JSON.stringify(JSON.parse(history, (key, value) => (leftOut.includes(key) ? undefined : value)));
@@ -136,9 +279,47 @@ async function endedId(operator: Operator, accepted: { operation: string }): Pro
   return accepted.operation;
 }
 
-async function changed(rig: Rig, world: World, outcome: string): Promise<string> {
-  const change = { kind: 'stand-down', id: 'op/stand-down', operation: 'op', environment: world.name } as const;
-  const result = await changeEdge(rig.client, { project, edge: world.name }, change, new AbortController().signal);
-  expect(result.outcome).toBe(outcome);
+/** Stopped in the middle of a step. */
+async function aborted({ operator, world }: Scene, step: string, begin: () => Promise<Accepted>): Promise<string> {
+  const held = world.faults.hold(step);
+  const accepted = await begin();
+  await held.reached;
+  await operator.abort();
+  return endedId(operator, accepted);
+}
+
+/** What was asked of the edge can't be withdrawn. */
+async function unheard({ operator, world }: Scene, change: string, begin: () => Promise<Accepted>): Promise<string> {
+  world.faults.set(`requestEdgeChange ${change}`, 'fails');
+  world.faults.set('withdrawEdgeChange', 'fails');
+  return endedId(operator, await begin());
+}
+
+/** Asks again and again; answers the run that ended by it. */
+async function untilItContinues(rig: Rig, workflowId: string, ask: (number: number) => Promise<unknown>): Promise<Run> {
+  const runId = await rig.runOf(workflowId);
+  for (let number = 1; (await rig.runOf(workflowId)) === runId; number += 1) await ask(number);
+  return { workflowId, runId };
+}
+
+const standDown = ({ name }: World): EdgeChange => ({
+  ...{ kind: 'stand-down', id: 'op/stand-down', operation: 'op', environment: name },
+});
+
+function requestChange(rig: Rig, world: World, change: EdgeChange): Promise<EdgeChangeResult> {
+  return changeEdge(rig.client, { project, edge: world.name }, change, new AbortController().signal);
+}
+
+async function changed(rig: Rig, world: World, change: EdgeChange, outcome: string): Promise<string> {
+  expect((await requestChange(rig, world, change)).outcome).toBe(outcome);
+  return edgeChangeWorkflowId(project, world.name, 1);
+}
+
+async function withdrawn(rig: Rig, world: World, change: EdgeChange): Promise<string> {
+  const held = world.faults.hold('stageConfig');
+  const asked = requestChange(rig, world, change);
+  await held.reached;
+  await withdrawEdgeChange(rig.client, { project, edge: world.name }, change.id);
+  expect((await asked).outcome).toBe('withdrawn');
   return edgeChangeWorkflowId(project, world.name, 1);
 }

@@ -36,8 +36,8 @@ export interface Rig {
   runOf(workflowId: string): Promise<string>;
   /** Kinds of the events in a workflow's history. */
   eventsOf(workflowId: string): Promise<readonly string[]>;
-  /** A workflow's history in the form that a replay takes. */
-  historyOf(workflowId: string): Promise<string>;
+  /** A workflow's history in the form that a replay takes; that of its newest run unless one is named. */
+  historyOf(workflowId: string, runId?: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -110,7 +110,8 @@ async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
       const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
       return (events ?? []).map((event) => event.attributes ?? '');
     },
-    historyOf: async (workflowId) => historyToJSON(await client.workflow.getHandle(workflowId).fetchHistory()),
+    historyOf: async (workflowId, runId) =>
+      historyToJSON(await client.workflow.getHandle(workflowId, runId).fetchHistory()),
     async stop() {
       for (const world of worlds.values()) world.faults.releaseAll();
       worker.shutdown();
