@@ -91,18 +91,6 @@ describe('a cleanup', () => {
     });
   });
 
-  test.each([
-    ['planCleanup', 'aaaaaaa', []],
-    ['requestEdgeChange stand-down', 'aaaaaaa', []],
-    ['drainColor', null, ['the standby aaaaaaa on green']],
-  ] as const)('that fails at %s leaves visitors where they are and says what is lost', async (step, standby, lost) => {
-    world.faults.set(step, 'fails');
-    const result = await operator.ended(await operator.cleanup({ standby: true }));
-    expect(result).toMatchObject({ outcome: 'failed', code: 'broken', lost: expect.arrayContaining([...lost]) });
-    expect(world.serves).toEqual({ ...active, standby });
-    expect(world.instancesOf('blue')).toEqual(['backend: running bbbbbbb', 'web: running bbbbbbb']);
-  });
-
   test('names what it had removed when it fails', async () => {
     world.faults.set('removeInstance web', 'fails');
     const held = world.faults.hold('removeInstance web');

@@ -224,28 +224,6 @@ function expectLeft({ step, takenBackBy, serves, green }: Stop): void {
 }
 
 describe('a deploy that fails', () => {
-  test.each(story.flat())('once, in %s: tries again and succeeds', async (step) => {
-    world.faults.set(step, 'fails once');
-    const result = await operator.ended(await operator.deploy('ccccccc'));
-    expect(result).toMatchObject({ outcome: 'succeeded', lost: [] });
-    expect(told().filter((call) => call === step)).toHaveLength(2);
-    expect(world.serves.sha).toBe('ccccccc');
-  });
-
-  test.each(stops)('for good, in $step: visitors are served as before, and it says what was lost', async (stop) => {
-    const { step, lost } = stop;
-    world.faults.set(step, 'fails');
-    const held = holdStep(world, step);
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    held.releaseStep();
-    const result = await operator.ended(accepted);
-    expect(result).toMatchObject({ outcome: 'failed', code: 'broken', remedy: `mend ${step}` });
-    expect(result.message).toBe(`${step} is broken`);
-    expect(result.lost).toEqual(lost);
-    expectLeft(stop);
-  });
-
   test('on the edge, in the switch: the edge takes it back, and its reason is the reason', async () => {
     const held = world.faults.hold('requestEdgeChange switch');
     const accepted = await operator.deploy('ccccccc');
@@ -255,13 +233,6 @@ describe('a deploy that fails', () => {
     const result = await operator.ended(accepted);
     expect(result).toMatchObject({ outcome: 'failed', code: 'broken', message: 'verifyTraffic is broken' });
     expect(world.serves).toEqual(withoutStandby);
-  });
-
-  test('after the edge has done the switch, without having heard of it: is heard of, and soaks', async () => {
-    world.faults.set('requestEdgeChange switch', 'fails after its effect');
-    const result = await operator.ended(await operator.deploy('ccccccc'));
-    expect(result.outcome).toBe('succeeded');
-    expect(told()).toContain('watchSoak');
   });
 
   test('on an edge that can not take the switch back: needs an operator', async () => {
@@ -275,17 +246,6 @@ describe('a deploy that fails', () => {
     expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
     expect(result.message).toContain('reloadRestored is broken');
     expect(result.remedy).toContain('--repair');
-  });
-
-  test('in its soak, and can not be switched back: needs an operator', async () => {
-    world.faults.set('watchSoak', 'fails');
-    world.faults.set('requestEdgeChange switch-back', 'fails');
-    const result = await operator.ended(await operator.deploy('ccccccc'));
-    expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
-    expect(result.message).toMatch(/watchSoak is broken.*switch back to blue: requestEdgeChange switch-back is broken/);
-    expect(result.remedy).not.toBeNull();
-    expect(told().at(-1)).toBe('markFailed');
-    expect(world.serves.sha).toBe('ccccccc');
   });
 
   test('in one of two components: the other one has stopped before anything is taken back', async () => {

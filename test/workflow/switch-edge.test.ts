@@ -25,7 +25,6 @@ const steps = [
 ] as const;
 const stepNames: readonly string[] = steps.map(({ step }) => step);
 const until = (step: string): readonly string[] => stepNames.slice(0, stepNames.indexOf(step) + 1);
-const effects = steps.filter(({ takenBackBy }) => takenBackBy.length > 0);
 
 /** blue serves bbbbbbb, green stands by with aaaaaaa. */
 function twoReleases(): World {
@@ -102,68 +101,7 @@ describe('a switch that goes well', () => {
   });
 });
 
-describe('a step that fails', () => {
-  test.each(steps)('once, $step: is tried again and succeeds', async ({ step }) => {
-    const { faults } = twoReleases();
-    faults.set(step, 'fails once');
-    const result = await ask(switchToGreen());
-    expect(result.outcome).toBe('succeeded');
-    expect(faults.calls).toEqual([...until(step), ...stepNames.slice(stepNames.indexOf(step))]);
-    expect(world.serves.color).toBe('green');
-  });
-
-  test.each(steps)('for good, $step: the edge is as before', async ({ step, takenBackBy }) => {
-    const { edge, faults } = twoReleases();
-    const before = edge.picture();
-    faults.set(step, 'fails');
-    const result = await ask(switchToGreen());
-    expect(result).toMatchObject({
-      outcome: 'failed',
-      code: 'broken',
-      message: `${step} is broken`,
-      remedy: `mend ${step}`,
-      changed: false,
-    });
-    expect(faults.calls).toEqual([...until(step), ...takenBackBy]);
-    expect(edge.picture()).toEqual(before);
-  });
-
-  test.each(effects)('after its effect, $step: the effect is taken back too', async ({ step, takenBackBy }) => {
-    const { edge, faults } = twoReleases();
-    const before = edge.picture();
-    faults.set(step, 'fails after its effect');
-    const result = await ask(switchToGreen());
-    expect(result).toMatchObject({ outcome: 'failed', code: 'broken' });
-    expect(faults.calls).toEqual([...until(step), ...takenBackBy]);
-    expect(edge.picture()).toEqual(before);
-  });
-});
-
 describe('a take-back', () => {
-  const takeBacks = ['restoreColors', 'restoreConfig', 'reloadRestored', 'unstageConfig'] as const;
-
-  test.each(takeBacks)('that fails once, %s: is tried again', async (takeBack) => {
-    const { edge, faults } = twoReleases();
-    const before = edge.picture();
-    faults.set('recordColor', 'fails after its effect');
-    faults.set(takeBack, 'fails once');
-    expect(await ask(switchToGreen())).toMatchObject({ outcome: 'failed', code: 'broken' });
-    expect(edge.picture()).toEqual(before);
-  });
-
-  test.each(takeBacks)('that fails, %s: the others still run, and an operator is called', async (takeBack) => {
-    const { edge, faults } = twoReleases();
-    faults.set('recordColor', 'fails after its effect');
-    faults.set(takeBack, 'fails');
-    const result = await ask(switchToGreen());
-    expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
-    expect(result.message).toContain('recordColor is broken');
-    expect(result.message).toContain(`${takeBack} is broken`);
-    expect(result.remedy).toContain('--repair');
-    expect(faults.calls).toEqual([...stepNames, ...takeBacks, 'markNeedsOperator']);
-    expect(edge.needsOperator).toBe(result.message);
-  });
-
   test('that fails: every change is refused from then on, until a repair', async () => {
     const { edge, faults } = twoReleases();
     faults.set('verifyTraffic', 'fails');

@@ -11,7 +11,9 @@ export type Fault =
   /** For good, after its effect. */
   | 'fails after its effect'
   /** Says nothing more after its effect, as if its worker had been killed; the next try fails for good. */
-  | 'falls silent after its effect';
+  | 'falls silent after its effect'
+  /** The same, and the next try is a good one. */
+  | 'falls silent once after its effect';
 
 /** An activity that has stopped in the middle. */
 export interface Held {
@@ -88,13 +90,14 @@ export class Faults {
     const fault = this.faults.get(step) ?? this.faults.get(activity);
     if (attempt <= triesThatFail(fault)) throw failure(step, false);
     if (fault === 'falls silent after its effect' && attempt > 1) throw failure(step, true);
+    const isSilent = attempt === 1 && (fault?.startsWith('falls silent') ?? false);
     return withHeartbeats(async () => {
       await this.wait(step, this.holds.get(step) ?? this.holds.get(activity));
       if (fault === 'fails') throw failure(step, true);
       const result = await effect();
       if (fault === 'fails after its effect') throw failure(step, true);
       return result;
-    }, fault === 'falls silent after its effect');
+    }, isSilent);
   }
 
   private async wait(step: string, hold: Hold | undefined): Promise<void> {

@@ -90,6 +90,15 @@ export class Operator {
     return result;
   };
 
+  /** Waits for an operation's end as the command line does: with few requests, where many wait at the same time. */
+  async waitedFor({ operation }: { operation: string }): Promise<OperationResult> {
+    for (;;) {
+      const answer = await this.update<OperationAnswer>('wait', { operation });
+      if (answer.state === 'ended') return answer.result;
+      if (answer.state === 'unknown') throw new Error(`nobody knows ${operation}`);
+    }
+  }
+
   /** Waits until an operation waits for approval. */
   async untilItWaitsForApproval({ operation }: { operation: string }): Promise<void> {
     const waiting = async () => {

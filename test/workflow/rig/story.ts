@@ -15,12 +15,21 @@ export const story: readonly (readonly string[])[] = [
   ['watchSoak'],
 ];
 
+/** Steps of a cleanup that run at the same time. */
+const removal = ['removeInstance backend', 'removeInstance web'];
+
 /**
  * Holds a step and those that run at the same time. A test that stops a deploy needs all of them to stand still: the
  * test server gets stuck for ten seconds where an activity ends while its cancellation is on the way.
+ *
+ * @param isTaken whether the operation has a step at all
  */
-export function holdStep({ faults }: World, step: string): Held & { releaseStep(): void } {
-  const together = story.find((steps) => steps.includes(step)) ?? [step];
+export function holdStep(
+  { faults }: World,
+  step: string,
+  isTaken: (other: string) => boolean = () => true,
+): Held & { releaseStep(): void } {
+  const together = ([...story, removal].find((steps) => steps.includes(step)) ?? [step]).filter(isTaken);
   const holds = together.map((one) => ({ one, held: faults.hold(one) }));
   return {
     reached: Promise.all(holds.map(({ held }) => held.reached)).then(() => {}),
