@@ -73,7 +73,7 @@ export class Expectation {
   /** @param isAlone whether nobody else asked at the same moment */
   answered(ask: Ask, answer: Answer, isAlone: boolean): void {
     if (!isAlone) this.paused = null;
-    if (ask.kind === 'approve') this.approveAnswered(answer);
+    if (ask.kind === 'approve') this.approveAnswered(ask, answer);
     else if (ask.kind === 'abort') this.abortAnswered(ask, answer);
     else if (answer === 'nothing said' || 'refused' in answer) this.notTaken(ask, answer, isAlone);
     else if (answer.joined) this.joined(ask, answer.operation, isAlone);
@@ -106,18 +106,16 @@ export class Expectation {
     this.paused = null;
   }
 
-  private approveAnswered(answer: Answer): void {
+  private approveAnswered(ask: { operation?: string }, answer: Answer): void {
     if (answer === 'nothing said' || !('refused' in answer)) return;
-    if (this.paused) throw this.violation(`an approval was refused (${answer.refused}) while an operation ran`);
     if (answer.refused !== 'nothing-to-steer') throw this.violation(`an approval was refused with ${answer.refused}`);
+    if (this.runsSurely(ask.operation)) throw this.violation('an approval was refused while an operation ran');
   }
 
   private abortAnswered(ask: { operation?: string }, answer: Answer): void {
     if (answer !== 'nothing said' && 'refused' in answer) {
       if (answer.refused !== 'nothing-to-steer') throw this.violation(`an abort was refused with ${answer.refused}`);
-      if (this.paused && (!ask.operation || ask.operation === this.paused.operation.id)) {
-        throw this.violation('an abort was refused while an operation ran');
-      }
+      if (this.runsSurely(ask.operation)) throw this.violation('an abort was refused while an operation ran');
       return;
     }
     if (answer !== 'nothing said' && this.isQuiet) throw this.violation('an abort was taken where nothing ran');
@@ -126,6 +124,11 @@ export class Expectation {
       if (paused && operation !== paused.operation) operation.mayBeRemoved = ask.operation === operation.id;
       else this.stop(operation, 'aborted');
     }
+  }
+
+  /** Whether the operation, or where none is named any, stands still in the middle of its work. */
+  private runsSurely(operation: string | undefined): boolean {
+    return this.paused !== null && (operation ?? this.paused.operation.id) === this.paused.operation.id;
   }
 
   private notTaken(request: Request, answer: Exclude<Answer, { operation: string }>, isAlone: boolean): void {

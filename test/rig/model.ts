@@ -193,7 +193,7 @@ function switchTo(color: Color, state: State): Journey {
 function rollback({ to, full }: Extract<Request, { kind: 'rollback' }>, state: State): Journey {
   const plan = /^planRollback$/;
   // The release that serves was never left: there is nothing to take back.
-  if (!to && state.mustName) return asBefore(state, plan);
+  if (!to && state.mustName) return { rows: [], done: state };
   if (to && to === state.sha) return asBefore(state, plan);
   const below = state.history.slice(1).find((one) => !to || one.endsWith(` ${to}`));
   const sha = below?.split(' ')[1] ?? to;

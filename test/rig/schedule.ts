@@ -17,8 +17,8 @@ export interface Site {
   disturb(environment: Environment, fault: SiteFault): Promise<readonly Disturbance[]>;
   /** Makes the next operation stand still at a step. */
   pause(environment: Environment, step: string): void;
-  /** Whether it came to stand still; false where it ended without. */
-  hasPaused(environment: Environment, operation: string): Promise<boolean>;
+  /** Whether it came to stand still; where it ended without, or nothing began (null), nothing does any more. */
+  hasPaused(environment: Environment, operation: string | null): Promise<boolean>;
   /** Lets everything go on, approves what waits for it, and answers how all of these ended. */
   settle(
     environment: Environment,
@@ -64,10 +64,9 @@ class Asks implements Command {
     const ask = aimed(this.wanted, expectation);
     const answer = await site.ask(this.environment, this.who, ask);
     expectation.answered(ask, answer, true);
-    if (!isPausing || !this.pauseAt || answer === 'nothing said' || 'refused' in answer || answer.joined) return;
-    if (await site.hasPaused(this.environment, answer.operation)) {
-      expectation.pausesAt(answer.operation, this.pauseAt);
-    }
+    if (!isPausing || !this.pauseAt) return;
+    const begun = answer === 'nothing said' || 'refused' in answer || answer.joined ? null : answer.operation;
+    if (await site.hasPaused(this.environment, begun)) expectation.pausesAt(begun ?? '', this.pauseAt);
   }
 
   toString = (): string =>
