@@ -100,8 +100,7 @@ export class EnvironmentBook {
     this.keepResult(result);
     this.written.last = result;
     if (operation.kind === 'deploy' && result.outcome !== 'succeeded') {
-      const active = result.from.color === null ? 'what it served before' : shortSha(result.from.sha);
-      this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${active}; to leave that too, name the release: bascule rollback ${this.environment} --to SHA`;
+      this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${servedAfter(result)}; to leave that too, name the release: bascule rollback ${this.environment} --to SHA`;
     } else if (isInForce(operation, result)) {
       this.written.failedDeploy = null;
     }
@@ -140,6 +139,12 @@ export const described = (operation: QueuedOperation): { id: string; kind: Opera
 
 export const isToTheSame = (a: { to?: string | null }, b: { to?: string | null }): boolean =>
   (a.to ?? null) === (b.to ?? null);
+
+/** What a deploy that did not succeed left active; where it could not be taken back, nobody knows without a look. */
+function servedAfter({ outcome, from }: OperationResult): string {
+  if (outcome === 'needs-operator') return 'what `bascule status` says';
+  return from.color === null ? 'what it served before' : shortSha(from.sha);
+}
 
 /** Whether the operation changed what visitors get (or a deploy found that it need not). */
 function isInForce(operation: QueuedOperation, result: OperationResult): boolean {
