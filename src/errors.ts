@@ -35,10 +35,23 @@ const whatMayGo =
 /** A full disk, else whatever keeps a file from being written. The file itself may not be there. */
 function writableRemedy({ file, reason }: { file: string; reason: string }): string {
   const folder = file.replace(/\/[^/]+$/, '');
-  return /ENOSPC|EDQUOT|No space left|quota exceeded/i.test(reason)
-    ? `Make room where it lies (\`df -h ${folder}\`): \`bascule doctor\` shows what takes how much. ${whatMayGo} Then try again.`
-    : `See who may write there (\`ls -ld ${folder}\`), then try again.`;
+  if (/ENOSPC|EDQUOT|No space left|quota exceeded/i.test(reason)) {
+    return `Make room where it lies (\`df -h ${folder}\`): \`bascule doctor\` shows what takes how much. ${whatMayGo} Then try again.`;
+  }
+  if (isReadOnly(reason)) return readOnlyRemedy(folder);
+  if (/EEXIST|ENOTDIR|Not a directory|File exists/.test(reason)) {
+    return `A file lies where a folder belongs: \`ls -ld ${folder}\` shows it, \`mv ${folder} ${folder}.away\` moves it away. Then try again.`;
+  }
+  return `See who may write there (\`ls -ld ${folder}\`), then try again.`;
 }
+
+const isReadOnly = (reason: string): boolean => /EROFS|Read-only file system/.test(reason);
+
+const readOnlyRemedy = (folder: string): string =>
+  `\`findmnt -T ${folder}\` shows that file system and \`dmesg\` why it is read-only; \`mount -o remount,rw\` it, then try again.`;
+
+const hangingRemedy = (folder: string): string =>
+  `See whether the disk answers (\`timeout 5 sync ${folder}\`), what \`dmesg\` says of it, and what keeps that machine busy (\`ps -eo pid,stat,wchan,args | grep ' D'\`), then try again.`;
 
 /** A reload does not make a socket anew, and does not move one. */
 function silentRemedy(a: { pid: number; reason: string; manage: boolean; movedFrom: string | null }): string {
@@ -94,9 +107,16 @@ const prose = {
     message: `${a.address}:${a.port} on ${a.host} is taken by another process`,
     remedy: `\`ss -ltnp 'sport = :${a.port}'\` names it: end it, or choose another address, for the edge \`edge.http\` in bascule.yaml.`,
   }),
-  'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null }): Prose => ({
-    message: `${a.act} of ${a.owner} was refused: the edge on ${a.host} is claimed by ${a.heldBy ?? 'nobody'}; nothing was touched`,
-    remedy: 'A newer change has the edge. See `bascule status`, then ask again if you still want this one.',
+  'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null; file: string }): Prose => ({
+    message: `${a.act} of ${a.owner} was refused: ${
+      a.heldBy === null
+        ? `${a.file} on ${a.host} was deleted meanwhile, which says whose change may act`
+        : `the edge on ${a.host} is claimed by ${a.heldBy}`
+    }; nothing was touched`,
+    remedy:
+      a.heldBy === null
+        ? '`bascule doctor` shows what else is gone, `bascule apply --repair` writes it anew.'
+        : 'A newer change has the edge. See `bascule status`, then ask again if you still want this one.',
   }),
   'edge-locked': (a: { host: string; file: string }): Prose => ({
     message: `${a.file} on ${a.host} is locked by another process`,
@@ -108,8 +128,8 @@ const prose = {
   }),
   'edge-not-writable': (a: { host: string; folder: string; reason: string }): Prose => ({
     message: `nothing can be written into ${a.folder} on ${a.host}: ${a.reason}`,
-    remedy: a.reason.includes('EROFS')
-      ? `\`findmnt -T ${a.folder}\` shows that file system and \`dmesg\` why it is read-only; \`mount -o remount,rw\` it, then try again.`
+    remedy: isReadOnly(a.reason)
+      ? readOnlyRemedy(a.folder)
       : `Run the worker as a user who may write there (\`ls -ld ${a.folder}\`).`,
   }),
   'edge-file-missing': (a: { host: string; act: string; file: string }): Prose => ({
@@ -127,6 +147,10 @@ const prose = {
   'edge-state-unreadable': (a: { host: string; file: string; reason: string }): Prose => ({
     message: `${a.file} on ${a.host} is damaged: ${a.reason}`,
     remedy: '`bascule apply --repair --dry-run` shows what a repair would change, `bascule apply --repair` mends it.',
+  }),
+  'edge-act-timed-out': (a: { host: string; act: string; folder: string; timeoutMs: number }): Prose => ({
+    message: `${a.act} on ${a.host} did not end within ${a.timeoutMs / 1_000} s and was ended`,
+    remedy: hangingRemedy(a.folder),
   }),
   'edge-act-failed': (a: { host: string; act: string; exitCode: number; output: string }): Prose => ({
     message: `${a.act} on ${a.host} ended with ${a.exitCode}: ${a.output}`,
@@ -424,10 +448,15 @@ const prose = {
     remedy: 'Install zstd where the worker runs (`apt install zstd`), or publish a .tar.gz.',
   }),
   'instance-fenced': (a: { instance: string; act: string; owner: string; heldBy: string | null }): Prose => ({
-    message: `${a.act} of ${a.instance} for ${a.owner} was refused: the instance is ${
-      a.heldBy === a.owner ? 'in another state by now' : `claimed by ${a.heldBy ?? 'nobody'}`
+    message: `${a.act} of ${a.instance} for ${a.owner} was refused: ${
+      a.heldBy === null
+        ? 'its record is gone, which was deleted meanwhile'
+        : `the instance is ${a.heldBy === a.owner ? 'in another state by now' : `claimed by ${a.heldBy}`}`
     }; nothing was touched`,
-    remedy: 'A newer operation has the instance. See `bascule status`, then ask again if you still want this one.',
+    remedy:
+      a.heldBy === null
+        ? 'Deploy again, which makes it anew.'
+        : 'A newer operation has the instance. See `bascule status`, then ask again if you still want this one.',
   }),
   'instance-active': (a: { instance: string; act: string; environment: string; color: string }): Prose => ({
     message: `${a.act} of ${a.instance} was refused: ${a.color} is the active color of ${a.environment}; nothing was touched`,
@@ -491,6 +520,10 @@ const prose = {
     message: `the migration on ${a.instance} did not end within ${a.timeoutMs / 1_000} s and was ended${lastLines(a.lines)}`,
     remedy:
       'What it did is not taken back. Raise `migrate.timeout` in bascule.yaml, then deploy again, which runs it anew.',
+  }),
+  'instance-act-timed-out': (a: { instance: string; act: string; folder: string; timeoutMs: number }): Prose => ({
+    message: `${a.act} of ${a.instance} did not end within ${a.timeoutMs / 1_000} s and was ended`,
+    remedy: hangingRemedy(a.folder),
   }),
   'instance-act-failed': (a: { instance: string; act: string; exitCode: number; output: string }): Prose => ({
     message: `${a.act} of ${a.instance} ended with ${a.exitCode}: ${a.output}`,
@@ -625,12 +658,14 @@ type ErrorArguments<C extends ErrorCode> = Parameters<(typeof prose)[C]>[0];
 const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'command-timed-out',
   'command-ended',
+  'edge-act-timed-out',
   'edge-locked',
   'edge-write-failed',
   'file-not-writable',
   'haproxy-unreachable',
   'artifact-unreachable',
   'artifact-truncated',
+  'instance-act-timed-out',
   'instance-busy',
   'instance-write-failed',
   'instance-still-running',

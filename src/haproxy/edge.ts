@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Configuration, EdgeConfiguration } from '../domain/configuration.js';
 import type { Claim } from '../domain/edge-change.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, isBasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
 
 /** One HAProxy configuration file on one host, and the project that owns it. */
@@ -54,14 +54,20 @@ export const claimArguments = (claim: Claim): readonly string[] => [String(claim
  *
  * @throws `edge-claimed` where the fence refused it; then nothing was touched. `edge-locked`, `edge-write-failed`,
  * `edge-file-missing`, `edge-file-changed`, `edge-of-other-project`, `state-file-is-link`, `haproxy-refused`
- * (of `haproxy -c`, whose text is in `output`), `edge-act-failed`, and those of `LocalHost.run`.
+ * (of `haproxy -c`, whose text is in `output`), `edge-act-timed-out`, `edge-act-failed`, and those of `LocalHost.run`.
  */
 export async function runAct(edge: Edge, act: Act): Promise<string> {
   const { config, state } = edge.configuration.files;
-  const result = await edge.host.run(
-    ['sh', '-c', script, 'edge-host', act.name, edge.project, config, state, ...act.args],
-    { input: act.input ?? '', timeoutMs: actTimeoutMs },
-  );
+  const result = await edge.host
+    .run(['sh', '-c', script, 'edge-host', act.name, edge.project, config, state, ...act.args], {
+      input: act.input ?? '',
+      timeoutMs: actTimeoutMs,
+    })
+    .catch((error) => {
+      if (!isBasculeError(error) || error.code !== 'command-timed-out') throw error;
+      const place = { host: edge.host.name, act: act.name, folder: dirname(config), timeoutMs: actTimeoutMs };
+      throw new BasculeError('edge-act-timed-out', place, { cause: error });
+    });
   if (result.exitCode !== 0) throw errorOf(edge, act, result.exitCode, result.stderr);
   return result.stdout.trim();
 }
@@ -75,7 +81,13 @@ function errorOf(edge: Edge, act: Act, exitCode: number, stderr: string): Bascul
   const output = lines.slice(0, -1).join('\n');
   switch (exitCode) {
     case 10:
-      return new BasculeError('edge-claimed', { host, act: act.name, owner: act.owner, heldBy: subject || null });
+      return new BasculeError('edge-claimed', {
+        host,
+        act: act.name,
+        owner: act.owner,
+        heldBy: subject || null,
+        file: edgeFiles(edge).generation,
+      });
     case 11:
       return new BasculeError('edge-locked', { host, file: subject });
     case 12:

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
@@ -21,29 +22,50 @@ export interface RunResult {
   readonly stderr: string;
 }
 
+/** How long what was told to end has for it. */
+const endsWithinMs = 1_000;
+const pollMs = 20;
+
 /** The machine that this process runs on, as a place where commands run and files lie. */
 export class LocalHost {
   readonly name: string = 'localhost';
 
   /**
    * Runs a command without a shell and answers its exit code, whatever it is. A command that was started is not ended
-   * when this process dies.
+   * when this process dies, nor by Ctrl-C. Where it takes too long all of it is ended, what it started as well, unless
+   * that made itself the leader of another process group.
    * Throws `command-not-found`, `command-timed-out`, and `command-ended` where a signal ended it.
    */
   async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
     const [program, ...args] = argv;
-    const result = await execa(program, args, {
+    const command = execa(program, args, {
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       ...(options.signal ? { cancelSignal: options.signal } : {}),
       ...(options.env ? { env: options.env } : {}),
-      timeout: options.timeoutMs,
       cleanup: false,
+      detached: true,
       reject: false,
     });
-    if (result.isCanceled) options.signal?.throwIfAborted();
-    if (result.timedOut) {
+    // Its own time limit would wait for whatever holds its stdout.
+    const ended = new AbortController();
+    let isTooLong = false;
+    const timeLimit = sleep(options.timeoutMs, undefined, { signal: ended.signal }).then(async () => {
+      isTooLong = true;
+      await endGroup(command.pid);
+    });
+    const result = await Promise.race([
+      command,
+      timeLimit.then(
+        () => null,
+        () => command,
+      ),
+    ]);
+    ended.abort();
+    if (isTooLong || !result) {
+      options.signal?.throwIfAborted();
       throw new BasculeError('command-timed-out', { host: this.name, program, timeoutMs: options.timeoutMs });
     }
+    if (result.isCanceled) options.signal?.throwIfAborted();
     if (result.exitCode === undefined) {
       if (result.code === 'ENOENT') throw new BasculeError('command-not-found', { host: this.name, program });
       throw new BasculeError('command-ended', {
@@ -70,12 +92,12 @@ export class LocalHost {
     }
   }
 
-  /** Names of what lies in a folder; none where there is no such folder. */
+  /** Names of what lies in a folder; none where there is no such folder, or a file in its place. */
   async readFolder(path: string): Promise<readonly string[]> {
     try {
       return await readdir(path);
     } catch (error) {
-      if (hasSystemCode(error, 'ENOENT')) return [];
+      if (hasSystemCode(error, 'ENOENT', 'ENOTDIR')) return [];
       throw error;
     }
   }
@@ -106,12 +128,41 @@ export class LocalHost {
   }
 }
 
+/** Nothing of it may act later, or hold a lock; its leader may end it well. */
+async function endGroup(leader: number | undefined): Promise<void> {
+  if (leader === undefined) return;
+  for (const end of [() => signal(leader, 'SIGTERM'), () => signal(-leader, 'SIGKILL')]) {
+    end();
+    if (await hasEnded(leader)) return;
+  }
+}
+
+/** Waits a while for it: the disk may keep a process from ending. */
+async function hasEnded(leader: number): Promise<boolean> {
+  const until = performance.now() + endsWithinMs;
+  while (signal(-leader, 0)) {
+    if (performance.now() >= until) return false;
+    await sleep(pollMs);
+  }
+  return true;
+}
+
+/** Whether there is such a process, or one in the group of a negative number. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if (hasSystemCode(error, 'ESRCH')) return false;
+    throw error;
+  }
+}
+
 async function readWhole(path: string, flags: number): Promise<string | null> {
   let file: Awaited<ReturnType<typeof open>>;
   try {
     file = await open(path, flags);
   } catch (error) {
-    if (hasSystemCode(error, 'ENOENT')) return null;
+    if (hasSystemCode(error, 'ENOENT', 'ENOTDIR')) return null;
     throw error;
   }
   try {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { BasculeError } from '../errors.js';
-import type { Instance } from './record.js';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { type Instance, instanceFiles } from './record.js';
 
 const script = readFileSync(new URL('../../templates/instance-host.sh', import.meta.url), 'utf8');
 
@@ -29,7 +29,7 @@ export interface MigrationEnd {
  *
  * @throws `instance-fenced` or `instance-active` where it was refused; then nothing was touched. `instance-busy`,
  * `instance-write-failed`, `instance-release-missing`, `instance-still-running`, `migration-running`,
- * `command-not-found`, `instance-act-failed`, and those of `LocalHost.run`.
+ * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `LocalHost.run`.
  */
 export async function runAct(instance: Instance, act: Act): Promise<string> {
   const result = await runAnyAct(instance, act);
@@ -47,14 +47,18 @@ async function runAnyAct(instance: Instance, act: Act): Promise<string | Migrati
   const { name, directory, edgeConfig, environment, color } = instance;
   const place = [`${directory}/${name}`, edgeConfig ?? '', environment, color];
   const path = `PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
-  const result = await instance.host.run(
-    ['env', '-i', path, 'sh', '-c', script, 'instance-host', act.name, ...place, ...act.args],
-    {
+  const timeoutMs = act.timeoutMs ?? actTimeoutMs;
+  const result = await instance.host
+    .run(['env', '-i', path, 'sh', '-c', script, 'instance-host', act.name, ...place, ...act.args], {
       input: act.input ?? '',
-      timeoutMs: act.timeoutMs ?? actTimeoutMs,
+      timeoutMs,
       ...(act.signal ? { signal: act.signal } : {}),
-    },
-  );
+    })
+    .catch((error) => {
+      if (!isBasculeError(error) || error.code !== 'command-timed-out') throw error;
+      const { folder } = instanceFiles(instance);
+      throw new BasculeError('instance-act-timed-out', { instance: name, act: act.name, folder, timeoutMs });
+    });
   if (result.exitCode === 0) return result.stdout.trim();
   const lines = result.stderr.trimEnd().split('\n');
   const subject = lines.at(-1) ?? '';
