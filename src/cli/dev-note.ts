@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BasculeError } from '../errors.js';
 import { identityOf, isProcessAlive, ownIdentity, type ProcessIdentity } from '../hosts/process-identity.js';
+import { writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 
 /** `.bascule/dev.json`: the `bascule dev` that runs, and what it started. One that was killed leaves it behind. */
@@ -19,16 +20,25 @@ export interface DevNote {
   remove(): Promise<void>;
 }
 
-/** Notes in a project's folder that this process is its `bascule dev`. Throws `dev-running` where another one is. */
+/**
+ * Notes in a project's folder that this process is its `bascule dev`.
+ *
+ * @throws `dev-running` where another one is, `file-not-writable`
+ */
 export async function noteRunningDev(folder: string): Promise<DevNote> {
   const before = await readDevNote(folder);
   if (before && (await isProcessAlive(before))) throw new BasculeError('dev-running', before);
   const own = { ...(await ownIdentity()), startedAt: new Date().toISOString() };
   const write = async (started: readonly ProcessIdentity[]): Promise<void> => {
-    await mkdir(folder, { recursive: true });
     const file = devFile(folder);
-    await writeFile(`${file}.${own.pid}`, `${JSON.stringify({ ...own, started })}\n`);
-    await rename(`${file}.${own.pid}`, file);
+    await writing(file, async () => {
+      await mkdir(folder, { recursive: true });
+      await writeFile(`${file}.${own.pid}`, `${JSON.stringify({ ...own, started })}\n`);
+      await rename(`${file}.${own.pid}`, file);
+    }).catch(async (error) => {
+      await rm(`${file}.${own.pid}`, { force: true }).catch(() => undefined);
+      throw error;
+    });
   };
   await write([]);
   return {
@@ -47,7 +57,7 @@ export async function readDevNote(folder: string): Promise<RunningDev | null> {
   } catch (error) {
     // Written whole or not at all: what is none is nobody's.
     if (error instanceof SyntaxError) return null;
-    if (hasSystemCode(error, 'ENOENT')) return null;
+    if (hasSystemCode(error, 'ENOENT', 'ENOTDIR')) return null;
     throw error;
   }
 }

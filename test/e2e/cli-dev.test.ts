@@ -120,6 +120,19 @@ test('dev says why the worker ended, and ends too', async () => {
   expect(await isListening(temporalPort)).toBe(false);
 });
 
+test('dev where a file lies at .bascule says what to type, and works once that was typed', async () => {
+  const file = join(folder, '.bascule');
+  await writeFile(file, '');
+  const { exitCode, stderr } = await start('dev');
+  expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(`${file}/dev.json`) });
+  const typed = /`(mv [^`]+)`/.exec(stderr)?.[1] ?? '';
+  expect((await start('dev', '--stop')).stdout).toContain('Nothing runs.');
+  await execa('sh', ['-c', typed]);
+  const { dev } = await startDev();
+  dev.kill('SIGINT');
+  expect((await dev).exitCode).toBe(0);
+});
+
 function isListening(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port });
