@@ -86,8 +86,13 @@ write_file() { # file content [SHA-256 of the content]
     rm -f "$1.tmp"
     fail 16 "$1"
   fi
-  mv -f "$1.tmp" "$1" || fail 13 "$1"
+  mv -f "$1.tmp" "$1" || fail_to_write "$1"
   sync_folder "$1"
+}
+
+fail_to_write() { # file: what is half-written takes no room on a full disk
+  rm -f "$1.tmp" 2>/dev/null || :
+  fail 13 "$1"
 }
 
 copy_file() { # from to
@@ -102,6 +107,11 @@ remove_file() {
       sync_folder "$gone"
     fi
   done
+}
+
+# What an act left that was killed, or whose disk became read-only under it: only who holds the lock writes.
+remove_half_written() {
+  remove_file "$config".*tmp "$state"/*.tmp
 }
 
 keep() { # file generation
@@ -189,6 +199,7 @@ unstage() { # number owner
   lock
   require_claim "$1" "$2"
   remove_file "$config.staged" "$applied.staged"
+  remove_half_written
 }
 
 install_staged() { # number owner SHA-256-of-the-candidate SHA-256-of-applied.json|same
@@ -216,6 +227,7 @@ install_staged() { # number owner SHA-256-of-the-candidate SHA-256-of-applied.js
     sync_folder "$applied"
   fi
   remove_file "$config.staged" "$applied.staged"
+  remove_half_written
   prune "$config"
   prune "$applied"
 }
@@ -253,6 +265,7 @@ restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.
       ;;
   esac
   remove_file "$config.staged" "$applied.staged"
+  remove_half_written
   prune "$config"
 }
 

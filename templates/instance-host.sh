@@ -45,8 +45,11 @@ field() { # name: its value on record, nothing where it has none
 
 # A shell's own printf says only "I/O error" of a full disk: cat says what it is.
 write_record() { # content: the record is whole before it gets its name
-  rm -f "$record.tmp" && printf '%s' "$1" | cat >"$record.tmp" && sync "$record.tmp" &&
-    mv -f "$record.tmp" "$record" && sync "$folder" || fail 13 "$record"
+  if ! { rm -f "$record.tmp" && printf '%s' "$1" | cat >"$record.tmp" && sync "$record.tmp" &&
+    mv -f "$record.tmp" "$record" && sync "$folder"; }; then
+    rm -f "$record.tmp" 2>/dev/null || :
+    fail 13 "$record"
+  fi
 }
 
 update() { # name=value…: all other values stay

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 
@@ -8,6 +9,14 @@ export async function writing<T>(file: string, run: () => Promise<T>): Promise<T
   } catch (error) {
     throw asWriteError(file, error);
   }
+}
+
+/**
+ * Removes what is half-written, after an error that matters more than one of this: where it cannot be removed either, the
+ * next worker does when it starts.
+ */
+export async function removeHalfWritten(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 5 }).catch(() => undefined);
 }
 
 /** An error of writing a file, which the operating system's does not name; any other error as it is. */

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
-import { writing } from '../hosts/writing.js';
+import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
 import { openSource, type Source, type Token } from './artifact-source.js';
@@ -76,9 +76,9 @@ export async function fetchArtifact(
     if (sha256 !== pin.sha256) {
       throw new BasculeError('artifact-wrong-checksum', { url: pin.url, expected: pin.sha256, found: sha256 });
     }
-    await rename(partial, file);
+    await writing(file, () => rename(partial, file));
   } finally {
-    await rm(partial, { force: true });
+    await removeHalfWritten(partial);
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
+import { removeHalfWritten } from '../hosts/writing.js';
 import { runAct, runMigration } from './act.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
 import { lastLogLines } from './log.js';
@@ -105,7 +106,7 @@ export async function prepareRelease(
     if (!isUnpacked) await unpackArtifact(release.artifact, unpacked, release);
     await runAct(instance, { name: 'adopt', args: [owner, sha, sha256, unpacked], owner });
   } finally {
-    await rm(unpacked, { recursive: true, force: true });
+    await removeHalfWritten(unpacked);
   }
 }
 

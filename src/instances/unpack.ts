@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
 import { execa } from 'execa';
 import { extract, type ReadEntry } from 'tar';
 import { BasculeError, isBasculeError } from '../errors.js';
-import { writing } from '../hosts/writing.js';
+import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 import { goesThroughLink, leadsOutside, normalized } from './archive-links.js';
 
@@ -46,7 +46,7 @@ export async function unpackArtifact(
       await rename(partial, folder);
     });
   } finally {
-    await rm(partial, { recursive: true, force: true, maxRetries: 5 });
+    await removeHalfWritten(partial);
   }
 }
 

@@ -12,8 +12,8 @@ import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/hap
 import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
 import { lookAtEdge, readEdge } from '../../src/haproxy/read-edge.js';
 import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
-import { recordColors, restoreColors } from '../../src/haproxy/record.js';
-import { reloadEdge, reloadRestored } from '../../src/haproxy/reload.js';
+import { recordColors } from '../../src/haproxy/record.js';
+import { reloadEdge } from '../../src/haproxy/reload.js';
 import { renderPlan } from '../../src/haproxy/render-plan.js';
 import { readRunning, readServers } from '../../src/haproxy/runtime.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
@@ -21,14 +21,13 @@ import { verifyTraffic } from '../../src/haproxy/verify.js';
 import {
   applyChange,
   createTestEdge,
-  type Planned,
   planned,
   switchChange,
   type TestEdge,
   version,
   withEnvironments,
 } from '../rig/edge.js';
-import { change, load } from '../rig/edge-change.js';
+import { change, load, takeBackAll } from '../rig/edge-change.js';
 
 const tests: TestEdge[] = [];
 const blockers: Server[] = [];
@@ -56,14 +55,6 @@ async function servingEdge(): Promise<TestEdge> {
 
 const countUp = async (edge: Edge): Promise<number> =>
   (await readServers(edge.configuration.files.socket)).servers.filter(({ isUp }) => isUp).length;
-
-/** As the saga takes a change back, newest step first. */
-async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<void> {
-  await restoreColors(edge, takeBack);
-  await restoreConfiguration(edge, takeBack);
-  await reloadRestored(edge, takeBack, timeoutMs);
-  await unstageConfiguration(edge, takeBack);
-}
 
 async function errorOf(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
   try {

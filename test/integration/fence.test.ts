@@ -350,7 +350,7 @@ describe('an install that was given up on', () => {
     const claim = await stageConfiguration(edge, step);
     await host.breakCall(3, 'stopped before');
     const late = installConfiguration(edge, { claim, ...step });
-    const stopped = await waitFor(() => host.stoppedShell());
+    const stopped = await waitFor(() => host.stoppedProcess());
     await host.mend();
     const takeBack = restoreConfiguration(edge, step.takeBack);
     await waitFor(() => findWaiters(edge));

@@ -1,10 +1,11 @@
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { Claim, EdgeChange } from '../../src/domain/edge-change.js';
-import { installConfiguration } from '../../src/haproxy/install.js';
+import type { Edge } from '../../src/haproxy/edge.js';
+import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
 import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
-import { recordColors } from '../../src/haproxy/record.js';
-import { reloadEdge } from '../../src/haproxy/reload.js';
-import { stageConfiguration } from '../../src/haproxy/stage.js';
+import { recordColors, restoreColors } from '../../src/haproxy/record.js';
+import { reloadEdge, reloadRestored } from '../../src/haproxy/reload.js';
+import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import { verifyTraffic } from '../../src/haproxy/verify.js';
 import { type Planned, planned, type TestEdge } from './edge.js';
 
@@ -30,4 +31,12 @@ export async function change(
 export async function load(test: TestEdge, step: Planned, claim: Claim): Promise<void> {
   const target = await installConfiguration(test.edge, { claim, ...step });
   await reloadEdge(test.edge, { claim, target, timeoutMs });
+}
+
+/** As the saga takes a change back, newest step first. */
+export async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<void> {
+  await restoreColors(edge, takeBack);
+  await restoreConfiguration(edge, takeBack);
+  await reloadRestored(edge, takeBack, timeoutMs);
+  await unstageConfiguration(edge, takeBack);
 }

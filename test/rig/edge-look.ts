@@ -70,6 +70,7 @@ export function colorFor(look: EdgeLook, environment: string): Color {
 async function whoAnswers(edge: Edge, host: string, path: string): Promise<string> {
   const { status, body } = await ask(edge.configuration.http, host, path);
   if (status !== 200) return String(status);
+  if (!body.startsWith('{')) return body;
   const { environment, color } = JSON.parse(body) as { environment: string; color: string };
   return `${environment} ${color}`;
 }

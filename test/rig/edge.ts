@@ -25,8 +25,10 @@ export interface TestEdge {
 }
 
 /** A project with two environments and two components on an edge of its own; nothing is installed or running yet. */
-export async function createTestEdge(options: { host?: LocalHost; project?: string } = {}): Promise<TestEdge> {
-  const folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+export async function createTestEdge(
+  options: { host?: LocalHost; project?: string; folder?: string } = {},
+): Promise<TestEdge> {
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'bascule-')));
   const applied = await testConfiguration(folder, options.project ?? 'demo');
   const { edge: configuration, project } = applied.configuration;
   const edge: Edge = { host: options.host ?? new LocalHost(), project, configuration };

@@ -9,10 +9,15 @@ export class ShimmedHost extends LocalHost {
 
   /** From now on the program is this text; `$real` in it is the path of the program itself. */
   async replace(program: string, text: string): Promise<void> {
-    this.folder ??= await mkdtemp(join(tmpdir(), 'bascule-shims-'));
-    const file = join(this.folder, program);
+    const file = join(await this.shims(), program);
     await writeFile(file, `#!/bin/sh\nreal=$(PATH=\${PATH#*:}:/usr/sbin; command -v ${program})\n${text}\n`);
     await chmod(file, 0o755);
+  }
+
+  /** The folder that stands first in PATH. */
+  protected async shims(): Promise<string> {
+    this.folder ??= await mkdtemp(join(tmpdir(), 'bascule-shims-'));
+    return this.folder;
   }
 
   /** Every program is itself again. */
@@ -23,6 +28,10 @@ export class ShimmedHost extends LocalHost {
 
   override async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
     if (this.folder === null) return await super.run(argv, options);
-    return await super.run(argv, { ...options, env: { PATH: `${this.folder}${delimiter}${process.env.PATH}` } });
+    const path = `${this.folder}${delimiter}${process.env.PATH}`;
+    // An act on an instance gets an empty environment, and its PATH by `env -i`.
+    const [program, ...args] = argv;
+    const shimmed = args.map((word, index) => (program === 'env' && index === 1 ? `PATH=${path}` : word));
+    return await super.run([program, ...shimmed], { ...options, env: { PATH: path } });
   }
 }
