@@ -2,7 +2,7 @@
 # /project/bascule.yaml (examples/local.yaml) has it. For an edge elsewhere HAProxy is not needed here.
 FROM node:22.21.1-bookworm-slim AS build
 WORKDIR /opt/bascule
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY script/build.mjs script/

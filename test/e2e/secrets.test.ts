@@ -1,11 +1,14 @@
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { until } from '../rig/chaos.js';
 import { readHistories } from '../rig/histories.js';
 import { freePort } from '../rig/ports.js';
+import { processesOf } from '../rig/processes.js';
 import { type CommandResult, type Project, startProject } from '../rig/project.js';
 
 const token = 'canary-token-5f1c9a';
@@ -58,6 +61,51 @@ test('a deploy with a token and a password succeeds, and its program has the pas
   expect(environment).toContain(`PASSWORD=${password}`);
 });
 
+test('nor does a look at it, a program beside it, or what a long step tells meanwhile', async () => {
+  // What every user of the machine can see of a program.
+  const lookAround =
+    'for one in /proc/[0-9]*/cmdline; do tr "\\0" " " <$one; done; echo; printf "has %s" "$PASSWORD" | wc -c';
+  const looks = [
+    ['doctor'],
+    ['status'],
+    ['logs', 'prod', 'api'],
+    ['exec', 'prod', 'api', '--', 'sh', '-c', lookAround],
+  ];
+  for (const look of looks) said.push(await project.bascule(...look, '--verbose'));
+  expect(
+    said
+      .at(-1)
+      ?.stdout.trim()
+      .endsWith(String('has '.length + password.length)),
+  ).toBe(true);
+
+  const soaking = project.start('deploy', 'prod', 'a1a1a1a1', '--again', '--soak', '3s', '--verbose');
+  said.push({ exitCode: 0, stdout: await untilHeartbeat('demo/prod/deploy/2'), stderr: '' });
+  said.push(await soaking.ended);
+  expect(said.at(-1)?.exitCode).toBe(0);
+});
+
+test('a program knows its own secrets alone, and HAProxy none', async () => {
+  for (const { pid, name } of await processesOf(project.directory)) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8');
+    if (!environment.includes('ARTIFACT_TOKEN')) continue;
+    expect({ pid, name, isWorker: environment.includes('BASCULE_CONFIG') }).toMatchObject({ isWorker: true });
+    expect(name).not.toBe('haproxy');
+  }
+});
+
+test('what lies beside bascule.yaml is the worker’s own: nobody else writes there, or reads what programs print', async () => {
+  const folder = join(project.directory, '.bascule');
+  const wrong: string[] = [];
+  for (const name of await readdir(folder, { recursive: true })) {
+    const file = await lstat(join(folder, name));
+    if (file.isSymbolicLink()) continue;
+    const isPrivate = file.isSocket() || /^instances\/[^/]+$|\.log$|\/record$/.test(name);
+    if ((file.mode & (isPrivate ? 0o077 : 0o022)) !== 0) wrong.push(`${name} ${(file.mode & 0o777).toString(8)}`);
+  }
+  expect(wrong).toEqual([]);
+});
+
 test('a release that ends at once, and an artifact base that refuses, say so without the secret', async () => {
   said.push(await project.bascule('deploy', 'prod', 'bad0bad0', '--verbose'));
   await project.stopWorker();
@@ -82,6 +130,24 @@ test('no secret is in any history, output, log or file', async () => {
   // What was looked through is what was meant: the sha stands in what is encoded there.
   expect(places['history of demo/prod/deploy/1']).toContain('"sha":"a1a1a1a1"');
 });
+
+/** What Temporal knows of a running step that has told it something, as it stands there. */
+async function untilHeartbeat(workflowId: string): Promise<string> {
+  const connection = await Connection.connect({ address: project.temporal.address });
+  try {
+    return await until(`a step of ${workflowId} is heard of`, async () => {
+      const { pendingActivities } = await connection.workflowService
+        .describeWorkflowExecution({ namespace: 'default', execution: { workflowId } })
+        .catch(() => ({ pendingActivities: [] }));
+      const heard = (pendingActivities ?? []).filter(({ lastHeartbeatTime }) => lastHeartbeatTime);
+      if (heard.length === 0) return null;
+      const details = heard.flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? []);
+      return details.map(({ data }) => Buffer.from(data ?? []).toString()).join('\n') || 'no details';
+    });
+  } finally {
+    await connection.close();
+  }
+}
 
 async function filesBelow(folder: string): Promise<Record<string, string>> {
   const texts: Record<string, string> = {};

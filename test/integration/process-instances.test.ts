@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -173,6 +173,16 @@ describe('a release that is deployed to an instance', () => {
     await becomesHealthy(instance, status.process);
     expect(await start(instance)).toEqual(status.process);
   });
+});
+
+test('a record that somebody put a symbolic link in the place of is not read', async () => {
+  const instance = await anInstance();
+  await prepare(instance);
+  const { record } = instanceFiles(instance);
+  await rename(record, `${record}.real`);
+  await symlink(`${record}.real`, record);
+  await expect(readInstance(instance)).rejects.toMatchObject({ code: 'state-file-is-link', args: { file: record } });
+  await rename(`${record}.real`, record);
 });
 
 test('an act whose sender died while it wrote the environment starts nothing', async () => {

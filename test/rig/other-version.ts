@@ -9,11 +9,22 @@ export async function ownVersion(): Promise<string> {
   return (JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 }
 
-/** Puts this Bascule into a new folder as another version; answers the path of its command. */
-export async function installVersion(directory: string, version: string): Promise<string> {
+/**
+ * Puts this Bascule into a new folder as another version, which may write haproxy.cfg otherwise; answers the path of its
+ * command.
+ */
+export async function installVersion(
+  directory: string,
+  version: string,
+  changeTemplate: (text: string) => string = (text) => text,
+): Promise<string> {
   await mkdir(directory);
-  await cp(join(root, 'dist'), join(directory, 'dist'), { recursive: true });
-  for (const folder of ['node_modules', 'templates']) await symlink(join(root, folder), join(directory, folder), 'dir');
+  for (const folder of ['dist', 'templates']) {
+    await cp(join(root, folder), join(directory, folder), { recursive: true });
+  }
+  await symlink(join(root, 'node_modules'), join(directory, 'node_modules'), 'dir');
+  const template = join(directory, 'templates/haproxy.cfg.njk');
+  await writeFile(template, changeTemplate(await readFile(template, 'utf8')));
   const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as object;
   await writeFile(join(directory, 'package.json'), JSON.stringify({ ...manifest, version }));
   return join(directory, 'dist/cli/main.js');

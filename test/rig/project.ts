@@ -47,10 +47,10 @@ export interface Project {
   release(release: Omit<Release, 'directory'>): Promise<void>;
   /** A release of every component. */
   releaseAll(sha: string, options?: Pick<Release, 'unhealthy' | 'crash' | 'files'>): Promise<void>;
-  /** Returns when it answers. */
-  startWorker(): Promise<void>;
+  /** Returns when it answers. `main` is the command of another version. */
+  startWorker(main?: string): Promise<void>;
   /** Returns at once. */
-  spawnWorker(): ChildProcess;
+  spawnWorker(main?: string): ChildProcess;
   /** SIGKILL. */
   killWorker(): Promise<void>;
   stopWorker(): Promise<void>;
@@ -136,11 +136,11 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
     async releaseAll(sha, more = {}) {
       await Promise.all(['api', 'web'].map((component) => makeRelease({ directory, component, sha, ...more })));
     },
-    async startWorker() {
-      await untilWorkerAnswers(run, project.spawnWorker(), log);
+    async startWorker(main) {
+      await untilWorkerAnswers(run, project.spawnWorker(main), log);
     },
-    spawnWorker() {
-      worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, bascule, 'worker'], {
+    spawnWorker(main = bascule) {
+      worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, main, 'worker'], {
         cwd: directory,
         env: {
           ...process.env,

@@ -439,6 +439,8 @@ describe('whoever asks', () => {
 
   test.each([
     ['deploy', { sha: 'main' }, 'bad-sha'],
+    ['deploy', { sha: '../../../etc' }, 'bad-sha'],
+    ['deploy', { sha: 'a1a1a1a1/../..' }, 'bad-sha'],
     ['deploy', { sha: 'abc' }, 'bad-sha'],
     ['deploy', {}, 'bad-sha'],
     ['deploy', undefined, 'bad-sha'],
