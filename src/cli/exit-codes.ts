@@ -68,7 +68,15 @@ const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'worker-ended': 'failed',
 };
 
-/** How a command ends that threw. All that Bascule foresees was found before anything began, but what `endings` names. */
-export function endingOfError(error: unknown): Ending {
-  return isBasculeError(error) ? (endings[error.code] ?? 'refused') : 'bug';
+/** Found when an answer comes: where the keys were changed while a command waited, what it waits for goes on. */
+const foundInAnswers: ReadonlySet<string> = new Set(['encryption-key-missing', 'encryption-key-wrong']);
+
+/**
+ * How a command ends that threw. All that Bascule foresees was found before anything began, but what `endings` names, and
+ * what is found in the answer about an operation that was accepted.
+ */
+export function endingOfError(error: unknown, isAccepted = false): Ending {
+  if (!isBasculeError(error)) return 'bug';
+  if (isAccepted && foundInAnswers.has(error.code)) return 'detached';
+  return endings[error.code] ?? 'refused';
 }

@@ -30,7 +30,7 @@ export function reportError(invocation: Invocation, error: unknown): void {
 /** An error as `--json` has it. */
 export function describeError({ accepted, options }: Invocation, error: unknown): ErrorDocument {
   const operation = accepted?.operation ?? null;
-  const outcome = endingOfError(error);
+  const outcome = endingOfError(error, operation !== null);
   if (isBasculeError(error)) {
     const code = error.code === 'refused' || error.code === 'not-answered' ? codeGiven(error.args) : error.code;
     return { schemaVersion: 1, operation, outcome, code, message: error.message, remedy: error.remedy };

@@ -56,6 +56,12 @@ describe('an error', () => {
   ])('$error is $ending', ({ error, ending }) => {
     expect(endingOfError(error)).toBe(ending);
   });
+
+  test('of a key that the answer needs is a refusal before, and ends the waiting alone where an operation goes on', () => {
+    const error = new BasculeError('encryption-key-missing', { keyId: 'k1' });
+    expect([endingOfError(error), endingOfError(error, true)]).toEqual(['refused', 'detached']);
+    expect(endingOfError(new BasculeError('config-invalid', { file: '', problems: [] }), true)).toBe('refused');
+  });
 });
 
 test('the exit codes are those that scripts rely on', () => {
