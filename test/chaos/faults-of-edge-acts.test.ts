@@ -46,6 +46,10 @@ interface Underway {
   readonly claim: Claim;
 }
 
+type Act = (underway: Underway) => Promise<unknown>;
+
+const mark: Act = ({ test, step: { takeBack } }) => markNeedsOperator(test.edge, { text: 'look here', takeBack });
+
 /** Each act: what has to be done before it, the act, and what has to be done after it for the change to be complete. */
 const acts: Readonly<Record<string, { before?: Act; run: Act }>> = {
   stage: { run: ({ test, step }) => stageConfiguration(test.edge, step) },
@@ -63,17 +67,15 @@ const acts: Readonly<Record<string, { before?: Act; run: Act }>> = {
     before: ({ test, step }) => stageConfiguration(test.edge, step),
     run: ({ test, step }) => unstageConfiguration(test.edge, step.takeBack),
   },
-  'mark that an operator is needed': { run: ({ test }) => markNeedsOperator(test.edge, 'look here') },
+  'mark that an operator is needed': { run: mark },
   'clear that mark': {
     before: async (underway) => {
       await stageConfiguration(underway.test.edge, underway.step);
-      await markNeedsOperator(underway.test.edge, 'look here');
+      await mark(underway);
     },
     run: ({ test, claim }) => clearNeedsOperator(test.edge, claim),
   },
 };
-
-type Act = (underway: Underway) => Promise<unknown>;
 
 async function stageAndLoad({ test, step, claim }: Underway): Promise<void> {
   await stageConfiguration(test.edge, step);

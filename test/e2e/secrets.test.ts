@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { processesOf } from '../../src/hosts/processes.js';
 import { until } from '../rig/chaos.js';
 import { readHistories } from '../rig/histories.js';
 import { freePort } from '../rig/ports.js';
-import { processesOf } from '../rig/processes.js';
 import { type CommandResult, type Project, startProject } from '../rig/project.js';
 
 const token = 'canary-token-5f1c9a';
