@@ -214,7 +214,7 @@ const faults = {
   // Its health fails two seconds after its first visitor, who comes through the edge.
   'sick when visited': wrongWhen(`
     if (request.headers['x-forwarded-for']) visitedAt ??= Date.now();
-    else return Date.now() > visitedAt + 2_000;`),
+    else return visitedAt !== null && Date.now() > visitedAt + 2_000;`),
   'wrong on one host': wrongWhen(`return request.headers.host === '${unvisitedHost}';`),
 };
 
