@@ -23,7 +23,11 @@ export async function readStaged(edge: Edge): Promise<InstalledConfiguration | n
   return await readConfiguration(edge, edgeFiles(edge).staged);
 }
 
-/** `<state>/applied.json` with the SHA-256 of its text, or null where there is none. Throws `edge-state-unreadable`. */
+/**
+ * `<state>/applied.json` with the SHA-256 of its text, or null where there is none.
+ *
+ * @throws `edge-state-unreadable`, `edge-of-other-project`
+ */
 export async function readApplied(
   edge: Edge,
 ): Promise<{ readonly applied: AppliedConfiguration; readonly digest: string } | null> {
@@ -36,6 +40,8 @@ export async function readApplied(
 /**
  * As `readApplied`, for what has to go on where its content makes no sense: then `problem` says why, and the digest is
  * the one of that content.
+ *
+ * @throws `edge-of-other-project`
  */
 export async function examineApplied(edge: Edge): Promise<{
   readonly applied: AppliedConfiguration | null;
@@ -49,7 +55,7 @@ export async function examineApplied(edge: Edge): Promise<{
   try {
     return { applied: parseApplied(edge, file, text), digest, problem: null };
   } catch (error) {
-    if (!isBasculeError(error)) throw error;
+    if (!isBasculeError(error) || error.code === 'edge-of-other-project') throw error;
     return { applied: null, digest, problem: error.message };
   }
 }
@@ -91,6 +97,12 @@ function parseApplied(edge: Edge, file: string, text: string): AppliedConfigurat
     throw damaged('it has no schemaVersion');
   if (value.schemaVersion !== 1)
     throw damaged(`its schemaVersion is ${String(value.schemaVersion)}, this Bascule reads 1`);
+  if (!('configuration' in value)) throw damaged('it has no configuration');
   // Only Bascule writes it, whole, and its SHA-256 is compared before it is used.
-  return value as AppliedConfiguration;
+  const applied = value as AppliedConfiguration;
+  const { project: owner } = applied.configuration;
+  if (owner !== edge.project) {
+    throw new BasculeError('edge-of-other-project', { host: edge.host.name, file, project: edge.project, owner });
+  }
+  return applied;
 }

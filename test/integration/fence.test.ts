@@ -1,16 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Claim } from '../../src/domain/edge-change.js';
 import { claimArguments, type Edge, edgeFiles, runAct } from '../../src/haproxy/edge.js';
 import { claimEdge, claimTakeBack } from '../../src/haproxy/fence.js';
 import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
+import { formatApplied } from '../../src/haproxy/installed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
 import { readEdge } from '../../src/haproxy/read-edge.js';
 import { recordColors, restoreColors } from '../../src/haproxy/record.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
+import { LocalHost, type RunOptions, type RunResult } from '../../src/hosts/local.js';
 import {
   applyChange,
   createTestEdge,
@@ -21,6 +23,7 @@ import {
   version,
 } from '../rig/edge.js';
 import { FaultyHost } from '../rig/faulty-host.js';
+import { isWhole } from '../rig/reliability.js';
 
 const tests: TestEdge[] = [];
 const hosts: FaultyHost[] = [];
@@ -429,6 +432,70 @@ describe('an act that dies', () => {
   });
 });
 
+/** Nobody may write there. Needs root, to be somebody else. */
+class UnprivilegedHost extends LocalHost {
+  override async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
+    return await super.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...argv], options);
+  }
+}
+
+describe('a host', () => {
+  it('on which the state folder is deleted in the middle of a change says so, and nothing is installed', async () => {
+    const { edge, step, files, folder } = await appliedEdge();
+    const claim = await stageConfiguration(edge, step);
+    const before = (await files())['haproxy.cfg'];
+    await rm(edge.configuration.files.state, { recursive: true });
+    for (const act of [
+      () => installConfiguration(edge, { claim, ...step }),
+      () => recordColors(edge, { claim, ...step }),
+      () => restoreConfiguration(edge, step.takeBack),
+    ]) {
+      await expect(act()).rejects.toMatchObject({
+        code: 'edge-claimed',
+        message: expect.stringContaining(`${folder}/edge/state/generation on localhost was deleted meanwhile`),
+        remedy: expect.stringContaining('`bascule apply --repair`'),
+      });
+    }
+    expect((await files())['haproxy.cfg']).toBe(before);
+    await markNeedsOperator(edge, 'look here');
+    expect((await files())['state/needs-operator']).toBe('look here\n');
+  });
+
+  it('on which the worker may not write says so, and nothing is touched', async () => {
+    const { edge: own, step, files, folder } = await appliedEdge();
+    for (const place of [folder, dirname(own.configuration.files.config), own.configuration.files.state]) {
+      await chmod(place, 0o755);
+    }
+    const edge = { ...own, host: new UnprivilegedHost() };
+    const claim = await claimEdge(own, step);
+    const before = await files();
+    for (const act of [
+      () => claimEdge(edge, step),
+      () => stageConfiguration(edge, step),
+      () => installConfiguration(edge, { claim, ...step }),
+      () => recordColors(edge, { claim, ...step }),
+      () => restoreConfiguration(edge, step.takeBack),
+      () => markNeedsOperator(edge, 'look here'),
+    ]) {
+      await expect(act()).rejects.toMatchObject({
+        code: 'edge-write-failed',
+        message: expect.stringMatching(/haproxy\.cfg\.lock on localhost.*Permission denied/),
+        remedy: expect.stringContaining(`\`ls -ld ${dirname(own.configuration.files.config)}\``),
+      });
+    }
+    expect(await files()).toEqual(before);
+  });
+
+  it('whose disk takes long for each write is changed all the same', async () => {
+    const host = new FaultyHost();
+    const { step, ...test } = await appliedEdge({ host });
+    await host.replace('sync', `sleep ${isWhole ? 2 : 0.2}; exec "$real" "$@"`);
+    const claim = await install(test, step);
+    await recordColors(test.edge, { claim, ...step });
+    expect((await readEdge(test.edge, { probe: false, version })).states[1]).toMatchObject({ color: 'green' });
+  });
+});
+
 describe('an edge that is not ours to write', () => {
   it.each(['generation', 'config', 'applied', 'needsOperator'] as const)(
     'is refused where its %s is a symbolic link',
@@ -448,6 +515,20 @@ describe('an edge that is not ours to write', () => {
       expect([await files(), await readFile(target, 'utf8')]).toEqual(before);
     },
   );
+
+  it('is refused where its state folder is that of another project', async () => {
+    const { edge, applied, files } = await newEdge();
+    await mkdir(edge.configuration.files.state, { recursive: true });
+    const other = { ...applied, configuration: { ...applied.configuration, project: 'other' } };
+    await writeFile(edgeFiles(edge).applied, formatApplied(other));
+    const before = await files();
+    await expect(readEdge(edge, { probe: false, version, wantedApplied: applied })).rejects.toMatchObject({
+      code: 'edge-of-other-project',
+      message: expect.stringContaining(`${edgeFiles(edge).applied} on localhost belongs to project other`),
+      remedy: expect.stringContaining('other `edge.files`'),
+    });
+    expect(await files()).toEqual(before);
+  });
 
   it('is refused where a color file is a symbolic link', async () => {
     const { edge, step, folder, ...test } = await appliedEdge();
