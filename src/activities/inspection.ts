@@ -276,9 +276,9 @@ async function readLogs(context: WorkerContext, request: LogsRequest): Promise<L
   const { instance } = findInstance(project, applied, { environment, component, color });
   const { after, tail, sinceMs } = request;
   const part = { ...(tail === undefined ? {} : { tail }), ...(sinceMs === undefined ? {} : { sinceMs }) };
-  const deadline = Date.now() + followMs;
+  const deadline = performance.now() + followMs;
   let log = await readLog(instance, after === undefined ? part : { after });
-  while (after !== undefined && log.lines.length === 0 && Date.now() < deadline) {
+  while (after !== undefined && log.lines.length === 0 && performance.now() < deadline) {
     await Context.current().sleep(followEveryMs);
     log = await readLog(instance, { after });
   }

@@ -25,6 +25,7 @@ export function watchActivities(context: WorkerContext) {
       environment: string;
       color: Color;
       until: string;
+      atMostMs?: number;
     }): Promise<{ ofThisColor: number; others: number }> {
       const { edge } = await loadProject(context);
       const { cancellationSignal } = Context.current();
@@ -42,7 +43,7 @@ export function watchActivities(context: WorkerContext) {
       const { cancellationSignal: signal } = Context.current();
       const servers = poolServers(wait.environment, wait.plan);
       const deadlineMs = Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs));
-      const deadline = Date.now() + deadlineMs;
+      const deadline = performance.now() + deadlineMs;
       const pids = new Set(wait.markedDownIn.map((one) => one.pid));
       let pid = pids.size === 1 ? ([...pids][0] ?? null) : null;
       for (;;) {
@@ -53,7 +54,7 @@ export function watchActivities(context: WorkerContext) {
         } else {
           const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
           if (notUp.length === 0) return;
-          if (Date.now() > deadline) {
+          if (performance.now() > deadline) {
             throw new BasculeError('not-up-on-edge', {
               environment: wait.environment,
               seconds: deadlineMs / 1000,
@@ -70,6 +71,7 @@ export function watchActivities(context: WorkerContext) {
       const { edge } = await loadProject(context);
       const { cancellationSignal: signal } = Context.current();
       const servers = poolServers(soak.environment, soak.plan);
+      const until = performance.now() + Math.min(Date.parse(soak.until) - Date.now(), soak.plan.soak.forMs);
       // Counters begin at zero in each HAProxy worker: the last ones of each are added up.
       const counters = new Map<number, { requests: number; errors: number }>();
       for (;;) {
@@ -84,8 +86,8 @@ export function watchActivities(context: WorkerContext) {
           errors: mine.reduce((sum, one) => sum + one.responses5xx + one.responseErrors, 0),
         });
         refuseErrors(soak.environment, soak.plan, [...counters.values()]);
-        if (Date.now() >= Date.parse(soak.until)) return;
-        await sleep(Math.min(soakPollMs, Math.max(Date.parse(soak.until) - Date.now(), 1)), undefined, { signal });
+        if (performance.now() >= until) return;
+        await sleep(Math.min(soakPollMs, Math.max(until - performance.now(), 1)), undefined, { signal });
       }
     },
   });

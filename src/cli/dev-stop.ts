@@ -84,9 +84,9 @@ async function endLeftOvers(processes: readonly ProcessIdentity[]): Promise<numb
 }
 
 async function hasEnded(one: ProcessIdentity, withinMs: number): Promise<boolean> {
-  const deadline = Date.now() + withinMs;
+  const deadline = performance.now() + withinMs;
   while (await isProcessAlive(one)) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await sleep(50);
   }
   return true;

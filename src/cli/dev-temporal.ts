@@ -57,8 +57,8 @@ const exists = (file: string): Promise<boolean> =>
 
 /** Waits until it serves and knows the search attributes, which it learns a moment later. */
 async function untilServing(server: BackgroundProcess): Promise<void> {
-  const deadline = Date.now() + readyWithinMs;
-  while (Date.now() < deadline && server.how === null) {
+  const deadline = performance.now() + readyWithinMs;
+  while (performance.now() < deadline && server.how === null) {
     if (await knowsSearchAttributes()) return;
     await sleep(50);
   }

@@ -126,7 +126,7 @@ async function prepare(
 async function untilWorkerAnswers(client: Client, project: string, worker: BackgroundProcess): Promise<void> {
   const { ping } = await import('../client/inspect.js');
   const { answeredByWorker } = await import('../client/answering.js');
-  const deadline = Date.now() + workerReadyWithinMs;
+  const deadline = performance.now() + workerReadyWithinMs;
   const ended = new AbortController();
   void worker.ended.then(() => ended.abort());
   for (;;) {
@@ -136,7 +136,7 @@ async function untilWorkerAnswers(client: Client, project: string, worker: Backg
     } catch (error) {
       if (worker.how !== null) throw await whyItEnded(worker, worker.how);
       const isAbsent = isBasculeError(error) && error.code === 'no-worker';
-      if (!isAbsent || Date.now() > deadline) throw error;
+      if (!isAbsent || performance.now() > deadline) throw error;
     }
   }
 }

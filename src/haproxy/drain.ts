@@ -31,18 +31,19 @@ export interface Shut {
 
 /**
  * Waits until no old HAProxy worker can send a visitor to a color: each in whose configuration that color may be chosen
- * has ended, or holds only established tunnels to other servers. From `until` on (RFC 3339) whatever else such a worker
- * holds is shut.
+ * has ended, or holds only established tunnels to other servers. From `until` on (RFC 3339), and after `atMostMs` in any
+ * case, whatever else such a worker holds is shut: a clock that is set meanwhile makes it neither sooner nor later.
  *
  * @throws `drain-stuck` where connections stay although all was shut, `drain-too-late` where the installed configuration
  * may choose the color by now, `haproxy-unreachable`
  */
 export async function drainOldWorkers(
   edge: Edge,
-  drain: { environment: string; color: Color; until: string; signal: AbortSignal },
+  drain: { environment: string; color: Color; until: string; atMostMs?: number; signal: AbortSignal },
 ): Promise<Shut> {
   const servers = await serversOf(edge, drain.environment, drain.color);
-  const until = Date.parse(drain.until);
+  const leftMs = Math.min(Date.parse(drain.until) - Date.now(), drain.atMostMs ?? Number.POSITIVE_INFINITY);
+  const until = performance.now() + leftMs;
   const shut = { ofThisColor: 0, others: 0 };
   for (;;) {
     const installed = await readInstalled(edge);
@@ -51,10 +52,10 @@ export async function drainOldWorkers(
     }
     const blocking = await blockingWorkers(edge, drain.environment, drain.color, servers);
     if (blocking.length === 0) return shut;
-    if (Date.now() >= until) {
+    if (performance.now() >= until) {
       for (const worker of blocking) await shutSessions(edge, worker, servers, shut);
     }
-    if (Date.now() > until + lastConnectionsMs) {
+    if (performance.now() > until + lastConnectionsMs) {
       throw new BasculeError('drain-stuck', {
         environment: drain.environment,
         color: drain.color,

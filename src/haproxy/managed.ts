@@ -25,8 +25,8 @@ export async function ensureManagedEdge(edge: Edge): Promise<boolean> {
   const { socket, masterSocket } = edge.configuration.files;
   const logged = await followLog(edge);
   await runAct(edge, { name: 'start', args: [masterSocket], owner: 'start' });
-  const deadline = Date.now() + startTimeoutMs;
-  while (Date.now() < deadline) {
+  const deadline = performance.now() + startTimeoutMs;
+  while (performance.now() < deadline) {
     const running = await readRunning(socket);
     const isUp = (await findProcesses(edge, 0)) !== null;
     if (running && running.digest === installed.headerDigest && isUp) return true;
@@ -62,9 +62,9 @@ export async function stopManagedEdge(edge: Edge, { graceMs = 0 } = {}): Promise
 
 async function hasEnded(edge: Edge, pid: number, withinMs: number): Promise<boolean> {
   const { config } = edge.configuration.files;
-  const deadline = Date.now() + withinMs;
+  const deadline = performance.now() + withinMs;
   while ((await edge.host.readText(`/proc/${pid}/cmdline`))?.split('\0').includes(config)) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await sleep(pollMs);
   }
   return true;

@@ -48,13 +48,13 @@ export async function serversNotUp(
   const wanted = components.map(
     ({ name, pool }) => `${backendName(environment, pool)}/${instanceName({ prefix }, name, color)}`,
   );
-  const deadline = Date.now() + firstCheckMs;
+  const deadline = performance.now() + firstCheckMs;
   for (;;) {
     const { servers } = await readServers(edge.configuration.files.socket);
     const seen = new Map(servers.map((server) => [`${server.backend}/${server.name}`, server]));
     const notUp = wanted.filter((server) => !seen.get(server)?.isUp);
     const areAllUnchecked = notUp.every((server) => seen.get(server)?.status.startsWith('UP'));
-    if (notUp.length === 0 || !areAllUnchecked || Date.now() > deadline) return notUp;
+    if (notUp.length === 0 || !areAllUnchecked || performance.now() > deadline) return notUp;
     await sleep(pollMs);
   }
 }

@@ -35,8 +35,8 @@ export async function reloadEdge(
   const logged = await followLog(edge);
   const { hasFailed, said } = await askToReload(edge, claim, processes, before?.pid ?? null);
   if (hasFailed) throw await reloadFailed(edge, target, said || alerts(await logged()));
-  const deadline = Date.now() + timeoutMs;
-  while (Date.now() < deadline) {
+  const deadline = performance.now() + timeoutMs;
+  while (performance.now() < deadline) {
     const running = await readRunning(edge.configuration.files.socket);
     if (running?.pid !== before?.pid && isProof(running, target)) return;
     const after = await readWorkers(edge.configuration.files.masterSocket, 0);

@@ -193,12 +193,12 @@ function serverStatus(row: ReadonlyMap<string, string>): ServerStatus {
 }
 
 async function retryUnreachable<T>(forMs: number, run: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + forMs;
+  const deadline = performance.now() + forMs;
   for (;;) {
     try {
       return await run();
     } catch (error) {
-      if (!isBasculeError(error) || error.code !== 'haproxy-unreachable' || Date.now() >= deadline) throw error;
+      if (!isBasculeError(error) || error.code !== 'haproxy-unreachable' || performance.now() >= deadline) throw error;
       await pause(retryEveryMs);
     }
   }

@@ -33,11 +33,12 @@ export async function verifyTraffic(
     throw new BasculeError('applied-changed', { expected: plan.applied, found: inForce?.digest ?? null });
   }
   const switched = change.kind === 'color' && change.sha !== null ? change : null;
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const problems = await findProblems(inForce.applied, installed.probe, switched, record);
     if (problems.length === 0) return;
-    if (Date.now() > deadline) throw new BasculeError('traffic-not-verified', { host: edge.host.name, problems });
+    if (performance.now() > deadline)
+      throw new BasculeError('traffic-not-verified', { host: edge.host.name, problems });
     await sleep(pollMs);
   }
 }

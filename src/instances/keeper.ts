@@ -26,7 +26,7 @@ export interface KeeperEvent {
 
 /** Keeps recorded instances running: what was healthy once and ended by itself is started again. */
 export class InstanceKeeper {
-  readonly #delays = new Map<string, { delayMs: number; notBefore: number }>();
+  readonly #delays = new Map<string, { delayMs: number; startedAt: number }>();
 
   /** Looks at each instance once, starts again what has ended, rotates logs; answers what was done and what failed. */
   async keepRunning(kept: readonly KeptInstance[]): Promise<readonly KeeperEvent[]> {
@@ -50,18 +50,18 @@ export class InstanceKeeper {
     const { owner, sha, sha256, process: ended, ...found } = await readInstance(instance);
     if (owner === null || sha === null || sha256 === null || ended === null) return false;
     if (found.isAlive || found.wanted === 'stopped' || found.isFailed || !found.isProven) return false;
-    if (!this.#isDue(instance.name, found.startedAt)) return false;
+    if (!this.#isDue(instance.name)) return false;
     await restartInstance(instance, { owner, sha, sha256, run, env: await readEnv(), ended });
     return true;
   }
 
-  #isDue(name: string, startedAt: string | null): boolean {
+  #isDue(name: string): boolean {
     const now = performance.now();
     const before = this.#delays.get(name);
-    if (before && now < before.notBefore) return false;
-    const wasSteady = startedAt !== null && Date.now() - Date.parse(startedAt) > steadyMs + (before?.delayMs ?? 0);
+    if (before && now < before.startedAt + before.delayMs) return false;
+    const wasSteady = before !== undefined && now - before.startedAt > steadyMs + before.delayMs;
     const delayMs = before && !wasSteady ? Math.min(before.delayMs * 2, longestDelayMs) : firstDelayMs;
-    this.#delays.set(name, { delayMs, notBefore: now + delayMs });
+    this.#delays.set(name, { delayMs, startedAt: now });
     return true;
   }
 }

@@ -61,7 +61,7 @@ async function followLog(log: string, size: number, after: number): Promise<LogP
 
 async function noteTime(file: string, size: number): Promise<void> {
   const last = (await timesOf(file)).at(-1);
-  if (size === (last?.size ?? 0) || (last && Date.now() - last.at < noteEveryMs)) return;
+  if (size === (last?.size ?? 0) || (last && Math.abs(Date.now() - last.at) < noteEveryMs)) return;
   await appendFile(file, `${Date.now()} ${size}\n`, { mode: 0o600 });
 }
 

@@ -14,7 +14,8 @@ export async function drainColor(
   if (plan.switchedAwayAt === null) return operation.saga.skip('drain');
   const notBeforeMs = Date.parse(standDownReloadedAt ?? new Date().toISOString()) + plan.httpKeepAliveMs;
   const untilMs = Math.max(Date.parse(plan.switchedAwayAt) + plan.drainMs, notBeforeMs);
-  await operation.whileWaiting('drain', Math.max(untilMs - Date.now(), 0), () =>
+  const atMostMs = Math.max(untilMs - Date.now(), 0);
+  await operation.whileWaiting('drain', atMostMs, () =>
     operation.saga.step(
       'drain',
       watches.drainColor,
@@ -22,6 +23,7 @@ export async function drainColor(
         environment: operation.environment,
         color: plan.target,
         until: new Date(untilMs).toISOString(),
+        atMostMs,
       },
       describeShut,
     ),

@@ -62,12 +62,13 @@ async function isAnswered(socket: WebSocket): Promise<string> {
   return String(message);
 }
 
-/** Until prod's blue can be replaced; `withinMs` is how long its visitors may finish. */
-const drain = (withinMs: number): Promise<Shut> =>
+/** Until prod's blue can be replaced; `withinMs` is how long its visitors may finish, by a clock that was set back. */
+const drain = (withinMs: number, setBackMs = 0): Promise<Shut> =>
   drainOldWorkers(test.edge, {
     environment: 'prod',
     color: 'blue',
-    until: new Date(Date.now() + withinMs).toISOString(),
+    until: new Date(Date.now() + setBackMs + withinMs).toISOString(),
+    atMostMs: withinMs,
     signal: AbortSignal.timeout(30_000),
   });
 
@@ -82,7 +83,7 @@ it('at its end cuts what goes to this color, and a download that could still lea
   const cut = [ofProd, toProd, toStaging].map(closed);
   await change(test, 'run-2', switchChange('blue', 'green'));
 
-  expect(await drain(0)).toEqual({ ofThisColor: 2, others: 1 });
+  expect(await drain(0, 3_600_000)).toEqual({ ofThisColor: 2, others: 1 });
   await Promise.all(cut);
   expect(await isAnswered(ofStaging)).toBe('demo-staging-web-blue');
   expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { EdgeChange } from '../../src/domain/edge-change.js';
 import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
@@ -97,9 +97,9 @@ async function swapByHand({ edge }: TestEdge): Promise<void> {
 }
 
 async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error('it never came');
+    if (performance.now() > deadline) throw new Error('it never came');
     await sleep(20);
   }
 }
@@ -429,6 +429,48 @@ describe('a step that fails', () => {
     await endStaging();
     const error = await errorOf(verifyTraffic(test.edge, { ...step, timeoutMs: 300 }));
     expect(error.message).toMatch(/staging\/web on staging\.localhost answered .*; before: 200 from/);
+  });
+});
+
+describe('a clock that is set back an hour', () => {
+  /** And stands still: what waits by it would wait for good. */
+  const setBack = () => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
+  afterEach(() => void vi.useRealTimers());
+
+  it('in the middle of a change leaves generations and histories in their order', async () => {
+    const test = await servingEdge();
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    const step = await planned(test, 'run-3', { ...switchChange('green', 'blue', 'bbbbbbb'), repair: true });
+    const claim = await stageConfiguration(test.edge, step);
+    setBack();
+    await load(test, step, claim);
+    await verifyTraffic(test.edge, { ...step, timeoutMs });
+    await recordColors(test.edge, { claim, ...step });
+    const history = await readFile(edgeFiles(test.edge).history('prod'), 'utf8');
+    expect(history.split('\n').map((line) => line.split(' ').slice(1).join(' '))).toEqual([
+      'blue bbbbbbb',
+      'green aaaaaaa',
+      '',
+    ]);
+    await waitUntil(async () => (await countUp(test.edge)) === 4);
+    await change(test, 'run-4', switchChange('blue', 'green', 'ccccccc'));
+    const { claim: last, drift, installed } = await readEdge(test.edge, { probe: false, version });
+    expect({ last, drift, generation: installed?.generation }).toEqual({
+      last: '4 run-4/do',
+      drift: [],
+      generation: 4,
+    });
+  });
+
+  it('makes no wait longer: traffic that stays wrong is still told', async () => {
+    const test = await newEdge();
+    await test.serve('prod', 'blue');
+    await change(test, 'run-1', applyChange);
+    setBack();
+    const step = await planned(test, 'run-2', { ...switchChange('blue', 'green'), repair: true });
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    expect((await errorOf(verifyTraffic(test.edge, { ...step, timeoutMs: 300 }))).code).toBe('traffic-not-verified');
   });
 });
 

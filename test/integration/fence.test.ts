@@ -457,7 +457,7 @@ describe('a host', () => {
       });
     }
     expect((await files())['haproxy.cfg']).toBe(before);
-    await markNeedsOperator(edge, 'look here');
+    await markNeedsOperator(edge, { text: 'look here', takeBack: step.takeBack });
     expect((await files())['state/needs-operator']).toBe('look here\n');
   });
 
@@ -475,7 +475,7 @@ describe('a host', () => {
       () => installConfiguration(edge, { claim, ...step }),
       () => recordColors(edge, { claim, ...step }),
       () => restoreConfiguration(edge, step.takeBack),
-      () => markNeedsOperator(edge, 'look here'),
+      () => markNeedsOperator(edge, { text: 'look here', takeBack: step.takeBack }),
     ]) {
       await expect(act()).rejects.toMatchObject({
         code: 'edge-write-failed',

@@ -71,6 +71,15 @@ test('lines since a time are those written behind the last note before it', asyn
   expect((await readLog(instance, { sinceMs: 90_000 })).lines).toEqual(['old', 'new']);
 });
 
+test('lines since a time are found too after the clock was set back an hour', async () => {
+  await writeFile(log, 'old\n');
+  const { logTimes } = instanceFiles(instance);
+  await writeFile(logTimes, `${Date.now() + 3_600_000} 2\n`);
+  await rotateLog(instance, { maxBytes: 1_000, files: 2 });
+  await appendFile(log, 'new\n');
+  expect((await readLog(instance, { sinceMs: 0 })).lines).toEqual(['new']);
+});
+
 test('a log that is full is kept under a number, and only so many are kept', async () => {
   for (const content of ['first', 'second', 'third', 'fourth']) {
     await appendFile(log, content);
