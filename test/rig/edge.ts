@@ -46,7 +46,8 @@ export async function createTestEdge(
     async dispose() {
       await stopManagedEdge(edge);
       await Promise.all([...servers].map(stopInstance));
-      await rm(folder, { recursive: true, force: true });
+      // A folder that was given is the giver's to remove.
+      if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
   };
 }
