@@ -1,148 +1,382 @@
-import { access, chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection } from '@temporalio/client';
-import { afterEach, expect, it, vi } from 'vitest';
-import { loadConfiguration } from '../../src/config/load.js';
-import { edgeChangeWorkflowId } from '../../src/domain/names.js';
-import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
-import { LocalHost } from '../../src/hosts/local.js';
-import { lookAt } from '../rig/edge-look.js';
-import { type Project, startProject } from '../rig/project.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { otherColor } from '../../src/domain/edge-state.js';
+import type { OperationResult } from '../../src/domain/operation.js';
+import { readWorkers } from '../../src/haproxy/old-workers.js';
+import { parseRecord } from '../../src/instances/record.js';
+import { type ActName, type Acts, holdActs, type Moment } from '../rig/acts.js';
+import {
+  connectTemporal,
+  generousMs,
+  mustSucceed,
+  quick,
+  say,
+  startLightLoad,
+  startServingProject,
+  type Temporal,
+  until,
+} from '../rig/chaos.js';
+import { clearFailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
+import { assertInvariant } from '../rig/invariant.js';
+import type { Project } from '../rig/project.js';
+import { differences, lookAtProject } from '../rig/project-look.js';
+import { isWhole, reportCells } from '../rig/reliability.js';
+import { withStandbys } from '../rig/standbys.js';
+import { isFailure } from '../rig/visitors/messages.js';
+import type { Visitors } from '../rig/visitors.js';
 import { readLease, untilGone } from '../rig/worker-process.js';
 
 /** A lease that was not renewed for so long is nobody's. */
-const leaseMs = 30_000;
-/** Exit code of templates/edge-host.sh. */
-const refusedByTheFence = 10;
-const projects: Project[] = [];
-const folders: string[] = [];
+const leaseMs = 3_000;
 
-afterEach(async () => {
-  for (const project of projects.splice(0)) await project.stop();
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
+/** What becomes of the operations whose worker stopped: the next worker goes on with them, or they are aborted before. */
+type Fate = 'went on' | 'was taken back';
+
+interface Scene {
+  readonly name: string;
+  readonly fates: readonly Fate[];
+  readonly moments: readonly Moment[];
+  /** Begins operations until the worker's acts are on their way; answers how the operations end. */
+  begin(stage: Stage): Promise<readonly Promise<Ended>[]>;
+  /** What an operator does, and a keeper, before the acts come. */
+  settle?(stage: Stage): Promise<void>;
+  readonly refusesVisitors?: boolean;
+}
+
+interface Stage {
+  readonly project: Project;
+  readonly acts: Acts;
+  /** The next such act stops on its way. */
+  hold(place: string, act: string): Promise<void>;
+  /** Waits until all that is held has stopped. */
+  untilHeld(): Promise<void>;
+  run(...args: readonly string[]): Promise<Ended>;
+  /** A release of both components. */
+  release(options?: { unhealthy: boolean }): Promise<string>;
+  /** The color of an environment that visitors are not given; a release stands by there. */
+  idleColor(environment: 'prod' | 'staging'): Promise<string>;
+}
+
+interface Ended {
+  readonly exitCode: number;
+  readonly document: OperationResult;
+}
+
+const both = { fates: ['went on', 'was taken back'], moments: ['before', 'after'] } as const;
+const staging = (component: string, color: string) => `demo-staging-${component}-${color}`;
+
+/** An act of a switch of prod, while acts on the instances of a deploy to staging are held too. */
+const switchAndDeploy = (edge: string, api: string, web?: string): Scene => ({
+  ...both,
+  name: `switch: ${edge}; deploy: ${[api, web].filter(Boolean).join(', ')}`,
+  async begin(stage) {
+    const idle = await stage.idleColor('staging');
+    await stage.hold(staging('api', idle), api);
+    if (web) await stage.hold(staging('web', idle), web);
+    const color = await stage.idleColor('prod');
+    const deploying = stage.run('deploy', 'staging', await stage.release());
+    await stage.untilHeld();
+    await stage.hold('edge', edge);
+    const switching = stage.run('switch', 'prod', color);
+    await stage.untilHeld();
+    return [deploying, switching];
+  },
 });
 
-it('A worker that was stopped in the middle of an install and wakes after its take-back changes nothing', async () => {
-  const late = await lateAct('install');
-  folders.push(late.folder);
-  const project = await startProject({ env: { PATH: `${late.folder}:${process.env.PATH}` } });
-  projects.push(project);
-  await project.startWorker();
-  expect((await project.bascule('apply')).exitCode).toBe(0);
-  const edge = await edgeOf(project);
-  const before = await lookAt(edge);
-  const client = new Client({ connection: await Connection.connect({ address: project.temporal.address }) });
+/** An act that takes a switch back, and one that takes a deploy back. */
+const takingBack = (edge: string): Scene => ({
+  name: `take-back of a switch: ${edge}; of a deploy: mark-failed`,
+  fates: ['went on'],
+  moments: both.moments,
+  async begin(stage) {
+    await stage.hold(staging('api', await stage.idleColor('staging')), 'mark-failed');
+    const color = await stage.idleColor('prod');
+    const deploying = stage.run('deploy', 'staging', await stage.release({ unhealthy: true }));
+    await stage.untilHeld();
+    await stage.acts.fail({ place: 'edge', act: 'record' });
+    const switching = stage.run('switch', 'prod', color);
+    await stage.acts.failed({ place: 'edge', act: 'record' });
+    await stage.hold('edge', edge);
+    await stage.untilHeld();
+    return [deploying, switching];
+  },
+});
 
-  // The first worker stops where it has sent the act, and the act has not begun.
-  const yaml = await readFile(join(project.directory, 'bascule.yaml'), 'utf8');
-  await writeFile(
-    join(project.directory, 'bascule.yaml'),
-    yaml.replace('prod.localhost]', 'prod.localhost, late.localhost]'),
-  );
-  const first = await readLease(project.directory);
-  await late.hold();
-  const result = project.json<{ outcome: string; code: string }>('apply');
-  await late.reached();
-  process.kill(first.pid, 'SIGSTOP');
-  const candidates = await Promise.all(stagedFiles(edge).map((file) => readFile(file, 'utf8')));
-
-  // Temporal gives up on it, and the second worker can't install either: the change is taken back.
-  await late.release();
-  await untilTriedAgain(client, edgeChangeWorkflowId('demo', 'local', 2));
-  await rm(edgeFiles(edge).staged);
-  await untilLeaseIsStale(project);
-  await project.startWorker();
-  expect((await readLease(project.directory)).pid).not.toBe(first.pid);
-  expect((await result).document).toMatchObject({ outcome: 'failed', code: 'edge-file-missing' });
-  expect(await lookAt(edge)).toEqual(before);
-
-  // All that the late act needs is there again: nothing but the claim keeps it out.
-  await Promise.all(stagedFiles(edge).map((file, place) => writeFile(file, candidates[place] ?? '')));
-  const files = await filesOf(edge);
-  await late.goOn();
-  expect(await late.exitCode()).toBe(refusedByTheFence);
-  process.kill(first.pid, 'SIGCONT');
-  await untilGone(first.pid, 60_000);
-  expect(await filesOf(edge)).toEqual(files);
-  expect(await lookAt(edge)).toEqual({ ...before, leftovers: stagedFiles(edge).map((file) => basename(file)) });
-  await client.connection.close();
-
-  // The worker that took over has the project.
-  expect((await project.bascule('apply')).exitCode).toBe(0);
-  expect((await lookAt(edge)).leftovers).toEqual([]);
-}, 180_000);
-
-const stagedFiles = (edge: Edge): readonly string[] => [edgeFiles(edge).staged, `${edgeFiles(edge).applied}.staged`];
-
-async function edgeOf(project: Project): Promise<Edge> {
-  const { edge } = await loadConfiguration(join(project.directory, 'bascule.yaml'));
-  return { host: new LocalHost(), project: 'demo', configuration: edge };
-}
-
-/** Every file of the edge but those that HAProxy itself has there. */
-async function filesOf(edge: Edge): Promise<Readonly<Record<string, string>>> {
-  const folder = dirname(edgeFiles(edge).config);
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile() && entry.name !== 'haproxy.log');
-  const read = async (path: string) => [path, await readFile(path, 'utf8')] as const;
-  return Object.fromEntries(
-    await Promise.all(
-      files
-        .map((file) => join(file.parentPath, file.name))
-        .sort()
-        .map(read),
-    ),
-  );
-}
-
-/** A shell for PATH that keeps one act on the edge's host from beginning. */
-async function lateAct(act: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'bascule-late-'));
-  const file = (name: string) => join(folder, name);
-  const lines = [
-    '#!/bin/sh',
-    `if [ "\${4:-}" = ${act} ] && [ -e '${file('hold')}' ]; then`,
-    `  touch '${file('reached')}'`,
-    `  until [ -e '${file('go')}' ]; do sleep 0.05; done`,
-    '  /bin/sh "$@"',
-    `  echo $? >'${file('code.partial')}'`,
-    `  mv '${file('code.partial')}' '${file('code')}'`,
-    '  exit 1',
-    'fi',
-    'exec /bin/sh "$@"',
-  ];
-  await writeFile(file('sh'), `${lines.join('\n')}\n`);
-  await chmod(file('sh'), 0o755);
-  const untilThere = (name: string) => vi.waitFor(() => access(file(name)), { timeout: 30_000, interval: 20 });
-  return {
-    folder,
-    /** The next such act waits, until `goOn`. */
-    hold: () => writeFile(file('hold'), ''),
-    reached: () => untilThere('reached'),
-    /** Later ones do not wait. */
-    release: () => rm(file('hold')),
-    goOn: () => writeFile(file('go'), ''),
-    async exitCode() {
-      await untilThere('code');
-      return Number(await readFile(file('code'), 'utf8'));
+const scenes: readonly Scene[] = [
+  switchAndDeploy('claim', 'claim', 'signal-TERM'),
+  switchAndDeploy('stage', 'signal-KILL', 'adopt'),
+  switchAndDeploy('install', 'migrate'),
+  switchAndDeploy('reload', 'start', 'mark-healthy'),
+  switchAndDeploy('record', 'adopt', 'claim'),
+  takingBack('claim-undo'),
+  takingBack('restore'),
+  takingBack('reload'),
+  takingBack('unstage'),
+  {
+    ...both,
+    name: 'cleanup: signal-KILL, delete',
+    async begin(stage) {
+      const idle = await stage.idleColor('staging');
+      await stage.hold(staging('api', idle), 'signal-KILL');
+      await stage.hold(staging('web', idle), 'delete');
+      const cleaning = stage.run('cleanup', 'staging', '--standby');
+      await stage.untilHeld();
+      return [cleaning];
     },
-  };
-}
-
-async function untilTriedAgain(client: Client, workflowId: string): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const { raw } = await client.workflow.getHandle(workflowId).describe();
-      const [pending] = raw.pendingActivities ?? [];
-      if ((pending?.attempt ?? 0) < 2) throw new Error(`${pending?.activityType?.name} is at its first try`);
+  },
+  {
+    ...both,
+    name: 'apply: stage-applied',
+    async begin(stage) {
+      const file = join(stage.project.directory, 'bascule.yaml');
+      const yaml = await readFile(file, 'utf8');
+      await writeFile(file, yaml.replace('hosts: [localhost', `hosts: [h${Date.now()}.localhost, localhost`));
+      await stage.hold('edge', 'stage-applied');
+      const applying = stage.run('apply');
+      await stage.untilHeld();
+      return [applying];
     },
-    { timeout: 30_000, interval: 100 },
-  );
+  },
+  {
+    name: 'switch that can not be taken back: mark-needs-operator',
+    fates: ['went on'],
+    moments: both.moments,
+    async begin(stage) {
+      const color = await stage.idleColor('prod');
+      await stage.acts.fail({ place: 'edge', act: 'record' });
+      await stage.acts.fail({ place: 'edge', act: 'restore' });
+      await stage.hold('edge', 'mark-needs-operator');
+      const switching = stage.run('switch', 'prod', color);
+      await stage.untilHeld();
+      return [switching];
+    },
+    settle: ({ project }) => mustSucceed(project, 'apply', '--repair'),
+  },
+  {
+    name: 'keeper: restart of an instance',
+    fates: ['went on'],
+    moments: both.moments,
+    async begin(stage) {
+      const folder = join(stage.project.directory, '.bascule/instances');
+      const name = `demo-web-${await stage.idleColor('prod')}`;
+      const { process: ended } = parseRecord(
+        { directory: folder, name },
+        await readFile(join(folder, name, 'record'), 'utf8'),
+      );
+      if (!ended) throw new Error(`${name} does not run`);
+      await stage.hold(name, 'restart');
+      process.kill(ended.pid, 'SIGKILL');
+      await stage.untilHeld();
+      return [];
+    },
+    settle: ({ project }) => untilUp(project),
+  },
+  {
+    name: 'keeper: start of HAProxy',
+    fates: ['went on'],
+    moments: both.moments,
+    refusesVisitors: true,
+    async begin(stage) {
+      const workers = await readWorkers(join(stage.project.directory, '.bascule/edge/haproxy-master.sock'));
+      if (!workers) throw new Error('HAProxy does not run');
+      await stage.hold('edge', 'start');
+      process.kill(workers.master, 'SIGKILL');
+      await stage.untilHeld();
+      return [];
+    },
+    settle: ({ project }) => untilUp(project),
+  },
+  {
+    name: 'wait for UP on the edge: health down',
+    fates: both.fates,
+    moments: ['before'],
+    async begin(stage) {
+      const { project } = stage;
+      await setFailPoint(project, { activity: 'waitUntilUpOnEdge', moment: 'during', nth: 1, how: 'stop' });
+      const deploying = stage.run('deploy', 'staging', await stage.release());
+      const { pid } = await readLease(project.directory);
+      await until('the worker has stopped itself', async () => {
+        return isFailPointHit(project) && /\) T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
+      });
+      return [deploying];
+    },
+  },
+];
+
+/** Sampled by `make test`: acts on the edge and on instances, and the wait that acts by itself. */
+const sampled = ['switch: reload; deploy: start, mark-healthy', 'wait for UP on the edge: health down'];
+
+const cells = scenes
+  .filter(({ name }) => isWhole || sampled.includes(name))
+  .flatMap((scene) =>
+    scene.moments.flatMap((moment) => scene.fates.map((fate) => ({ scene, moment, fate, name: scene.name }))),
+  )
+  .filter(({ moment, fate }) => isWhole || (moment === 'before' && fate === 'went on'));
+
+let releases = 0;
+function nextSha(): string {
+  releases += 1;
+  return `1a7e${releases.toString(16).padStart(6, '0')}`;
 }
 
-async function untilLeaseIsStale({ directory }: Project): Promise<void> {
-  const { renewedAt } = await readLease(directory);
-  await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
+describe('a worker that was stopped and wakes after another one took over', () => {
+  let acts: Acts;
+  let project: Project;
+  let temporal: Temporal;
+  let visitors: Visitors;
+  let operations = 0;
+  let violations = 0;
+  const rows: string[][] = [];
+  const outages: { from: number; to: number }[] = [];
+
+  beforeAll(async () => {
+    acts = await holdActs();
+    project = await startServingProject(nextSha(), configured, { PATH: acts.path, BASCULE_LEASE_MS: String(leaseMs) });
+    temporal = await connectTemporal(project);
+    visitors = await startLightLoad(project, 3_000);
+  });
+
+  afterAll(async () => {
+    await temporal?.close();
+    await project?.stop();
+    await acts?.dispose();
+    reportCells('late-acts', {
+      title: 'A worker is stopped for longer than its timeout, and acts late',
+      about:
+        'SIGSTOP while acts are on their way (before: none of it was done; after: all of it, and the worker does not ' +
+        'know). Another worker takes over and ends the operations; then the acts come, then SIGCONT. Each act is ' +
+        'refused by the fence, or finds it done and changes nothing: no file, no process, no server of HAProxy.',
+      columns: ['acts', 'moment', 'the operations', 'what came of each late act'],
+      rows,
+      operations,
+      faults: rows.length,
+      violations,
+    });
+  });
+
+  test.for(cells)('changes nothing: $name, late ($moment), where it $fate', async ({ scene, moment, fate }) => {
+    let told = '**not as it should**';
+    try {
+      told = await actLate(scene, moment, fate);
+    } catch (error) {
+      violations += 1;
+      throw error;
+    } finally {
+      rows.push([scene.name, moment, fate, told]);
+      say(`${scene.name}, ${moment}, ${fate}: ${told}`);
+    }
+  });
+
+  test('fails no visitor meanwhile', async () => {
+    const { requests, wrongEnvironment, endedByLimit } = await visitors.stop();
+    const failures = requests
+      .filter(isFailure)
+      .filter(({ at, ms }) => !outages.some(({ from, to }) => at + ms >= from && at <= to));
+    violations += failures.length;
+    expect(failures.slice(0, 5)).toEqual([]);
+    expect({ wrongEnvironment, endedByLimit }).toEqual({ wrongEnvironment: 0, endedByLimit: false });
+  });
+
+  /** Answers what came of the acts. */
+  async function actLate(scene: Scene, moment: Moment, fate: Fate): Promise<string> {
+    await withStandbys(project, ['prod', 'staging'], nextSha);
+    const held: ActName[] = [];
+    const stage: Stage = {
+      project,
+      acts,
+      async hold(place, act) {
+        held.push({ place, act });
+        await acts.hold({ place, act }, moment);
+      },
+      async untilHeld() {
+        for (const each of held) await acts.reached(each);
+      },
+      run(...args) {
+        operations += 1;
+        return project.json<OperationResult>(...args);
+      },
+      async release(options) {
+        const sha = nextSha();
+        await project.releaseAll(sha, options);
+        return sha;
+      },
+      idleColor: async (environment) =>
+        otherColor((await withStandbys(project, [environment], nextSha))[environment].color),
+    };
+    const { pid: late } = await readLease(project.directory);
+    const from = Date.now();
+    try {
+      const running = await scene.begin(stage);
+      process.kill(late, 'SIGSTOP');
+      if (fate === 'was taken back') await stopEverything();
+      await takeOver(late);
+      const ended = await Promise.all(running);
+      // Also where the steps that were stopped had no worker.
+      expect(ended.filter(({ document }) => document.code === 'timed-out')).toEqual([]);
+      for (const environment of ['staging', 'prod']) await temporal.idle(environment);
+      await scene.settle?.(stage);
+      if (scene.refusesVisitors) outages.push({ from, to: Date.now() });
+
+      const before = await lookAtProject(project);
+      const told = [];
+      for (const each of held) told.push(`${each.act}: ${nameOfCode(await acts.goOn(each), moment)}`);
+      expect(differences(before, await lookAtProject(project)), 'what the late acts changed').toEqual([]);
+      process.kill(late, 'SIGCONT');
+      await untilGone(late, generousMs);
+      expect(differences(before, await lookAtProject(project)), 'what the worker changed that woke').toEqual([]);
+      await assertInvariant(project);
+      const outcomes = ended.map(({ document }) => [document.outcome, document.code].filter(Boolean).join(' '));
+      return [...told, ...(outcomes.length > 0 ? [`operations: ${outcomes.join(', ')}`] : [])].join('; ');
+    } catch (error) {
+      // Whatever is wrong by now is not the next cell's.
+      await acts.letAllGo();
+      if (existsSync(`/proc/${late}`)) process.kill(late, 'SIGCONT');
+      throw error;
+    }
+  }
+
+  /** While no worker polls, so that this is what the next one does first. */
+  async function stopEverything(): Promise<void> {
+    for (const environment of ['staging', 'prod']) await temporal.signal(`demo/environment/${environment}`, 'abort');
+    const query = 'WorkflowType = "switchEdge" AND ExecutionStatus = "Running"';
+    for await (const { workflowId } of temporal.client.workflow.list({ query })) {
+      await temporal.signal(workflowId, 'withdraw');
+    }
+  }
+
+  async function takeOver(from: number): Promise<void> {
+    const { renewedAt } = await readLease(project.directory);
+    await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
+    await project.startWorker();
+    await clearFailPoint(project);
+    expect((await readLease(project.directory)).pid).not.toBe(from);
+  }
+});
+
+/** Exit codes of templates/edge-host.sh and templates/instance-host.sh. */
+function nameOfCode(code: number, moment: Moment): string {
+  if (moment === 'after') return code === 0 ? 'was done' : `had failed (${code})`;
+  if (code === 0) return 'found it done';
+  const names: Readonly<Record<number, string>> = { 10: 'refused by the fence', 12: 'refused: the color is active' };
+  return names[code] ?? `refused (${code})`;
 }
+
+async function untilUp(project: Project): Promise<void> {
+  await until('what was killed is back', async () => {
+    const reason = await assertInvariant(project).then(
+      () => null,
+      (error: Error) => error.message,
+    );
+    return reason === null;
+  });
+}
+
+/** Quick, with a migration of api that says that it ran. */
+const configured = (yaml: string): string =>
+  quick(yaml).replace(
+    '    run: ["node", "server.mjs"]',
+    `    migrate: ["sh", "-c", "echo $BASCULE_ENVIRONMENT $BASCULE_SHA >>../../../../../migrations"]\n    run: ["node", "server.mjs"]`,
+  );

@@ -24,8 +24,9 @@ export function quick(yaml: string): string {
 export async function startServingProject(
   first: string,
   configure: (yaml: string) => string = quick,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Project> {
-  const project = await startProject({ configure, failPoints: true });
+  const project = await startProject({ configure, env, failPoints: true });
   try {
     await project.releaseAll(first);
     await project.startWorker();

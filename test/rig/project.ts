@@ -13,7 +13,7 @@ import { startTemporal, type TemporalServer } from './temporal.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
-const workerReadyWithinMs = 30_000;
+const workerReadyWithinMs = 60_000;
 
 export interface CommandResult {
   readonly exitCode: number;

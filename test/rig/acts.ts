@@ -1,0 +1,97 @@
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, vi } from 'vitest';
+import { generousMs } from './chaos.js';
+
+/** An act of templates/edge-host.sh or templates/instance-host.sh. */
+export interface ActName {
+  /** `edge`, or the name of an instance. */
+  readonly place: string;
+  /** As the script names it; a signal with its own name: `signal-TERM`. */
+  readonly act: string;
+}
+
+/** Whether an act waits before it begins, or when it has done its work and its worker was not told yet. */
+export type Moment = 'before' | 'after';
+
+/** A shell for a worker's PATH that can stop single acts on their way, each once. */
+export interface Acts {
+  /** PATH with that shell in front. */
+  readonly path: string;
+  /** The next such act waits; later ones do not. */
+  hold(name: ActName, moment: Moment): Promise<void>;
+  /** Waits until it waits. */
+  reached(name: ActName): Promise<void>;
+  /** Lets it go on, and answers its exit code when it has ended. */
+  goOn(name: ActName): Promise<number>;
+  /** Nothing waits any more, nor will. */
+  letAllGo(): Promise<void>;
+  /** The next such act fails before it begins; later ones do not. */
+  fail(name: ActName): Promise<void>;
+  /** Waits until it has failed. */
+  failed(name: ActName): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+export async function holdActs(): Promise<Acts> {
+  const folder = await mkdtemp(join(tmpdir(), 'bascule-acts-'));
+  for (const each of ['bin', 'hold', 'reached', 'go', 'code', 'fail']) await mkdir(join(folder, each));
+  const shell = join(folder, 'bin', 'sh');
+  await writeFile(shell, shellText(folder));
+  await chmod(shell, 0o755);
+  const file = (kind: string, { place, act }: ActName) => join(folder, kind, `${place}.${act}`);
+  const isThere = (path: string) =>
+    access(path).then(
+      () => true,
+      () => false,
+    );
+  const untilMs = { timeout: generousMs, interval: 20 };
+  const untilThere = (path: string) => vi.waitFor(() => access(path), untilMs);
+  return {
+    path: `${join(folder, 'bin')}:${process.env.PATH}`,
+    async hold(name, moment) {
+      for (const kind of ['reached', 'go', 'code']) await rm(file(kind, name), { force: true });
+      await writeFile(file('hold', name), moment);
+    },
+    reached: (name) => untilThere(file('reached', name)),
+    async goOn(name) {
+      await writeFile(file('go', name), '');
+      await untilThere(file('code', name));
+      return Number(await readFile(file('code', name), 'utf8'));
+    },
+    async letAllGo() {
+      for (const name of await readdir(join(folder, 'hold'))) await rm(join(folder, 'hold', name), { force: true });
+      for (const name of await readdir(join(folder, 'reached'))) await writeFile(join(folder, 'go', name), '');
+    },
+    fail: (name) => writeFile(file('fail', name), ''),
+    failed: (name) => vi.waitFor(async () => expect(await isThere(file('fail', name))).toBe(false), untilMs),
+    dispose: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** Whoever takes the file away holds the act, so that its next try runs through. */
+const shellText = (folder: string): string => `#!/bin/sh
+folder='${folder}'
+case "\${3:-}" in
+  edge-host) name=edge.$4 ;;
+  instance-host) name=\${5##*/}.$4 ;;
+  *) exec /bin/sh "$@" ;;
+esac
+[ "$4" != signal ] || name=$name-$9
+! rm "$folder/fail/$name" 2>/dev/null || exit 77
+moment=$(cat "$folder/hold/$name" 2>/dev/null) &&
+  mv "$folder/hold/$name" "$folder/reached/$name.taken" 2>/dev/null ||
+  exec /bin/sh "$@"
+wait_to_go_on() {
+  mv "$folder/reached/$name.taken" "$folder/reached/$name"
+  until [ -e "$folder/go/$name" ]; do sleep 0.05; done
+}
+[ "$moment" = after ] || wait_to_go_on
+code=0
+/bin/sh "$@" || code=$?
+[ "$moment" = before ] || wait_to_go_on
+echo "$code" >"$folder/code/$name.partial"
+mv "$folder/code/$name.partial" "$folder/code/$name"
+exit "$code"
+`;
