@@ -5,6 +5,7 @@ import {
   condition,
   continueAsNew,
   ParentClosePolicy,
+  patched,
   setCurrentDetails,
   setHandler,
   startChild,
@@ -188,13 +189,14 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     operation: running && described(running.operation),
     queue: book.state.queue.map(described),
     last: book.state.last,
-    rollbackRefused: running ? null : book.state.failedDeploy,
+    rollbackRefused: running && running.operation.kind !== 'cleanup' ? null : book.state.failedDeploy,
   }));
 
   // The same from Temporal's UI. What makes no sense now is dropped and said, never kept for a later operation.
   setHandler(rollbackSignal, (request = {}) =>
     orDrop('rollback', () => {
-      refuseRollback(request);
+      // Histories from before hold what came of it while a cleanup ran.
+      refuseRollback(request, patched('rollback-while-cleaning'));
       return acceptRollback(request);
     }),
   );
@@ -395,11 +397,13 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     );
   }
 
-  function refuseRollback(request: RollbackRequest): void {
+  /** @param isCleanupSeen whether it counts that what runs is a cleanup, which changes nothing of what is served */
+  function refuseRollback(request: RollbackRequest, isCleanupSeen = true): void {
     checkFields(request);
     checkRollbackTo(request.to);
     const { failedDeploy } = book.state;
-    if (running || request.to || !failedDeploy) return;
+    const isCleaning = isCleanupSeen && running?.operation.kind === 'cleanup';
+    if ((running && !isCleaning) || request.to || !failedDeploy) return;
     if (book.earlierOperation(request) || book.repeatedRollback(request)) return;
     throw refusal('rollback-refused', failedDeploy, `bascule rollback ${name} --to SHA`);
   }

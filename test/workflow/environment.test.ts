@@ -167,6 +167,35 @@ describe('a switch', () => {
   });
 });
 
+describe('a rollback while a cleanup runs after a deploy that did not succeed', () => {
+  /** blue serves bbbbbbb, and what is left of ccccccc on green is being removed. */
+  async function cleaning() {
+    world.faults.set('waitUntilUpOnEdge', 'fails');
+    await operator.ended(await operator.deploy('ccccccc'));
+    const held = holdStep(world, 'removeInstance web');
+    const cleanup = await operator.cleanup();
+    await held.reached;
+    return { ...cleanup, release: held.release };
+  }
+
+  test('has to name its release', async () => {
+    const cleanup = await cleaning();
+    await expect(operator.rollback()).rejects.toMatchObject(refused('rollback-refused', /serves bbbbbbb/));
+    cleanup.release();
+    await operator.ended(cleanup);
+    expect(world.serves.sha).toBe('bbbbbbb');
+  });
+
+  test('is dropped as a signal', async () => {
+    const cleanup = await cleaning();
+    await operator.signal('rollback');
+    expect(await operator.details()).toContain('signal rollback');
+    cleanup.release();
+    expect(await operator.ended(cleanup)).toMatchObject({ outcome: 'succeeded' });
+    expect(world.serves.sha).toBe('bbbbbbb');
+  });
+});
+
 describe('a rollback that is signalled', () => {
   /** Sends the signal, as often as asked, and waits until nothing runs any more. */
   async function rollBack(times = 1): Promise<void> {
