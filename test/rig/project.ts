@@ -5,7 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
 import { execa } from 'execa';
+import { inspectProject } from '../../src/client/inspect.js';
+import type { Status } from '../../src/domain/inspect.js';
 import { makeRelease, type Release } from './artifacts.js';
 import { failPointFile } from './fail-point.js';
 import { freeLoopbackRange, freePort } from './ports.js';
@@ -44,6 +47,8 @@ export interface Project {
   json<T>(
     ...args: readonly string[]
   ): Promise<{ readonly exitCode: number; readonly document: T; readonly stderr: string }>;
+  /** What `bascule status --json` prints, without the start of a command. */
+  look(): Promise<Status>;
   release(release: Omit<Release, 'directory'>): Promise<void>;
   /** A release of every component. */
   releaseAll(sha: string, options?: Pick<Release, 'unhealthy' | 'crash' | 'files'>): Promise<void>;
@@ -78,10 +83,11 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
   const temporal = options.temporal ?? (await startTemporal({ ui: options.ui ?? false }));
   const range = freeLoopbackRange().cidr;
   const edge = { address: '127.0.0.1', port: await freePort() };
-  const yaml = (await readFile(example, 'utf8'))
+  const free = (await readFile(example, 'utf8'))
     .replace('http: 127.0.0.1:8088', `http: 127.0.0.1:${edge.port}`)
     .replace('127.77.0.0/16', range);
-  await writeFile(join(directory, 'bascule.yaml'), options.configure?.(yaml) ?? yaml);
+  const yaml = options.configure?.(free) ?? free;
+  await writeFile(join(directory, 'bascule.yaml'), yaml);
   const env = { TEMPORAL_ADDRESS: temporal.address, NO_COLOR: '1', BASCULE_CONFIG: '', ...options.env };
   let worker: ChildProcess | null = null;
   const log = join(directory, 'worker.log');
@@ -130,6 +136,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       const { exitCode, stdout, stderr } = await run([...args, '--json']);
       return { exitCode, document: JSON.parse(stdout) as T, stderr };
     },
+    look: () => look(env.TEMPORAL_ADDRESS, yaml),
     async release(release) {
       await makeRelease({ ...release, directory });
     },
@@ -167,6 +174,16 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
     },
   };
   return project;
+}
+
+async function look(address: string, yaml: string): Promise<Status> {
+  const connection = await Connection.connect({ address });
+  try {
+    const project = /^project: (\S+)$/m.exec(yaml)?.[1] ?? '';
+    return await inspectProject(new Client({ connection }), project, { what: 'status' });
+  } finally {
+    await connection.close();
+  }
 }
 
 async function untilWorkerAnswers(
