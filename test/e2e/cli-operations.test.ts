@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { z } from 'zod';
+import { environmentOf } from '../../src/cli/history.js';
 import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { quick } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
@@ -30,6 +31,7 @@ async function json<T extends z.ZodType>(schema: T, ...args: readonly string[]) 
   return { exitCode, document: schema.parse(document), stderr };
 }
 
+const prod = async () => environmentOf(await project.look(), 'prod');
 const deploy = (sha: string, ...more: readonly string[]) => ['deploy', 'prod', sha, '--drain', '0s', ...more];
 
 describe('a deploy that is waited for', () => {
@@ -100,7 +102,7 @@ describe('what goes on without the command', () => {
   });
 
   test('--timeout ends with 4 and the command to follow it; abort stops it, and following it ends with 1', async () => {
-    const left = await json(endingSchema, ...deploy(first, '--wait-for-approval', '--timeout', '4s'));
+    const left = await json(endingSchema, ...deploy(first, '--wait-for-approval', '--timeout', '1s'));
     expect(left).toMatchObject({ exitCode: 4, document: { outcome: 'detached', code: 'timeout-passed' } });
     expect(left.document.remedy).toBe(`bascule follow ${left.document.operation}`);
     expect(await json(acceptedSchema, 'abort', 'prod', '--why', 'not today')).toMatchObject({ exitCode: 0 });
@@ -114,30 +116,38 @@ describe('what goes on without the command', () => {
       acceptedSchema,
       ...deploy(first, '--wait-for-approval', '--soak', '0s', '--detach'),
     );
-    await expect
-      .poll(async () => (await project.bascule('status', 'prod')).stdout, { timeout: 20_000 })
-      .toContain('→ bascule approve prod');
+    await expect.poll(async () => (await prod()).waiting, within).toBe('approval');
+    expect((await project.bascule('status', 'prod')).stdout).toContain('→ bascule approve prod');
     expect((await project.bascule('approve', 'prod')).exitCode).toBe(0);
     expect(await json(resultSchema, 'follow', document.operation)).toMatchObject({ exitCode: 0 });
   });
 
-  test.each([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-  ] as const)('%s ends the command with %d, and says how to follow and how to abort', async (signal, exitCode) => {
-    const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
-    const options = { cwd: project.directory, env: project.env, reject: false } as const;
-    const follow = execa(process.execPath, [bascule, 'follow', document.operation], options);
-    await new Promise((resolve) => follow.stderr.once('data', resolve));
-    follow.kill(signal);
-    const left = await follow;
-    expect(left.exitCode).toBe(exitCode);
-    expect(left.stderr).toContain(`bascule follow ${document.operation}`);
-    expect(left.stderr).toContain('bascule abort prod');
-    expect((await json(statusSchema, 'status')).document.environments[1]?.operation?.id).toBe(document.operation);
-    await project.bascule('abort', 'prod');
-    await project.bascule('follow', document.operation);
+  describe('when it is interrupted', () => {
+    let operation: string;
+    beforeAll(async () => {
+      const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
+      operation = document.operation;
+    });
+    afterAll(async () => {
+      await project.bascule('abort', 'prod');
+      await project.bascule('follow', operation);
+    });
+
+    test.each([
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+      ['SIGHUP', 129],
+    ] as const)('%s ends the command with %d, and says how to follow and how to abort', async (signal, exitCode) => {
+      const options = { cwd: project.directory, env: project.env, reject: false } as const;
+      const follow = execa(process.execPath, [bascule, 'follow', operation], options);
+      await new Promise((resolve) => follow.stderr.once('data', resolve));
+      follow.kill(signal);
+      const left = await follow;
+      expect(left.exitCode).toBe(exitCode);
+      expect(left.stderr).toContain(`bascule follow ${operation}`);
+      expect(left.stderr).toContain('bascule abort prod');
+      expect((await prod()).operation?.id).toBe(operation);
+    });
   });
 
   test('an operation that never was ends with 2', async () => {
@@ -169,8 +179,7 @@ describe('looking', () => {
   test('history is newest first, and its first line is what serves', async () => {
     const { exitCode, document } = await project.json<{ history: { at: string; sha: string }[] }>('history', 'prod');
     expect(exitCode).toBe(0);
-    const { document: status } = await json(statusSchema, 'status', 'prod');
-    expect(document.history[0]?.sha).toBe(status.environments[0]?.sha);
+    expect(document.history[0]?.sha).toBe((await prod()).sha);
     const times = document.history.map(({ at }) => at);
     expect(times).toEqual(times.toSorted().reverse());
   });
@@ -188,7 +197,7 @@ describe('looking', () => {
   test('--dry-run shows what a switch would change, and changes nothing', async () => {
     await project.bascule(...deploy(second, '--soak', '0s'));
     const before = await readFile(join(project.directory, '.bascule/edge/haproxy.cfg'), 'utf8');
-    const active = (await json(statusSchema, 'status', 'prod')).document.environments[0]?.active;
+    const { active } = await prod();
     const { exitCode, stdout } = await project.bascule(
       'switch',
       'prod',
@@ -239,18 +248,14 @@ describe('what dies meanwhile', () => {
   test('Temporal back without its database ends with 3: nobody carries it on, and visitors are served', async () => {
     const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
     const follow = project.start('follow', document.operation, '--json');
-    await expect
-      .poll(async () => (await json(statusSchema, 'status', 'prod')).document.environments[0]?.waiting, within)
-      .toBe('approval');
+    await expect.poll(async () => (await prod()).waiting, within).toBe('approval');
     await project.temporal.loseDatabase();
     const { exitCode, stdout } = await follow.ended;
     expect(exitCode, stdout).toBe(3);
     const lost = endingSchema.parse(JSON.parse(stdout));
     expect(lost).toMatchObject({ outcome: 'needs-operator', code: 'operation-lost', operation: document.operation });
     expect(lost.remedy).toContain('bascule status');
-    await expect
-      .poll(async () => (await json(statusSchema, 'status', 'prod')).document.environments[0], within)
-      .toMatchObject({ sha: third, operation: null });
+    await expect.poll(prod, within).toMatchObject({ sha: third, operation: null });
     expect((await project.bascule('cleanup', 'prod')).exitCode).toBe(0);
   });
 });
