@@ -41,8 +41,7 @@ beforeAll(async () => {
 afterAll(() => project.stop());
 
 async function status() {
-  const { document } = await project.json<unknown>('status', 'prod');
-  return environmentOf(statusSchema.parse(document), 'prod');
+  return environmentOf(statusSchema.parse(await project.look()), 'prod');
 }
 
 async function rollbackList() {
