@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { environmentOf } from '../../src/cli/history.js';
 import { endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { withoutStamp } from '../../src/haproxy/header.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
@@ -99,8 +100,7 @@ async function configure(change: (yaml: string) => string): Promise<() => Promis
 const installed = async () => withoutStamp(await readFile(config(), 'utf8'));
 
 async function drift() {
-  const { document } = await project.json<unknown>('status');
-  return statusSchema.parse(document).edge.drift.map(({ kind }) => kind);
+  return statusSchema.parse(await project.look()).edge.drift.map(({ kind }) => kind);
 }
 
 async function repair(): Promise<void> {
@@ -286,9 +286,9 @@ describe('the edge', () => {
   test('whose disk is full has a deploy wait, which goes on when there is room (needs root, to mount a small one)', async () => {
     await execa('sh', ['-c', `cat /dev/zero >'${file('edge/ballast')}'`], { reject: false });
     const deploying = project.bascule('deploy', 'staging', base, '--soak', '0s');
-    await expect
-      .poll(async () => (await project.bascule('status', 'staging')).stdout, { timeout: 25_000 })
-      .toContain('· switch to green →');
+    const step = async () => environmentOf(await project.look(), 'staging').operation?.step;
+    await expect.poll(step, { timeout: 25_000 }).toBe('switch to green');
+    expect((await project.bascule('status', 'staging')).stdout).toContain('· switch to green →');
     expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
     await rm(file('edge/ballast'));
     expect(await deploying).toMatchObject({ exitCode: 0 });
@@ -347,16 +347,16 @@ describe('the edge', () => {
     });
     try {
       other.start('worker');
-      await expect
-        .poll(() => other.json('apply'), { timeout: 20_000 })
-        .toMatchObject({
-          exitCode: 1,
-          document: {
-            code: 'edge-of-other-project',
-            message: expect.stringContaining('belongs to project demo'),
-            remedy: expect.stringContaining('an edge of its own: other `edge.files` and another `edge.http`'),
-          },
-        });
+      // Until it polls: it refuses whatever is asked.
+      await expect(other.look()).rejects.toMatchObject({ args: { code: 'edge-of-other-project' } });
+      expect(await other.json('apply')).toMatchObject({
+        exitCode: 1,
+        document: {
+          code: 'edge-of-other-project',
+          message: expect.stringContaining('belongs to project demo'),
+          remedy: expect.stringContaining('an edge of its own: other `edge.files` and another `edge.http`'),
+        },
+      });
     } finally {
       await other.stop();
     }
