@@ -271,6 +271,5 @@ test('no token and no secret was ever printed', async () => {
 });
 
 async function prod() {
-  const { document } = await project.json<unknown>('status', 'prod');
-  return environmentOf(statusSchema.parse(document), 'prod');
+  return environmentOf(statusSchema.parse(await project.look()), 'prod');
 }
