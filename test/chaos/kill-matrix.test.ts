@@ -32,6 +32,8 @@ import { replayAll } from '../rig/replay-all.js';
 import type { Visitors } from '../rig/visitors.js';
 
 const moments = ['before', 'during', 'after'] as const;
+/** Kinds of operations that `make test` kills in, other ones each time. */
+const sampledKinds = 3;
 /** Executions that one test of the whole matrix kills in, three times each. */
 const rowsOfATest = 5;
 const random = chance();
@@ -178,14 +180,14 @@ function sampleTest(): void {
   let stage: Stage | null = null;
   afterAll(() => stage?.stop());
 
-  test('anywhere in an operation of any kind leaves it to the next one, and fails no visitor', {
+  test('anywhere in an operation of one kind or another leaves it to the next one, and fails no visitor', {
     timeout: 600_000,
   }, async () => {
     stage = await Stage.start();
-    // A switch and a fast rollback run the same, but for what decides on it.
-    const [, left] = random.shuffled(['switch', 'rollback, fast']);
     const dear: readonly Kind['fault'][] = ['sick when visited', 'wrong on one host'];
-    const sampled = kinds.filter(({ name, fault, isFirst }) => name !== left && !isFirst && !dear.includes(fault));
+    const sampled = random
+      .shuffled(kinds.filter(({ fault, isFirst }) => !isFirst && !dear.includes(fault)))
+      .slice(0, sampledKinds);
     for (const [index, kind] of sampled.entries()) {
       const rows = rowsOf(kind);
       const row = rows[Math.floor(random.next() * rows.length)];

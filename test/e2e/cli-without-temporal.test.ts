@@ -269,7 +269,7 @@ describe('a worker', () => {
     await writeFile(join(folder, '.bascule'), '');
     const { exitCode, stderr } = await run('worker');
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('.bascule') });
-    expect(stderr).toContain('→ See who may write there');
+    expect(stderr).toMatch(/→ A file lies where a folder belongs: `ls -ld \S+\.bascule`/);
   });
 });
 

@@ -56,7 +56,7 @@ test('a deploy to a full disk ends with what to type, the worker goes on, and th
   const { document: seen } = await project.json<unknown>('status', 'prod');
   expect(statusSchema.parse(seen)).toMatchObject({
     edge: { drift: [] },
-    environments: [{ sha: next, rollback: { to: base, fast: true } }],
+    environments: [{ sha: next, operation: null }],
   });
 
   const { document: found } = await project.json<unknown>('doctor');

@@ -124,21 +124,3 @@ test('a deploy that is asked for without end is refused before Temporal takes no
   expect(await operator.ended(first)).toMatchObject({ code: 'aborted' });
   expect(await historyLength(operator)).toBeLessThan(3_000);
 });
-
-test('a deploy goes on although a hundred others wait for the edge', async () => {
-  const waiting = await tenAtATime(
-    Array.from({ length: 100 }, () => rig.newWorld()),
-    async (world) => {
-      world.holds('aaaaaaa', 'bbbbbbb');
-      const held = world.faults.hold('requestEdgeChange stand-down');
-      const operator = new Operator(rig, world);
-      return { operator, held, accepted: await operator.deploy('ccccccc', { soakMs: 0 }) };
-    },
-  );
-  await Promise.all(waiting.map(({ held }) => held.reached));
-  const world = rig.newWorld();
-  world.holds('aaaaaaa', 'bbbbbbb');
-  const operator = new Operator(rig, world);
-  const { operation } = await operator.deploy('ccccccc', { soakMs: 0 });
-  expect(await operator.ended({ operation })).toMatchObject({ outcome: 'succeeded', sha: 'ccccccc' });
-});
