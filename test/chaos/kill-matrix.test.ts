@@ -240,7 +240,10 @@ async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promis
   };
   let stage = await begin();
   const leave = async () => {
-    await stage.end().catch((error: Error) => problems.push(`${kind.name}, part ${part}: ${error.message}`));
+    await stage.end().catch((error: Error) => {
+      problems.push(`${kind.name}, part ${part}: ${error.message}`);
+      say(problems.at(-1) ?? '');
+    });
     await stage.stop();
   };
   const report = () =>
