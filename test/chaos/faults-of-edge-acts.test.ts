@@ -2,9 +2,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, expect, vi } from 'vitest';
 import type { Claim } from '../../src/domain/edge-change.js';
-import { type BasculeError, isBasculeError } from '../../src/errors.js';
+import type { BasculeError } from '../../src/errors.js';
 import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
 import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
 import { readEdge } from '../../src/haproxy/read-edge.js';
@@ -13,7 +13,6 @@ import { readServers } from '../../src/haproxy/runtime.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import { identityOf } from '../../src/hosts/process-identity.js';
 import { processesOf } from '../../src/hosts/processes.js';
-import { chance } from '../rig/chaos.js';
 import {
   applyChange,
   createTestEdge,
@@ -25,20 +24,17 @@ import {
 } from '../rig/edge.js';
 import { change, load, takeBackAll } from '../rig/edge-change.js';
 import { type EdgeLook, lookAt } from '../rig/edge-look.js';
-import { type Fault, FaultyHost } from '../rig/faulty-host.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
+import { FaultyHost } from '../rig/faulty-host.js';
+import { errorOf, type HostFault, type OneFault, type Told, testHostFaults } from '../rig/host-faults.js';
 import { mountSmallDisk } from '../rig/small-disk.js';
 
 // The host fails under each act on an edge, before each of its writes. Needs root, to mount what can be filled.
 
-/** What an act under a fault says: its code, the reason or the folder that it names, and what to type. */
-const faults = {
+const told: Told = {
   'disk full before': { code: 'edge-write-failed', says: /No space left/, remedy: /`df -h \S+\/edge/ },
   'read-only before': { code: 'edge-write-failed', says: /Read-only file system/, remedy: /`mount -o remount,rw`/ },
   hangs: { code: 'edge-act-timed-out', says: /did not end within/, remedy: /`timeout 5 sync \S+\/edge`/ },
-} as const satisfies Partial<Record<Fault, { code: BasculeError['code']; says: RegExp; remedy: RegExp }>>;
-
-type HostFault = keyof typeof faults;
+};
 
 interface Underway {
   readonly test: TestEdge;
@@ -93,9 +89,6 @@ interface Broken extends TestEdge {
 }
 
 const edges: Broken[] = [];
-const { next, shuffled, seed } = chance();
-const rows: string[][] = [];
-let broken = 0;
 
 afterAll(async () => {
   for (const edge of edges) {
@@ -104,17 +97,6 @@ afterAll(async () => {
     await edge.unmount();
     await rm(edge.folder, { recursive: true, force: true });
   }
-  reportCells('host-faults.edge', {
-    title: 'The host fails under an act',
-    about:
-      'Before each write of each act the disk became full or read-only, or the write never ended. Each said so with what to type, ' +
-      'visitors were served as before, and afterwards the act could be done again or its change taken back.',
-    columns: ['act', 'fault', 'before each of', 'outcome'],
-    rows,
-    operations: broken,
-    faults: broken,
-    violations: 0,
-  });
 });
 
 /** An edge on a disk of its own, with both colors of prod running and blue active. */
@@ -140,24 +122,13 @@ async function newEdge(): Promise<Broken> {
 /** What must not be otherwise afterwards: the generation is higher, and releases of it are kept. */
 const lasting = ({ leftovers, needsOperator, ...look }: EdgeLook) => look;
 
-async function errorOf(act: Promise<unknown>): Promise<BasculeError | null> {
-  try {
-    await act;
-    return null;
-  } catch (error) {
-    if (isBasculeError(error)) return error;
-    throw error;
-  }
-}
-
 /** Breaks the n-th call of an act; answers whether it has so many. */
-async function breakAct(test: Broken, name: string, fault: HostFault, nth: number): Promise<boolean> {
+async function breakAct(test: Broken, { act: name, fault, nth, number }: OneFault): Promise<boolean> {
   const act = acts[name];
   if (!act) throw new RangeError(name);
   const { edge, host } = test;
   const before = await lookAt(edge);
-  broken += 1;
-  const step = await planned(test, `run-${broken}`, switchChange('blue', 'green'));
+  const step = await planned(test, `run-${number}`, switchChange('blue', 'green'));
   const claim = { number: Number(step.record.claim?.split(' ')[0]) + 1, owner: step.owner };
   const underway = { test, step, claim };
   await act.before?.(underway);
@@ -181,7 +152,7 @@ async function breakAct(test: Broken, name: string, fault: HostFault, nth: numbe
 }
 
 async function expectToldAndClean({ edge, host }: Broken, error: BasculeError, fault: HostFault): Promise<void> {
-  const { code, says, remedy } = faults[fault];
+  const { code, says, remedy } = told[fault];
   expect(error).toMatchObject({ code, message: expect.stringMatching(says), remedy: expect.stringMatching(remedy) });
   expect(error.message).toContain('localhost');
   const { config, state } = edge.configuration.files;
@@ -196,26 +167,12 @@ async function expectToldAndClean({ edge, host }: Broken, error: BasculeError, f
   expect(others).toEqual([]);
 }
 
-/** What hangs costs the time limit each. */
-const sample = (names: string[], fault: HostFault): string[] =>
-  isWhole || fault !== 'hangs' ? names : shuffled(names).slice(0, 2);
-
-describe.concurrent(`(CHAOS_SEED=${seed})`, () => {
-  test.each(Object.keys(faults) as HostFault[])(
-    '%s a write, each act says so and everything is as before',
-    async (fault) => {
-      const edge = await newEdge();
-      for (const name of sample(Object.keys(acts), fault)) {
-        let calls = 0;
-        // Every act has two at least.
-        for (let nth = isWhole ? 1 : 1 + Math.floor(next() * 2); await breakAct(edge, name, fault, nth); nth += 1) {
-          calls += 1;
-          if (!isWhole) break;
-        }
-        expect(calls, name).toBeGreaterThan(0);
-        rows.push([name, fault.replace(' before', ''), String(calls), 'as before']);
-      }
-    },
-    isWhole ? 3_600_000 : 200_000,
-  );
+testHostFaults<Broken>({
+  section: 'host-faults.edge',
+  title: 'each act says so and everything is as before',
+  acts: Object.keys(acts),
+  leastCalls: 2,
+  wholeMs: 3_600_000,
+  begin: newEdge,
+  breakAct,
 });

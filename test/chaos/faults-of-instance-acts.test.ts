@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BasculeError, isBasculeError } from '../../src/errors.js';
+import { afterAll, beforeAll, expect } from 'vitest';
+import type { BasculeError } from '../../src/errors.js';
 import { identityOf } from '../../src/hosts/process-identity.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import {
@@ -19,21 +19,19 @@ import {
 } from '../../src/instances/process.js';
 import { type Instance, type InstanceStatus, instanceFiles, readInstance } from '../../src/instances/record.js';
 import { makeRelease } from '../rig/artifacts.js';
-import { chance } from '../rig/chaos.js';
-import { type Fault, FaultyHost } from '../rig/faulty-host.js';
+import { until } from '../rig/chaos.js';
+import { FaultyHost } from '../rig/faulty-host.js';
+import { errorOf, type HostFault, type OneFault, type Told, testHostFaults } from '../rig/host-faults.js';
 import { freePort } from '../rig/ports.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
 import { mountSmallDisk } from '../rig/small-disk.js';
 
 // The host fails under each act on an instance, before each of its writes. Needs root, to mount what can be filled.
 
-const faults = {
+const told: Told = {
   'disk full before': { code: 'instance-write-failed', says: /No space left/, remedy: /`df -h \S+\/instances\// },
   'read-only before': { code: 'instance-write-failed', says: /Read-only file system/, remedy: /remount,rw/ },
   hangs: { code: 'instance-act-timed-out', says: /did not end within/, remedy: /`timeout 5 sync \S+\/instances\// },
-} as const satisfies Partial<Record<Fault, { code: BasculeError['code']; says: RegExp; remedy: RegExp }>>;
-
-type HostFault = keyof typeof faults;
+};
 
 const sha = 'aaaaaaa1';
 const owner = 'demo/prod/deploy/1';
@@ -48,9 +46,6 @@ let archive = '';
 let sha256 = '';
 let releases = '';
 const disks: Disk[] = [];
-const rows: string[][] = [];
-let broken = 0;
-const { next, shuffled, seed } = chance();
 
 beforeAll(async () => {
   releases = await mkdtemp(join(tmpdir(), 'bascule-'));
@@ -63,17 +58,6 @@ afterAll(async () => {
     await rm(folder, { recursive: true, force: true });
   }
   await rm(releases, { recursive: true, force: true });
-  reportCells('host-faults.instance', {
-    title: 'The host fails under an act',
-    about:
-      'Before each write of each act the disk became full or read-only, or the write never ended. Each said so with what to type, ' +
-      'visitors were served as before, and afterwards the act could be done again or its change taken back.',
-    columns: ['act', 'fault', 'before each of', 'outcome'],
-    rows,
-    operations: broken,
-    faults: broken,
-    violations: 0,
-  });
 });
 
 type Act = (instance: Instance) => Promise<unknown>;
@@ -83,23 +67,30 @@ const prepare: Act = (instance) => prepareRelease(instance, { owner, sha, sha256
 const start: Act = (instance) =>
   startInstance(instance, { owner, sha, sha256, run: [process.execPath, 'server.mjs'], env: {} });
 
+/** Started, and its line is in its log: a program that finds the disk full as it writes that may end. */
+const started: Act = async (instance) => {
+  await start(instance);
+  const { log } = instanceFiles(instance);
+  await until(`${instance.name} listens`, async () => (await readFile(log, 'utf8')).includes('listening'));
+};
+
 /** Each act, and what comes before it. */
 const acts: Readonly<Record<string, { before: readonly Act[]; run: Act; state: InstanceStatus['state'] }>> = {
   claim: { before: [], run: claim, state: 'empty' },
   'take a release': { before: [claim], run: prepare, state: 'stopped' },
   start: { before: [claim, prepare], run: start, state: 'starting' },
   'note that it is healthy': {
-    before: [claim, prepare, start],
+    before: [claim, prepare, started],
     run: async (instance) => markHealthy(instance, owner, await processOf(instance)),
     state: 'running',
   },
   stop: {
-    before: [claim, prepare, start],
+    before: [claim, prepare, started],
     run: (instance) => stopInstance(instance, { owner, stopGraceMs: 20_000 }),
     state: 'stopped',
   },
   'note that it failed': {
-    before: [claim, prepare, start],
+    before: [claim, prepare, started],
     run: (instance) => markFailed(instance, { expected: null, owner }),
     state: 'failed',
   },
@@ -120,28 +111,17 @@ async function newDisk(): Promise<Disk> {
   return disk;
 }
 
-async function newInstance({ folder, host }: Disk): Promise<Instance> {
-  broken += 1;
+async function newInstance({ folder, host }: Disk, number: number): Promise<Instance> {
   const place = { address: '127.0.0.1', port: await freePort(), directory: join(folder, 'instances') };
   const of = { environment: 'prod', component: 'api', color: 'green' } as const;
-  return { host, name: `demo-api-${broken}`, ...of, ...place, edgeConfig: join(folder, 'haproxy.cfg') };
-}
-
-async function errorOf(act: Promise<unknown>): Promise<BasculeError | null> {
-  try {
-    await act;
-    return null;
-  } catch (error) {
-    if (isBasculeError(error)) return error;
-    throw error;
-  }
+  return { host, name: `demo-api-${number}`, ...of, ...place, edgeConfig: join(folder, 'haproxy.cfg') };
 }
 
 /** Breaks the n-th call of an act; answers whether it has so many. */
-async function breakAct(disk: Disk, name: string, fault: HostFault, nth: number): Promise<boolean> {
+async function breakAct(disk: Disk, { act: name, fault, nth, number }: OneFault): Promise<boolean> {
   const act = acts[name];
   if (!act) throw new RangeError(name);
-  const instance = await newInstance(disk);
+  const instance = await newInstance(disk, number);
   for (const before of act.before) await before(instance);
   await disk.host.breakCall(nth, fault);
   const error = await errorOf(act.run(instance));
@@ -166,7 +146,7 @@ async function breakAct(disk: Disk, name: string, fault: HostFault, nth: number)
 const isHalfWritten = (name: string): boolean => /\.tmp$|\.unpacked-|\.partial-/.test(name);
 
 async function expectToldAndClean(disk: Disk, instance: Instance, error: BasculeError, fault: HostFault) {
-  const { code, says, remedy } = faults[fault];
+  const { code, says, remedy } = told[fault];
   expect(error).toMatchObject({ code, message: expect.stringMatching(says), remedy: expect.stringMatching(remedy) });
   expect(error.message).toContain(instance.name);
   expect(error.isRetryable).toBe(true);
@@ -181,26 +161,12 @@ async function expectToldAndClean(disk: Disk, instance: Instance, error: Bascule
   expect((await processesOf(folder)).map(({ pid }) => pid).filter((pid) => pid !== process?.pid)).toEqual([]);
 }
 
-/** What hangs costs the time limit each. */
-const sample = (names: string[], fault: HostFault): string[] =>
-  isWhole || fault !== 'hangs' ? names : shuffled(names).slice(0, 2);
-
-describe.concurrent(`(CHAOS_SEED=${seed})`, () => {
-  test.each(Object.keys(faults) as HostFault[])(
-    '%s a write, each act on an instance says so and can be done again',
-    async (fault) => {
-      const disk = await newDisk();
-      for (const name of sample(Object.keys(acts), fault)) {
-        let calls = 0;
-        // Every act has more than four.
-        for (let nth = isWhole ? 1 : 1 + Math.floor(next() * 4); await breakAct(disk, name, fault, nth); nth += 1) {
-          calls += 1;
-          if (!isWhole) break;
-        }
-        expect(calls, name).toBeGreaterThan(0);
-        rows.push([name, fault.replace(' before', ''), String(calls), 'as before']);
-      }
-    },
-    isWhole ? 1_200_000 : 200_000,
-  );
+testHostFaults<Disk>({
+  section: 'host-faults.instance',
+  title: 'each act on an instance says so and can be done again',
+  acts: Object.keys(acts),
+  leastCalls: 4,
+  wholeMs: 1_200_000,
+  begin: newDisk,
+  breakAct,
 });
