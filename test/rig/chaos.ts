@@ -10,14 +10,14 @@ import { startVisitors, type Visitors } from './visitors.js';
 /** Bound of every wait for a condition: generous, since other tests may keep the machine busy. */
 export const generousMs = 60_000;
 
-/** examples/local.yaml with waits so short that a deploy takes two seconds. */
+/** examples/local.yaml with waits so short that a deploy takes two seconds; what starts late on a busy machine has time. */
 export function quick(yaml: string): string {
   return yaml
     .replace('manage: true', 'httpKeepAlive: 1s\n  manage: true')
     .replace('hosts: [staging.localhost]', 'hosts: [staging.localhost], soak: 300ms, drain: 1s')
     .replace('hosts: [localhost, prod.localhost]', 'hosts: [localhost, prod.localhost], soak: 300ms, drain: 1s')
     .replaceAll('interval: 1s', 'interval: 300ms')
-    .replaceAll('    run: ["node", "server.mjs"]', '    startDeadline: 4s\n    run: ["node", "server.mjs"]');
+    .replaceAll('    run: ["node", "server.mjs"]', '    startDeadline: 12s\n    run: ["node", "server.mjs"]');
 }
 
 /** A quick project whose worker runs and whose edge is applied; staging and prod serve `first`. */
@@ -40,8 +40,8 @@ export async function startServingProject(
 }
 
 export async function mustSucceed(project: Project, ...args: readonly string[]): Promise<void> {
-  const { exitCode, stderr } = await project.bascule(...args);
-  if (exitCode !== 0) throw new Error(`bascule ${args.join(' ')} exited with ${exitCode}: ${stderr}`);
+  const { exitCode, stdout, stderr } = await project.bascule(...args);
+  if (exitCode !== 0) throw new Error(`bascule ${args.join(' ')} exited with ${exitCode}: ${stdout}\n${stderr}`);
 }
 
 /** A light load on both environments. */
