@@ -241,7 +241,9 @@ describe('what dies meanwhile', () => {
     expect(exitCode, stderr).toBe(4);
     expect(stderr).toContain(`→ bascule follow ${document.operation}`);
     await project.temporal.restart();
-    await project.bascule('abort', 'prod');
+    // The worker may take a while to be there again.
+    const abort = async () => (await project.bascule('abort', 'prod')).exitCode;
+    await expect.poll(abort, { timeout: 60_000 }).toBe(0);
     expect((await project.bascule('follow', document.operation)).exitCode).toBe(1);
   });
 

@@ -9,7 +9,7 @@ const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.m
  * history can't be replayed never gets further, so each problem is one. Answers them, and how many were replayed.
  */
 export async function replayAll(client: Client): Promise<{ readonly replayed: number; readonly problems: string[] }> {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  installRuntime();
   const problems: string[] = [];
   let replayed = 0;
   const histories = client.workflow.list({ query: 'WorkflowType != "inspect"' }).intoHistories({ concurrency: 5 });
@@ -18,4 +18,12 @@ export async function replayAll(client: Client): Promise<{ readonly replayed: nu
     if (error) problems.push(`${workflowId}: ${error.message.slice(0, 500)}`);
   }
   return { replayed, problems };
+}
+
+let isInstalled = false;
+
+/** Once in a process, also where two replay at the same time. */
+function installRuntime(): void {
+  if (!isInstalled) Runtime.install({ logger: new DefaultLogger('ERROR') });
+  isInstalled = true;
 }
