@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { z } from 'zod';
 import { environmentOf } from '../../src/cli/history.js';
 import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
-import { quick } from '../rig/chaos.js';
+import { generousMs, quick } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -243,7 +243,7 @@ describe('what dies meanwhile', () => {
     await project.temporal.restart();
     // The worker may take a while to be there again.
     const abort = async () => (await project.bascule('abort', 'prod')).exitCode;
-    await expect.poll(abort, { timeout: 60_000 }).toBe(0);
+    await expect.poll(abort, { timeout: generousMs }).toBe(0);
     expect((await project.bascule('follow', document.operation)).exitCode).toBe(1);
   });
 

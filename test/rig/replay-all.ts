@@ -2,6 +2,9 @@ import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 
+// Once in a process: two may replay at the same time.
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
 const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url));
 
 /**
@@ -9,7 +12,6 @@ const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.m
  * history can't be replayed never gets further, so each problem is one. Answers them, and how many were replayed.
  */
 export async function replayAll(client: Client): Promise<{ readonly replayed: number; readonly problems: string[] }> {
-  installRuntime();
   const problems: string[] = [];
   let replayed = 0;
   const histories = client.workflow.list({ query: 'WorkflowType != "inspect"' }).intoHistories({ concurrency: 5 });
@@ -18,12 +20,4 @@ export async function replayAll(client: Client): Promise<{ readonly replayed: nu
     if (error) problems.push(`${workflowId}: ${error.message.slice(0, 500)}`);
   }
   return { replayed, problems };
-}
-
-let isInstalled = false;
-
-/** Once in a process, also where two replay at the same time. */
-function installRuntime(): void {
-  if (!isInstalled) Runtime.install({ logger: new DefaultLogger('ERROR') });
-  isInstalled = true;
 }
