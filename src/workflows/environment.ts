@@ -344,7 +344,12 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   }
 
   async function forwardApproval(target: Running): Promise<void> {
-    if (target.approval && target.child) await target.child.signal(approvedSignal, target.approval);
+    if (!target.approval || !target.child) return;
+    try {
+      await target.child.signal(approvedSignal, target.approval);
+    } catch {
+      // It ended in the meantime: its result says how.
+    }
   }
 
   async function stop(request: SteerRequest): Promise<Accepted> {

@@ -44,6 +44,10 @@ export class EdgeWorld {
   recorded: Recorded;
   needsOperator: string | null = null;
   reloads = 0;
+  /** The change that was begun last: they come one at a time. */
+  change: EdgeChange | null = null;
+  /** Whether all servers of a color answer their checks. */
+  isUp: (environment: string, color: Color) => boolean = () => true;
   private readonly kept = new Map<number, Installed>();
   private configured: readonly string[];
 
@@ -95,6 +99,7 @@ export class EdgeWorld {
 
   readonly activities = {
     readEdge: async ({ change }: { change: EdgeChange }): Promise<EdgeRecord> => {
+      this.change = change;
       const record = this.record();
       this.refuse(change, record);
       return record;
@@ -196,6 +201,9 @@ export class EdgeWorld {
     if (change.kind !== 'color') return;
     const active = record.states.find((state) => state.name === change.environment)?.color;
     if (active !== change.from) throw broken('active-color-changed', `${change.from} is not active`);
+    // The way back to a color that never had a release is exempt.
+    if (change.to === active || change.sha === null || this.isUp(change.environment, change.to)) return;
+    throw broken('color-not-up', `${change.to} is not UP`);
   }
 
   private reload(): void {

@@ -4,6 +4,8 @@ import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activ
 export type Fault =
   /** At its first try, in a way that another try can mend. */
   | 'fails once'
+  /** The same, and the first try had its effect. */
+  | 'fails once after its effect'
   /** At so many tries. */
   | `fails ${number} times`
   /** For good, without effect. */
@@ -33,7 +35,8 @@ interface Hold {
 const heartbeatEveryMs = 20;
 
 /**
- * Faults of activities, by the name of the activity (`reloadEdge`) or by name and subject (`startInstance web`).
+ * Faults of activities, by the name of the activity (`reloadEdge`), by name and subject (`startInstance web`), or by
+ * name and edge change (`reloadEdge of switch`).
  * Also notes each call, in order.
  */
 export class Faults {
@@ -76,6 +79,10 @@ export class Faults {
     };
   }
 
+  mendAll(): void {
+    this.faults.clear();
+  }
+
   /** Lets go whatever is held. */
   releaseAll(): void {
     this.holds.clear();
@@ -83,19 +90,25 @@ export class Faults {
   }
 
   /** Runs an activity's effect with what goes wrong around it. */
-  async around<T>(activity: string, subject: string, effect: () => Promise<T> | T): Promise<T> {
+  async around<T>(
+    activity: string,
+    subject: string,
+    effect: () => Promise<T> | T,
+    { aim = null }: { aim?: string | null } = {},
+  ): Promise<T> {
     const step = subject === '' ? activity : `${activity} ${subject}`;
     this.calls.push(step);
     const { attempt } = Context.current().info;
-    const fault = this.faults.get(step) ?? this.faults.get(activity);
+    const fault = this.faults.get(aim ?? step) ?? this.faults.get(step) ?? this.faults.get(activity);
     if (attempt <= triesThatFail(fault)) throw failure(step, false);
     if (fault === 'falls silent after its effect' && attempt > 1) throw failure(step, true);
     const isSilent = attempt === 1 && (fault?.startsWith('falls silent') ?? false);
     return withHeartbeats(async () => {
-      await this.wait(step, this.holds.get(step) ?? this.holds.get(activity));
+      await this.wait(step, this.holds.get(aim ?? step) ?? this.holds.get(step) ?? this.holds.get(activity));
       if (fault === 'fails') throw failure(step, true);
       const result = await effect();
       if (fault === 'fails after its effect') throw failure(step, true);
+      if (fault === 'fails once after its effect' && attempt === 1) throw failure(step, false);
       return result;
     }, isSilent);
   }

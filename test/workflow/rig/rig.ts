@@ -2,11 +2,13 @@ import { Context } from '@temporalio/activity';
 import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { inject } from 'vitest';
+import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { taskQueue } from '../../../src/domain/names.js';
 import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
 import { temporalPath, temporalTestServerPath } from '../../rig/temporal.js';
+import { EdgeWorld } from './edge-world.js';
 import { project, World } from './world.js';
 
 const searchAttributes = ['BasculeEnvironment', 'BasculeKind', 'BasculeSha', 'BasculeOutcome'];
@@ -19,6 +21,8 @@ export interface Rig {
   readonly client: Client;
   /** A new environment and edge, which no other test knows. */
   newWorld(): World;
+  /** Two environments on one edge, which no other test knows. */
+  newNeighbors(): readonly [World, World];
   /** Starts a workflow as a person could. */
   start(type: string, workflowId: string, args: unknown[]): Promise<unknown>;
   /**
@@ -38,8 +42,15 @@ export interface Rig {
   eventsOf(workflowId: string): Promise<readonly string[]>;
   /** A workflow's history in the form that a replay takes; that of its newest run unless one is named. */
   historyOf(workflowId: string, runId?: string): Promise<string>;
+  /** Does something while no worker runs, and starts another one. */
+  withoutWorker(act: () => Promise<unknown>): Promise<void>;
+  /** All who ask for it meanwhile are served by one restart. */
+  restartWorker(): Promise<void>;
   stop(): Promise<void>;
 }
+
+/** Settings of the worker. */
+export type RigOptions = Pick<WorkerOptions, 'maxHeartbeatThrottleInterval' | 'shutdownGraceTime'>;
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
 
@@ -56,13 +67,13 @@ export async function startRig(): Promise<Rig> {
 }
 
 /** On the dev server, which has the limits of a real one. Its time is the real one. */
-export const startRigWithLimits = (): Promise<Rig> => startOnDevServer([]);
+export const startRigWithLimits = (options: RigOptions = {}): Promise<Rig> => startOnDevServer([], options);
 
 /** The same, and it suggests continue-as-new after so many events. */
 export const startRigThatContinuesAsNew = (suggestAfterEvents: number): Promise<Rig> =>
   startOnDevServer([`limit.historyCount.suggestContinueAsNew=${suggestAfterEvents}`]);
 
-async function startOnDevServer(settings: readonly string[]): Promise<Rig> {
+async function startOnDevServer(settings: readonly string[], options: RigOptions = {}): Promise<Rig> {
   const rates = ['history.transferProcessorMaxPollRPS=2000', 'history.transferProcessorMaxPollHostRPS=4000'];
   const env = await TestWorkflowEnvironment.createLocal({
     server: {
@@ -75,23 +86,38 @@ async function startOnDevServer(settings: readonly string[]): Promise<Rig> {
       ],
     },
   });
-  return rigOf(env);
+  return rigOf(env, options);
 }
 
-async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
+async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Promise<Rig> {
   const client = new Client({ connection: env.connection });
   const worlds = new Map<string, World>();
-  const worker = await Worker.create({
-    connection: env.nativeConnection,
-    taskQueue: taskQueue(project),
-    identity: 'test',
-    workflowBundle: { codePath: inject('workflowBundle') },
-    activities: dispatching(new World('any', client), worlds),
-    maxConcurrentActivityTaskExecutions: activitiesAtOnce,
-    maxHeartbeatThrottleInterval: '20ms',
-    shutdownGraceTime: '1s',
-  });
-  const running = worker.run();
+  const activities = dispatching(new World('any', client), worlds);
+  const startWorker = async () => {
+    const worker = await Worker.create({
+      connection: env.nativeConnection,
+      taskQueue: taskQueue(project),
+      identity: 'test',
+      workflowBundle: { codePath: inject('workflowBundle') },
+      activities,
+      maxConcurrentActivityTaskExecutions: activitiesAtOnce,
+      maxHeartbeatThrottleInterval: '20ms',
+      shutdownGraceTime: '1s',
+      ...options,
+    });
+    return { worker, ended: worker.run() };
+  };
+  let running = await startWorker();
+  const stopWorker = () => {
+    running.worker.shutdown();
+    return running.ended;
+  };
+  const withoutWorker: Rig['withoutWorker'] = async (act) => {
+    await stopWorker();
+    await act();
+    running = await startWorker();
+  };
+  let restart: Promise<void> | null = null;
   return {
     client,
     newWorld() {
@@ -99,6 +125,13 @@ async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
       const world = new World(name, client);
       worlds.set(name, world);
       return world;
+    },
+    newNeighbors() {
+      const names = [`env${worlds.size + 1}`, `env${worlds.size + 2}`] as const;
+      const shared = { edge: new EdgeWorld(names), edgeName: names[0] };
+      const [first, second] = [new World(names[0], client, shared), new World(names[1], client, shared)];
+      worlds.set(first.name, first).set(second.name, second);
+      return [first, second];
     },
     start: (type, workflowId, args) => client.workflow.start(type, { workflowId, args, taskQueue: taskQueue(project) }),
     skip: (ms) => env.sleep(ms),
@@ -112,10 +145,16 @@ async function rigOf(env: TestWorkflowEnvironment): Promise<Rig> {
     },
     historyOf: async (workflowId, runId) =>
       historyToJSON(await client.workflow.getHandle(workflowId, runId).fetchHistory()),
+    withoutWorker,
+    restartWorker() {
+      restart ??= withoutWorker(async () => {}).finally(() => {
+        restart = null;
+      });
+      return restart;
+    },
     async stop() {
       for (const world of worlds.values()) world.faults.releaseAll();
-      worker.shutdown();
-      await running;
+      await stopWorker();
       await env.teardown();
     },
   };
@@ -128,13 +167,21 @@ function dispatching(sample: World, worlds: ReadonlyMap<string, World>) {
       name,
       (input: unknown) => {
         const id = Context.current().info.workflowExecution?.workflowId ?? '';
-        const world = worlds.get(worldNameOf(id));
+        const world = worldOf(worlds, id, input);
         const run = world?.activities()[name];
         if (!run) throw new Error(`no world for ${name} of ${id}`);
         return run(input);
       },
     ]),
   );
+}
+
+/** The environment's that a step of an edge change is about, else the one with the name that is in the workflow's id. */
+function worldOf(worlds: ReadonlyMap<string, World>, workflowId: string, input: unknown): World | undefined {
+  const named = worlds.get(worldNameOf(workflowId));
+  if (!workflowId.includes('/edge/')) return named;
+  const change = (input as { change?: EdgeChange }).change ?? named?.edge.change;
+  return (change && 'environment' in change ? worlds.get(change.environment) : undefined) ?? named;
 }
 
 /** `demo/edge/env1/3`, `demo/environment/env1` and `demo/env1/deploy/2` are all of env1. */

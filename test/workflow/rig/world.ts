@@ -27,6 +27,7 @@ interface Instance {
  */
 export class World {
   readonly edge: EdgeWorld;
+  private readonly edgeName: string;
   readonly faults = new Faults();
   readonly instances = new Map<string, Instance>();
   /** Names of components, in the order in which their migrations began and ended. */
@@ -35,14 +36,24 @@ export class World {
   needsApproval = false;
   /** Milliseconds; the soak and the drain themselves are answered at once unless they are held. */
   soakMs = 60_000;
+  /** Their artifacts are nowhere. */
+  isUnknown: (sha: string) => boolean = () => false;
+  /** Their instances never get healthy. */
+  isUnhealthy: (sha: string) => boolean = () => false;
   /** Set where the active release runs with the same checksums and environment. */
   isActiveAlready = false;
 
   constructor(
     readonly name: string,
     private readonly client: Client,
+    /** The edge, and its name where it is not the environment's. */
+    { edge, edgeName }: { edge: EdgeWorld; edgeName: string } = {
+      edge: new EdgeWorld([name, 'other']),
+      edgeName: name,
+    },
   ) {
-    this.edge = new EdgeWorld([name, 'other']);
+    this.edge = edge;
+    this.edgeName = edgeName;
   }
 
   /** As if releases had been deployed here, oldest first: the last one is active, the one before is its standby. */
@@ -84,7 +95,9 @@ export class World {
       all.map(([name, run]) => [
         name,
         (input: unknown) =>
-          this.faults.around(name, subjectOf(name, input), () => (run as (input: unknown) => Promise<unknown>)(input)),
+          this.faults.around(name, subjectOf(name, input), () => (run as (input: unknown) => Promise<unknown>)(input), {
+            aim: edgeStepOf(name, this.edge, input),
+          }),
       ]),
     );
   }
@@ -96,8 +109,9 @@ export class World {
 
     edgeRequests: {
       requestEdgeChange: (change) =>
-        changeEdge(this.client, { project, edge: this.name }, change, Context.current().cancellationSignal),
-      withdrawEdgeChange: ({ id }) => withdrawEdgeChange(this.client, { project, edge: this.name }, id),
+        changeEdge(this.client, { project, edge: this.edgeName }, change, Context.current().cancellationSignal),
+      withdrawEdgeChange: ({ id }) =>
+        withdrawEdgeChange(this.client, { project, edge: this.edgeName }, id),
     },
 
     plans: {
@@ -159,6 +173,8 @@ export class World {
         this.migrations.push(`${component.name} ends`);
       },
       startInstance: async ({ component, plan }) => {
+        if (this.isUnhealthy(plan.sha))
+          throw broken('instance-unhealthy', `${component.instance} does not get healthy`);
         this.instances.set(component.instance, { sha: plan.sha, state: 'running' });
       },
       removeInstance: async ({ unused }) => {
@@ -191,6 +207,7 @@ export class World {
   }
 
   private pin(request: DeployRequest, isRollback: boolean): ReleasePlan {
+    if (this.isUnknown(request.sha)) throw broken('artifact-not-found', `there is no release ${request.sha}`);
     const { color, sha, standby } = this.serves;
     const target = otherColor(color);
     return {
@@ -219,6 +236,13 @@ function subjectOf(activity: string, input: unknown): string {
   if (component) return component.name;
   if (unused) return unused.name;
   return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
+}
+
+/** A step of an edge change with the change that it is of: `recordColor of switch`. */
+function edgeStepOf(activity: string, edge: EdgeWorld, input: unknown): string | null {
+  const change = (input as { change?: EdgeChange }).change ?? edge.change;
+  if (!change || !Object.hasOwn(edge.activities, activity)) return null;
+  return `${activity} of ${change.id.split('/').at(-1)}`;
 }
 
 function plannedComponent(configuration: ComponentConfiguration, target: Color, sha: string): PlannedComponent {

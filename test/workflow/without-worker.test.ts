@@ -1,0 +1,27 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Operator } from './rig/operator.js';
+import { type Rig, startRigWithLimits } from './rig/rig.js';
+
+// What meets while no worker runs. On the dev server: each of these is what a random schedule found.
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRigWithLimits();
+});
+afterAll(() => rig.stop());
+
+test('an approval that comes as the operation ends is taken, and changes nothing', async () => {
+  const world = rig.newWorld();
+  const operator = new Operator(rig, world);
+  const { reached } = world.faults.hold('migrate backend');
+  const { operation } = await operator.deploy('aaaaaaa');
+  await reached;
+  // Both reach the environment at once.
+  const approvals: Promise<unknown>[] = [];
+  await rig.withoutWorker(async () => {
+    await rig.client.workflow.getHandle(operation).terminate();
+    approvals.push(operator.approve().catch((error: unknown) => error));
+  });
+  expect(await Promise.all(approvals)).toMatchObject([{ operation, joined: true }]);
+  expect(await operator.ended({ operation })).toMatchObject({ outcome: 'needs-operator' });
+});
