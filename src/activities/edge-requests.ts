@@ -17,7 +17,7 @@ export function edgeRequestActivities(context: WorkerContext) {
     },
 
     async withdrawEdgeChange({ id }: { id: string }): Promise<EdgeChangeResult> {
-      return withdrawEdgeChange(context.client, await edgeName(), id);
+      return withdrawEdgeChange(context.client, await edgeName(), id, Context.current().cancellationSignal);
     },
   });
 }

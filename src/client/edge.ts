@@ -25,10 +25,12 @@ export async function changeEdge(
   signal: AbortSignal,
 ): Promise<EdgeChangeResult> {
   const id = edgeWorkflowId(name.project, name.edge);
-  let answer = await client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeAnswer, [EdgeChange]>('change', {
-    args: [change],
-    startWorkflowOperation: startEdge(name),
-  });
+  let answer = await client.withAbortSignal(signal, () =>
+    client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeAnswer, [EdgeChange]>('change', {
+      args: [change],
+      startWorkflowOperation: startEdge(name),
+    }),
+  );
   for (
     let waitMs: number = askEveryMs.first;
     answer.state !== 'ended';
@@ -42,13 +44,21 @@ export async function changeEdge(
 
 /**
  * Takes a change back that is no longer wanted, and answers what became of it: `withdrawn`, or what it came to be
- * before the withdrawal reached it.
+ * before the withdrawal reached it. It waits for that at most until `signal`: the worker that would answer may be the
+ * one that asks, and about to end.
  */
-export async function withdrawEdgeChange(client: Client, name: EdgeName, id: string): Promise<EdgeChangeResult> {
-  return client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeResult, [{ id: string }]>('withdraw', {
-    args: [{ id }],
-    startWorkflowOperation: startEdge(name),
-  });
+export async function withdrawEdgeChange(
+  client: Client,
+  name: EdgeName,
+  id: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<EdgeChangeResult> {
+  return client.withAbortSignal(signal, () =>
+    client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeResult, [{ id: string }]>('withdraw', {
+      args: [{ id }],
+      startWorkflowOperation: startEdge(name),
+    }),
+  );
 }
 
 function startEdge(name: EdgeName): WithStartWorkflowOperation<typeof edge> {

@@ -25,3 +25,17 @@ test('an approval that comes as the operation ends is taken, and changes nothing
   expect(await Promise.all(approvals)).toMatchObject([{ operation, joined: true }]);
   expect(await operator.ended({ operation })).toMatchObject({ outcome: 'needs-operator' });
 });
+
+test('a worker that is told to end as an operation asks the edge for a change ends, and the next one goes on', async () => {
+  const world = rig.newWorld();
+  world.holds('aaaaaaa', 'bbbbbbb');
+  const operator = new Operator(rig, world);
+  const { reached, release } = world.faults.hold('requestEdgeChange stand-down', { isDeaf: true });
+  const accepted = await operator.deploy('ccccccc');
+  await reached;
+  // The edge's workflow runs on the same worker, which takes nothing new: nobody answers.
+  const restarted = rig.restartWorker();
+  release();
+  await restarted;
+  expect(await operator.ended(accepted)).toMatchObject({ outcome: 'succeeded' });
+});

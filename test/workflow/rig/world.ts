@@ -111,7 +111,7 @@ export class World {
       requestEdgeChange: (change) =>
         changeEdge(this.client, { project, edge: this.edgeName }, change, Context.current().cancellationSignal),
       withdrawEdgeChange: ({ id }) =>
-        withdrawEdgeChange(this.client, { project, edge: this.edgeName }, id),
+        withdrawEdgeChange(this.client, { project, edge: this.edgeName }, id, Context.current().cancellationSignal),
     },
 
     plans: {
