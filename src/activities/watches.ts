@@ -43,7 +43,7 @@ export function watchActivities(context: WorkerContext) {
       const { cancellationSignal: signal } = Context.current();
       const servers = poolServers(wait.environment, wait.plan);
       const deadlineMs = Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs));
-      const deadline = performance.now() + deadlineMs;
+      let deadline = performance.now() + deadlineMs;
       const pids = new Set(wait.markedDownIn.map((one) => one.pid));
       let pid = pids.size === 1 ? ([...pids][0] ?? null) : null;
       for (;;) {
@@ -51,6 +51,8 @@ export function watchActivities(context: WorkerContext) {
         if (seen.pid !== pid) {
           // After a reload servers are UP without a check: the release before must not pass for the new one.
           pid = await markServersDown(socket, servers);
+          // The checks begin anew: where other environments reload the edge one after the other, that is not its time.
+          deadline = performance.now() + deadlineMs;
         } else {
           const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
           if (notUp.length === 0) return;

@@ -41,7 +41,7 @@ export async function followOperation(
     wasSeen = true;
     onSight(sight);
   };
-  void watchProgress(client, name, operation, see, watching.signal);
+  const watcher = watchProgress(client, name, operation, see, watching.signal);
   try {
     const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation, signal));
     return result;
@@ -53,6 +53,8 @@ export async function followOperation(
     throw error;
   } finally {
     watching.abort();
+    // A call of its own that waits for its next try would throw in nobody's hands where the caller closes the connection.
+    await watcher;
   }
 }
 
