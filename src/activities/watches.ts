@@ -4,12 +4,12 @@ import type { Color } from '../domain/edge-state.js';
 import type { ReleasePlan } from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
 import { drainOldWorkers } from '../haproxy/drain.js';
-import { markServersDown, readServers, type ServerPlace, type ServerStatus } from '../haproxy/runtime.js';
+import { readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { stateOf, waitUntilUp } from '../haproxy/up.js';
 import { asActivities } from './as-activities.js';
 import { poolServers } from './pools.js';
 import { loadProject, type WorkerContext } from './project.js';
 
-const pollMs = 200;
 const soakPollMs = 1_000;
 
 /** The HAProxy worker in which servers were marked down: another one has started them UP, unchecked. */
@@ -39,33 +39,14 @@ export function watchActivities(context: WorkerContext) {
       markedDownIn: readonly MarkedDown[];
     }): Promise<void> {
       const { edge } = await loadProject(context);
-      const { socket } = edge.configuration.files;
-      const { cancellationSignal: signal } = Context.current();
       const servers = poolServers(wait.environment, wait.plan);
-      const deadlineMs = Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs));
-      let deadline = performance.now() + deadlineMs;
       const pids = new Set(wait.markedDownIn.map((one) => one.pid));
-      let pid = pids.size === 1 ? ([...pids][0] ?? null) : null;
-      for (;;) {
-        const seen = await readServers(socket);
-        if (seen.pid !== pid) {
-          // After a reload servers are UP without a check: the release before must not pass for the new one.
-          pid = await markServersDown(socket, servers);
-          // The checks begin anew: where other environments reload the edge one after the other, that is not its time.
-          deadline = performance.now() + deadlineMs;
-        } else {
-          const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
-          if (notUp.length === 0) return;
-          if (performance.now() > deadline) {
-            throw new BasculeError('not-up-on-edge', {
-              environment: wait.environment,
-              seconds: deadlineMs / 1000,
-              servers: notUp.map((one) => `${one.backend}/${one.name}: ${one.status} ${one.lastCheck}`),
-            });
-          }
-        }
-        await sleep(pollMs, undefined, { signal });
-      }
+      await waitUntilUp(edge.configuration.files.socket, servers, {
+        environment: wait.environment,
+        markedDownIn: pids.size === 1 ? ([...pids][0] ?? null) : null,
+        deadlineMs: Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs)),
+        signal: Context.current().cancellationSignal,
+      });
     },
 
     /** Watches the new color's health and its share of 5xx answers until `until`. */
@@ -93,12 +74,6 @@ export function watchActivities(context: WorkerContext) {
       }
     },
   });
-}
-
-function stateOf(servers: readonly ServerStatus[], { backend, server }: ServerPlace): ServerStatus {
-  const found = servers.find((one) => one.backend === backend && one.name === server);
-  if (!found) throw new BasculeError('server-not-on-edge', { backend, server });
-  return found;
 }
 
 function refuseErrors(

@@ -3,10 +3,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseInstalledConfiguration } from '../../src/haproxy/header.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { markServersDown, RuntimeApi, readRunning, readServers } from '../../src/haproxy/runtime.js';
+import { waitUntilUp } from '../../src/haproxy/up.js';
 import { component, environment, stateOf } from '../rig/applied.js';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../rig/edge-under-test.js';
 
@@ -73,6 +75,27 @@ describe('what HAProxy says about itself', () => {
     await edge.untilUp([name]);
     expect(edge.apps.get(name)?.requests.length).toBeGreaterThanOrEqual(3);
     expect(await server(name)).toMatchObject({ isUp: true, status: 'UP', checkStatus: 'L7OK' });
+  });
+
+  it('gives a server its whole deadline after each reload that is not its own, and names it after that', async () => {
+    const name = 'demo-prod-web-green';
+    await edge.reload(standingDown, 40);
+    await edge.stopInstance(name);
+    const deadlineMs = 4_000;
+    const began = performance.now();
+    const waiting = waitUntilUp(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: name }], {
+      ...{ environment: 'prod', markedDownIn: null, deadlineMs, signal: AbortSignal.timeout(60_000) },
+    });
+    const outcome = waiting.catch((error) => error);
+    let generation = 41;
+    while (performance.now() < began + deadlineMs + 1_000) {
+      await edge.reload(standingDown, generation++);
+      expect(await Promise.race([outcome.then(() => 'ended'), sleep(500, 'waits')])).toBe('waits');
+    }
+    expect(await outcome).toMatchObject({
+      ...{ code: 'not-up-on-edge', message: expect.stringContaining(`${name}: DOWN`) },
+    });
+    await edge.startInstance(name);
   });
 
   it('counts the answers and the errors of each server', async () => {
