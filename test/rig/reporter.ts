@@ -37,7 +37,7 @@ export default class SummaryReporter implements Reporter {
 
     for (const test of failedTests) printFailure(titleOf(test), test.result().errors ?? []);
     for (const { title, error } of suiteErrors) printFailure(title, [error]);
-    for (const error of unhandledErrors) printFailure('outside of any test', [error]);
+    for (const error of unhandledErrors) printFailure(`outside of any test${whileRunning(error)}`, [error]);
     printSlow(tests);
 
     // A test that was neither passed, failed nor skipped did not come to its end: the run was broken off.
@@ -72,6 +72,12 @@ function errorsOutsideTests(module: TestModule): { title: string; error: Seriali
       suite.errors().map((error) => ({ title: `${nameOf(module)} > ${suite.fullName}`, error })),
     ),
   ];
+}
+
+/** Vitest notes with such an error which file ran. */
+function whileRunning(error: SerializedError): string {
+  const { VITEST_TEST_PATH: path } = error;
+  return typeof path === 'string' ? `, while ${relative(process.cwd(), path)} ran` : '';
 }
 
 function printFailure(title: string, errors: readonly SerializedError[]): void {
