@@ -381,18 +381,25 @@ clear_needs_operator() { # number owner
   remove_file "$needs_operator"
 }
 
-# Starts HAProxy in a session of its own, with nothing of the caller's environment and without the lock.
+# Starts HAProxy in a session of its own, with nothing of the caller's environment and without the lock. Whoever asks for
+# the same meanwhile waits for the lock until this one can be seen: a second HAProxy would share its ports, and answer
+# every other visitor by an earlier configuration.
 start() { # master-socket
   lock
   [ -e "$config" ] || fail 15 "$config"
   for command_line in $(grep -lzxF -e "$config" /proc/[0-9]*/cmdline 2>/dev/null); do
-    running=$(cat "${command_line%/cmdline}/comm" 2>/dev/null) || continue
-    [ "$running" != haproxy ] || return 0
+    command_line=${command_line%/cmdline}
+    ! is_haproxy "${command_line#/proc/}" || return 0
   done
   refuse_links "${config%/*}/haproxy.log"
   umask 077
   setsid env -i PATH="$PATH" haproxy -W -S "$1" -f "$config" \
     >>"${config%/*}/haproxy.log" 2>&1 </dev/null 9>&- &
+  while kill -0 $! 2>/dev/null && ! is_haproxy $!; do sleep 0.01; done
+}
+
+is_haproxy() { # pid
+  [ "$(cat "/proc/$1/comm" 2>/dev/null)" = haproxy ]
 }
 
 case $act in

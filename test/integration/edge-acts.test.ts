@@ -28,6 +28,7 @@ import {
   withEnvironments,
 } from '../rig/edge.js';
 import { change, load, takeBackAll } from '../rig/edge-change.js';
+import { ShimmedHost } from '../rig/shimmed-host.js';
 
 const tests: TestEdge[] = [];
 const blockers: Server[] = [];
@@ -502,7 +503,12 @@ describe('the managed HAProxy', () => {
     const test = await servingEdge();
     await stopManagedEdge(test.edge);
     process.env.BASCULE_TEST_SECRET = 'secret';
-    await Promise.all([ensureManagedEdge(test.edge), ensureManagedEdge(test.edge), ensureManagedEdge(test.edge)]);
+    // Where programs take their time to begin, as on a busy machine.
+    const slow = new ShimmedHost();
+    await slow.replace('env', 'sleep 0.3; exec "$real" "$@"');
+    const edge = { ...test.edge, host: slow };
+    await Promise.all([ensureManagedEdge(edge), ensureManagedEdge(edge), ensureManagedEdge(edge)]);
+    await slow.mend();
     delete process.env.BASCULE_TEST_SECRET;
     const { config } = edgeFiles(test.edge);
     const { stdout } = await test.edge.host.run(['ps', '-eo', 'pid,ppid,sid,args'], { timeoutMs });
