@@ -173,6 +173,31 @@ adopt() { # owner sha SHA-256 unpacked-folder
   update "sha=$2" "sha256=$3" "log_begin=$log_begin"
 }
 
+# Keeps the releases that were unpacked last and the one on record; removes the others, and what an interrupted unpacking left.
+prune() { # owner how-many-to-keep
+  lock
+  require_owner "$1"
+  require_inactive
+  [ -d "$releases" ] || return 0
+  current=$(release_folder "$(field sha)" "$(field sha256)")
+  # By ctime: a folder gets its name last, and its mtime may come out of the archive.
+  names=$(ls -1Atc "$releases") || fail 13 "$releases"
+  rank=0
+  while IFS= read -r name; do
+    case $name in
+      '') continue ;;
+      .unpacked-*) ;;
+      *)
+        rank=$((rank + 1))
+        [ "$rank" -gt "$2" ] && [ "$releases/$name" != "$current" ] || continue
+        ;;
+    esac
+    rm -rf "$releases/$name" || fail 13 "$releases/$name"
+  done <<NAMES
+$names
+NAMES
+}
+
 start() { # owner sha SHA-256 time environment-digest argv…
   read_input
   lock
@@ -315,6 +340,7 @@ case $act in
   stop) stop "$@" ;;
   signal) signal "$@" ;;
   adopt) adopt "$@" ;;
+  prune) prune "$@" ;;
   start) start "$@" ;;
   restart) restart "$@" ;;
   mark-healthy) mark_healthy "$@" ;;

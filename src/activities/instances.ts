@@ -53,7 +53,7 @@ export function instanceActivities(context: WorkerContext) {
       });
       const { configuration } = project;
       const { releasesKept } = configuration.instances;
-      await process.pruneReleases(instance, releasesKept);
+      await process.pruneReleases(instance, { owner: step.owner, kept: releasesKept });
       await pruneArtifacts(dirname(artifact), releasesKept * configuration.components.length);
       return { pid };
     },

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BasculeError, isBasculeError } from '../errors.js';
@@ -197,22 +196,14 @@ export async function deleteInstance(instance: Instance, owner: string): Promise
 /**
  * Keeps the `kept` releases that an instance got last and the one on record; removes the others, and what an
  * interrupted unpacking left.
+ *
+ * @throws `instance-fenced`, `instance-active`, and those of `runAct`
  */
-export async function pruneReleases(instance: Instance, kept: number): Promise<void> {
-  const { sha, sha256 } = await readInstance(instance);
-  const { releases } = instanceFiles(instance);
-  const names = await instance.host.readFolder(releases);
-  const whole = names.filter((name) => !name.startsWith('.unpacked-'));
-  // A folder gets its name last, which changes its ctime; its mtime may come out of the archive.
-  const dated = await Promise.all(
-    whole.map(async (name) => ({ name, at: (await stat(join(releases, name))).ctimeMs })),
-  );
-  const newest = dated.sort((a, b) => b.at - a.at).slice(0, kept);
-  const staying = new Set(newest.map(({ name }) => name));
-  if (sha && sha256) staying.add(releaseName(sha, sha256));
-  for (const name of names) {
-    if (!staying.has(name)) await rm(join(releases, name), { recursive: true, force: true });
-  }
+export async function pruneReleases(
+  instance: Instance,
+  { owner, kept }: { owner: string; kept: number },
+): Promise<void> {
+  await runAct(instance, { name: 'prune', args: [owner, String(kept)], owner });
 }
 
 const releaseName = (sha: string, sha256: string): string => `${sha}-${sha256.slice(0, 12)}`;

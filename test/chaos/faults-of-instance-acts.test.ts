@@ -135,7 +135,7 @@ async function breakAct(disk: Disk, { act: name, fault, nth, number }: OneFault)
   expect(status).toMatchObject({ state: act.state, owner: name === 'note that it failed' ? `${owner}/undo` : owner });
   const { folder } = instanceFiles(instance);
   // As a deploy does at its end: what was unpacked while the disk was read-only could not be removed then.
-  await pruneReleases(instance, 5);
+  await pruneReleases(instance, { owner: status.owner ?? '', kept: 5 });
   expect((await readdir(folder, { recursive: true })).filter(isHalfWritten)).toEqual([]);
   expect((await processesOf(folder)).length).toBe(status.isAlive ? 1 : 0);
   await haltInstance({ ...instance, edgeConfig: null }, { stopGraceMs: 0 });

@@ -249,6 +249,7 @@ describe('the fence of an instance', () => {
     await deploy(instance);
     const newer = 'demo/prod/deploy/2';
     await claimInstance(instance, { expected: owner, owner: newer });
+    await mkdir(join(instanceFiles(instance).releases, '.unpacked-newer'));
     const before = await everythingIn(instance);
     const release = { owner, sha, sha256: artifact.sha256 };
     const acts = [
@@ -257,6 +258,7 @@ describe('the fence of an instance', () => {
       () => prepareRelease(instance, { ...release, artifact: artifact.file }),
       () => migrateRelease(instance, { ...release, run: ['touch', 'migrated'], env: {}, timeoutMs: 1_000 }),
       () => start(instance),
+      () => pruneReleases(instance, { owner, kept: 0 }),
       () => deleteInstance(instance, owner),
     ];
     for (const act of acts) await expect(act()).rejects.toMatchObject({ code: 'instance-fenced' });
@@ -284,6 +286,7 @@ describe('the fence of an instance', () => {
       () => stopInstance(instance, { owner, stopGraceMs: 0 }),
       () => migrateRelease(instance, { ...release, run: ['touch', 'migrated'], env: {}, timeoutMs: 1_000 }),
       () => markFailed(instance, { expected: null, owner }),
+      () => pruneReleases(instance, { owner, kept: 0 }),
       () => deleteInstance(instance, owner),
       () => haltInstance(instance, { stopGraceMs: 0 }),
     ];
@@ -512,9 +515,9 @@ describe('releases', () => {
     expect(await lastLogLines(instance, 5)).toEqual([]);
     const { releases } = instanceFiles(instance);
     await mkdir(join(releases, '.unpacked-left'));
-    await pruneReleases(instance, 2);
+    await pruneReleases(instance, { owner: nextOwner, kept: 2 });
     expect((await readdir(releases)).length).toBe(2);
-    await pruneReleases(instance, 0);
+    await pruneReleases(instance, { owner: nextOwner, kept: 0 });
     expect(await readdir(releases)).toEqual([`bbbbbbb2-${next.sha256.slice(0, 12)}`]);
   });
 
