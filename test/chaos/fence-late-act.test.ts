@@ -133,7 +133,10 @@ const scenes: readonly Scene[] = [
     async begin(stage) {
       const file = join(stage.project.directory, 'bascule.yaml');
       const yaml = await readFile(file, 'utf8');
-      await writeFile(file, yaml.replace('hosts: [localhost', `hosts: [h${Date.now()}.localhost, localhost`));
+      await writeFile(
+        file,
+        yaml.replace(/hosts: \[(?:h\d+\.localhost, )?localhost/, `hosts: [h${Date.now()}.localhost, localhost`),
+      );
       await stage.hold('edge', 'stage-applied');
       const applying = stage.run('apply');
       await stage.untilHeld();
