@@ -195,6 +195,15 @@ stage_applied() { # number owner SHA-256
   [ "$(digest_of "$applied")" = "$3" ] || write_file "$applied.staged" "$input" "$3"
 }
 
+# Remembers which instance has which address, before the edge sends anything there.
+keep_addresses() { # number owner SHA-256 file
+  read_input
+  lock
+  require_claim "$1" "$2"
+  mkdir -p "${4%/*}" || fail 13 "$4"
+  [ "$(digest_of "$4")" = "$3" ] || write_file "$4" "$input" "$3"
+}
+
 unstage() { # number owner
   lock
   require_claim "$1" "$2"
@@ -407,6 +416,7 @@ case $act in
   claim-undo) claim_undo "$@" ;;
   stage) stage "$@" ;;
   stage-applied) stage_applied "$@" ;;
+  keep-addresses) keep_addresses "$@" ;;
   unstage) unstage "$@" ;;
   install) install_staged "$@" ;;
   restore) restore "$@" ;;

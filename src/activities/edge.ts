@@ -9,7 +9,6 @@ import { reloadEdge, reloadRestored } from '../haproxy/reload.js';
 import { renderPlan } from '../haproxy/render-plan.js';
 import { stageConfiguration, unstageConfiguration } from '../haproxy/stage.js';
 import { verifyTraffic } from '../haproxy/verify.js';
-import { keepAddresses } from './addresses.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, readProject, type WorkerContext } from './project.js';
 
@@ -31,7 +30,7 @@ export function edgeActivities(context: WorkerContext) {
   async function open(change: EdgeChange) {
     const { configuration, edge } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
     const wanted = change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {};
-    return { edge, instances: configuration.instances, wanted };
+    return { edge, wanted };
   }
 
   return asActivities({
@@ -48,8 +47,7 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async stageConfig(step: Step & { owner: string }): Promise<Claim> {
-      const { edge, instances, wanted } = await open(step.change);
-      if (wanted.wantedApplied) await keepAddresses(instances, wanted.wantedApplied.addresses);
+      const { edge, wanted } = await open(step.change);
       return stageConfiguration(edge, { ...step, ...wanted, version });
     },
 

@@ -25,7 +25,8 @@ export interface StageRequest {
 export const newProbe = (): string => randomBytes(16).toString('hex');
 
 /**
- * Claims the edge and puts the candidate beside the installed file, where HAProxy itself has checked it.
+ * Claims the edge and puts the candidate beside the installed file, where HAProxy itself has checked it. The addresses
+ * that an apply gives out are kept before.
  *
  * @throws `edge-claimed`, `applied-changed`, `plan-changed`, `haproxy-refused`, `address-in-use`, and those of `runAct`
  */
@@ -47,9 +48,12 @@ export async function stageConfiguration(edge: Edge, request: StageRequest): Pro
     version: request.version,
   });
   await assertNewAddressesAreFree(edge, text);
-  const { https, files } = applied.configuration.edge;
-  await stageFile(edge, 'stage', claim, text, https ? files.certificates : 'none');
-  if (plan.applied !== record.applied) await stageFile(edge, 'stage-applied', claim, formatApplied(applied));
+  const { edge: wanted, instances } = applied.configuration;
+  if (request.wantedApplied && instances.driver === 'process') {
+    await putFile(edge, 'keep-addresses', claim, formatAddresses(applied), instances.addressBook);
+  }
+  await putFile(edge, 'stage', claim, text, wanted.https ? wanted.files.certificates : 'none');
+  if (plan.applied !== record.applied) await putFile(edge, 'stage-applied', claim, formatApplied(applied));
   return claim;
 }
 
@@ -70,9 +74,11 @@ async function appliedOf(edge: Edge, { plan, wantedApplied }: StageRequest): Pro
   return applied.applied;
 }
 
-async function stageFile(
+const formatAddresses = ({ addresses }: AppliedConfiguration): string => `${JSON.stringify(addresses, null, 2)}\n`;
+
+async function putFile(
   edge: Edge,
-  name: 'stage' | 'stage-applied',
+  name: 'keep-addresses' | 'stage' | 'stage-applied',
   claim: Claim,
   input: string,
   ...more: readonly string[]

@@ -130,6 +130,7 @@ describe('an act whose claim is not in force', () => {
   const acts: [string, (edge: Edge, claim: Claim, step: Planned) => Promise<unknown>][] = [
     ['stage', (edge, claim) => runAct(edge, act('stage', claim, ['0'], '# text'))],
     ['stage-applied', (edge, claim) => runAct(edge, act('stage-applied', claim, ['0'], '{}'))],
+    ['keep-addresses', (edge, claim) => runAct(edge, act('keep-addresses', claim, ['0', edgeFiles(edge).log], '{}'))],
     ['unstage', (edge, claim) => runAct(edge, act('unstage', claim))],
     ['install', (edge, claim, step) => installConfiguration(edge, { claim, ...step })],
     ['restore', (edge, claim) => runAct(edge, act('restore', claim, ['none', '1', 'none']))],
@@ -156,6 +157,23 @@ describe('an act whose claim is not in force', () => {
     expect(await codeOf(run(edge, { number: 3, owner: 'run-9/do' }, step))).toBe('edge-claimed');
     expect(await files()).toEqual(before);
     expect(bystander.signalCode).toBeNull();
+  });
+});
+
+describe('an apply', () => {
+  it('that comes late leaves the addresses that a newer one gave out', async () => {
+    const test = await appliedEdge();
+    const gives = (address: string) => {
+      const addresses = { ...test.applied.addresses, 'demo-prod-web-blue': { address, port: 8082 } };
+      return planned(test, `run-${address}`, applyChange, { ...test.applied, addresses });
+    };
+    const given = async () =>
+      JSON.parse(await readFile(join(test.folder, 'addresses.json'), 'utf8'))['demo-prod-web-blue'].address;
+    const late = await gives('127.0.0.98');
+    await install(test, await gives('127.0.0.99'));
+    expect(await given()).toBe('127.0.0.99');
+    expect(await codeOf(stageConfiguration(test.edge, late))).toBe('edge-claimed');
+    expect(await given()).toBe('127.0.0.99');
   });
 });
 
