@@ -266,19 +266,23 @@ mark_healthy() { # owner pid start-time
 }
 
 # Also takes over an instance that its owner was about to claim: should the owner wake, it is refused from here on.
-mark_failed() { # expected-owner owner owner-of-the-take-back
+disown() { # expected-owner owner owner-of-the-take-back [name=value for one that the owner had claimed]
   lock
   held=$(field owner)
   [ "$held" != "$3" ] || return 0
   if [ "$held" = "$2" ]; then
     require_inactive
-    update "owner=$3" failed=yes
+    update "owner=$3" ${4:+"$4"}
   elif [ "$held" = "$1" ]; then
     require_inactive
     update "owner=$3"
   else
     fail 10 "$held"
   fi
+}
+
+mark_failed() { # expected-owner owner owner-of-the-take-back
+  disown "$1" "$2" "$3" failed=yes
 }
 
 delete() { # owner
@@ -344,6 +348,7 @@ case $act in
   start) start "$@" ;;
   restart) restart "$@" ;;
   mark-healthy) mark_healthy "$@" ;;
+  disown) disown "$@" ;;
   mark-failed) mark_failed "$@" ;;
   delete) delete "$@" ;;
   migrate) migrate "$@" ;;

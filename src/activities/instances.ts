@@ -96,6 +96,23 @@ export function instanceActivities(context: WorkerContext) {
       await process.deleteInstance(instance, owner);
     },
 
+    /** Leaves what a cleanup that is stopped has not removed: a worker of it that wakes is refused from here on. */
+    async disownInstances({
+      owner,
+      environment,
+      plan,
+    }: {
+      owner: string;
+      environment: string;
+      plan: CleanupPlan;
+    }): Promise<void> {
+      const project = await loadProject(context);
+      for (const unused of plan.instances) {
+        const instance = instanceOf(project, environment, plan, unused);
+        await process.disownInstance(instance, { expected: unused.owner, owner });
+      }
+    },
+
     async markFailed({ owner, environment, plan }: Omit<Step, 'component'>): Promise<void> {
       const project = await loadProject(context);
       for (const component of plan.components) {

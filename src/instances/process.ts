@@ -26,6 +26,12 @@ export interface InstanceRelease {
   readonly sha256: string;
 }
 
+/** Who takes an instance, and who had it when that operation began (null: nobody). */
+interface Claim {
+  readonly expected: string | null;
+  readonly owner: string;
+}
+
 export interface Program {
   readonly run: readonly string[];
   /** The component's own `env`, its secrets read. */
@@ -33,15 +39,12 @@ export interface Program {
 }
 
 /**
- * Takes an instance for `owner` from the owner that was on record when its operation began (null: none), and has it
- * stopped from here on. The same owner claiming again changes nothing.
+ * Takes an instance for `owner` from the owner that was on record when its operation began, and has it stopped from
+ * here on. The same owner claiming again changes nothing.
  *
  * @throws `instance-fenced`, `instance-active`, `migration-running`, and those of `runAct`
  */
-export async function claimInstance(
-  instance: Instance,
-  { expected, owner }: { expected: string | null; owner: string },
-): Promise<InstanceRecord> {
+export async function claimInstance(instance: Instance, { expected, owner }: Claim): Promise<InstanceRecord> {
   const { component, address, port } = instance;
   const args = [expected ?? '', owner, component, address, String(port)];
   return parseRecord(instance, await runAct(instance, { name: 'claim', args, owner }));
@@ -54,7 +57,7 @@ export async function claimInstance(
  */
 export async function recreateInstance(
   instance: Instance,
-  claim: { expected: string | null; owner: string; stopGraceMs: number; signal?: AbortSignal },
+  claim: Claim & { stopGraceMs: number; signal?: AbortSignal },
 ): Promise<void> {
   const record = await claimInstance(instance, claim);
   if (record.wanted === 'stopped') await endProcess(instance, record, claim);
@@ -175,12 +178,22 @@ export async function markHealthy(instance: Instance, owner: string, healthy: Pr
  *
  * @throws `instance-active`, and those of `runAct`
  */
-export async function markFailed(
+export function markFailed(instance: Instance, claim: Claim): Promise<boolean> {
+  return takeBack(instance, 'mark-failed', claim);
+}
+
+/** As `markFailed`, for what an operation that was stopped has not removed yet: it stays as it is. */
+export function disownInstance(instance: Instance, claim: Claim): Promise<boolean> {
+  return takeBack(instance, 'disown', claim);
+}
+
+async function takeBack(
   instance: Instance,
-  { expected, owner }: { expected: string | null; owner: string },
+  name: 'mark-failed' | 'disown',
+  { expected, owner }: Claim,
 ): Promise<boolean> {
   try {
-    await runAct(instance, { name: 'mark-failed', args: [expected ?? '', owner, `${owner}/undo`], owner });
+    await runAct(instance, { name, args: [expected ?? '', owner, `${owner}/undo`], owner });
     return true;
   } catch (error) {
     if (isBasculeError(error) && error.code === 'instance-fenced') return false;

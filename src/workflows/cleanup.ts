@@ -1,3 +1,4 @@
+import { patched } from '@temporalio/workflow';
 import { shortSha } from '../domain/names.js';
 import type { CleanupPlan, CleanupRequest, OperationInput, OperationResult } from '../domain/operation.js';
 import { drainColor } from './drain.js';
@@ -35,7 +36,19 @@ async function cleanUp(operation: Operation, request: CleanupRequest): Promise<E
   // 3. Drain: no old HAProxy worker can send a visitor there.
   await drainColor(operation, plan, standDown.reloadedAt);
 
-  // 4. Remove.
+  // 4. Remove. A worker of a cleanup that was stopped may wake later: it removes nothing more. Histories from before end
+  // without that.
+  if (patched('disown-what-is-not-removed')) {
+    saga.takeBackWith(
+      'leave what is not removed',
+      instances.disownInstances,
+      { owner, environment, plan },
+      ({ message }) =>
+        operation.warnings.push(
+          `what is left on ${plan.target} still belongs to this cleanup (${message}): a worker that was stopped may remove it when it wakes; the next deploy or \`bascule cleanup ${environment}\` takes it over`,
+        ),
+    );
+  }
   await inParallel(
     plan.instances.map((unused) => async () => {
       await saga.step(`remove ${unused.instance}`, instances.removeInstance, { owner, environment, plan, unused });

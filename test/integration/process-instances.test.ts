@@ -19,6 +19,7 @@ import { lastLogLines } from '../../src/instances/log.js';
 import {
   claimInstance,
   deleteInstance,
+  disownInstance,
   haltInstance,
   markFailed,
   type markHealthy,
@@ -309,6 +310,20 @@ describe('the fence of an instance', () => {
       code: 'instance-fenced',
     });
     expect(await readInstance(instance)).toMatchObject({ state: 'running', isAlive: true, owner: `${late}/undo` });
+  });
+
+  test('leaves what a cleanup that was stopped had not removed, whatever of it wakes', async () => {
+    const [stopped, untouched] = [await anInstance(), await anInstance('web')];
+    for (const instance of [stopped, untouched]) await deploy(instance);
+    const late = 'demo/prod/cleanup/2';
+    const claim = { expected: owner, owner: late };
+    await recreateInstance(stopped, { ...claim, stopGraceMs: 5_000 });
+    for (const instance of [stopped, untouched]) expect(await disownInstance(instance, claim)).toBe(true);
+    const fenced = { code: 'instance-fenced' };
+    await expect(deleteInstance(stopped, late)).rejects.toMatchObject(fenced);
+    await expect(claimInstance(untouched, claim)).rejects.toMatchObject(fenced);
+    expect(await readInstance(stopped)).toMatchObject({ state: 'stopped', sha, owner: `${late}/undo` });
+    expect(await readInstance(untouched)).toMatchObject({ state: 'running', sha, isAlive: true });
   });
 
   test('keeps a failed instance for a look', async () => {

@@ -149,6 +149,7 @@ export const kinds: readonly Kind[] = [
 /** Activities that none of the kinds runs, and why. */
 export const notKilledHere: Readonly<Record<string, string>> = {
   inspect: 'reads what status, logs and doctor show',
+  disownInstances: 'only where a cleanup is stopped as it removes',
   restoreColors: 'only where recording fails for good',
   markNeedsOperator: 'only where a take-back fails for good',
 };

@@ -127,6 +127,17 @@ describe('a cleanup', () => {
     expect(result.message).toContain('not now');
   });
 
+  test('is aborted as it removes, and disowns what is not removed: a worker of it that wakes leaves that', async () => {
+    const held = holdStep(world, 'removeInstance web');
+    const accepted = await operator.cleanup({ standby: true });
+    await held.reached;
+    await operator.abort();
+    const result = await operator.ended(accepted);
+    expect(result).toMatchObject({ outcome: 'failed', code: 'aborted', lost: ['the standby aaaaaaa on green'] });
+    expect(told().at(-1)).toBe('disownInstances');
+    expect(world.instancesOf('green')).toEqual(['backend: running aaaaaaa', 'web: running aaaaaaa']);
+  });
+
   test('is refused where the argument is none', async () => {
     await expect(operator.update('cleanup', { standby: 'yes' })).rejects.toMatchObject({ cause: { type: 'usage' } });
     await expect(operator.update('cleanup', 'everything')).rejects.toMatchObject({ cause: { type: 'usage' } });

@@ -198,7 +198,13 @@ function failedRow(ended: { code: string; message: string; remedy: string }, { l
 const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `mend ${step}` });
 
 test('each activity is a step of something here, or takes one back', () => {
-  const takeBacks = [...Object.values(edgeSteps).flat(), 'withdrawEdgeChange', 'markFailed', 'markNeedsOperator'];
+  const takeBacks = [
+    ...Object.values(edgeSteps).flat(),
+    'withdrawEdgeChange',
+    'markFailed',
+    'disownInstances',
+    'markNeedsOperator',
+  ];
   const steps = [...Object.values(operations).flatMap(({ steps }) => Object.keys(steps)), ...Object.keys(edgeSteps)];
   const covered = new Set([...steps, ...takeBacks].map(activityOf));
   expect([...covered, 'knownEnvironments'].sort()).toEqual(Object.keys(rig.newWorld().activities()).sort());
@@ -296,6 +302,17 @@ describe.concurrent('a deploy whose take-back fails too', () => {
       expect(world.serves).toEqual({ ...before, standby: null });
     }
   });
+});
+
+test('a cleanup that can not disown what it has not removed has failed, and warns of it', async () => {
+  const { cleanup } = operations as { cleanup: Operation };
+  const { world, result } = await runOperation(cleanup, { 'removeInstance web': 'fails', disownInstances: 'fails' });
+  expect(result).toMatchObject({ outcome: 'failed', ...broken('removeInstance web') });
+  expect(exitCodeOfResult(result)).toBe(1);
+  expect(result.warnings).toMatchObject([
+    expect.stringMatching(/left on green still belongs to this cleanup \(disownInstances is broken/),
+  ]);
+  expect(result.warnings[0]).toContain(`\`bascule cleanup ${world.name}\``);
 });
 
 describe.concurrent.each(Object.entries(edgeChanges))('of the edge, %s', (_, changeOf) => {

@@ -180,7 +180,19 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
     return endedId(operator, await operator.cleanup({ standby: true }));
   },
 
+  'cleanup.failed-at-removal': async ({ operator, world }) => {
+    world.faults.set('removeInstance web', 'fails');
+    const held = holdStep(world, 'removeInstance web');
+    const accepted = await operator.cleanup({ standby: true });
+    await held.reached;
+    held.releaseStep();
+    return endedId(operator, accepted);
+  },
+
   'cleanup.aborted': (scene) => aborted(scene, 'drainColor', () => scene.operator.cleanup({ standby: true })),
+
+  'cleanup.aborted-at-removal': (scene) =>
+    aborted(scene, 'removeInstance web', () => scene.operator.cleanup({ standby: true })),
 
   'cleanup.needs-operator': (scene) => unheard(scene, 'stand-down', () => scene.operator.cleanup({ standby: true })),
 

@@ -180,6 +180,7 @@ export class World {
       removeInstance: async ({ unused }) => {
         this.instances.delete(unused.instance);
       },
+      disownInstances: async () => {},
       markFailed: async ({ plan }) => {
         for (const { instance } of plan.components) {
           const found = this.instances.get(instance);
