@@ -70,6 +70,27 @@ const newKeyRemedy =
 const otherVersionRemedy =
   'Where a `bascule` command asked for it, that command and the worker are of different versions: compare `bascule --version` with what `bascule status` says, and install the newer one in both places.';
 
+/** When somebody else wants to be asked again, in ms from when the error was made; null where he did not say. */
+interface RetryAfter {
+  readonly retryAfterMs: number | null;
+}
+
+/** What may be mended where an authority refuses for good (RFC 8555, 6.7). */
+function refusalRemedy(type: string): string {
+  const remedies: Readonly<Record<string, string>> = {
+    caa: 'A CAA record in DNS has to allow this authority.',
+    invalidContact: 'See `certificates.email` in bascule.yaml.',
+    unsupportedContact: 'See `certificates.email` in bascule.yaml.',
+    invalidProfile: 'See `certificates.profile` in bascule.yaml.',
+    rejectedIdentifier: 'See `certificates.domains` in bascule.yaml: it gives no certificate for such a name.',
+    unsupportedIdentifier: 'See `certificates.domains` in bascule.yaml: it gives no certificate for such a name.',
+    externalAccountRequired: 'Name the id and the key that it gave you as `certificates.eab`.',
+    accountDoesNotExist: '`bascule certs issue` registers the account anew.',
+    userActionRequired: 'It has new terms: read them where it says, then try again.',
+  };
+  return remedies[type] ?? 'Mend what it says, then try again.';
+}
+
 const prose = {
   'config-invalid': (a: { file: string; problems: readonly string[] }): Prose => ({
     message: `${a.file} has ${a.problems.length === 1 ? 'an error' : `${a.problems.length} errors`}:\n${a.problems.join('\n')}`,
@@ -645,6 +666,95 @@ const prose = {
     message: `the worker ended (${a.how})${lastLines(a.lines)}`,
     remedy: `Its whole log is ${a.log}.`,
   }),
+  'acme-refused': (a: {
+    ca: string;
+    act: string;
+    status: number;
+    /** Of the problem document, without its prefix, such as `rejectedIdentifier`. */
+    type: string;
+    problem: string;
+  }): Prose => ({
+    message: `${a.ca} refused to ${a.act}: ${a.problem}`,
+    remedy: refusalRemedy(a.type),
+  }),
+  'acme-rate-limited': (
+    a: { ca: string; act: string; problem: string; retryAt: string | null } & RetryAfter,
+  ): Prose => ({
+    message: `${a.ca} has had too many requests, and does not ${a.act} now: ${a.problem}`,
+    remedy: `${a.retryAt === null ? 'Ask again later.' : `It may be asked again at ${a.retryAt}.`} More requests only make it later.`,
+  }),
+  'acme-unavailable': (a: { ca: string; act: string; reason: string } & RetryAfter): Prose => ({
+    message: `${a.ca} could not be asked to ${a.act}: ${a.reason}`,
+    remedy: 'It is asked again by itself. Where it goes on, see whether that server is reached from here (`curl -I`).',
+  }),
+  'acme-ca-file-missing': (a: { file: string }): Prose => ({
+    message: `${a.file}, which names the roots to trust, does not exist`,
+    remedy: 'Put it there, or take `certificates.caFile` out of bascule.yaml.',
+  }),
+  'acme-untrusted': (a: { ca: string; reason: string }): Prose => ({
+    message: `the certificate of ${a.ca} itself is not trusted: ${a.reason}`,
+    remedy: 'Where it is an authority of your own, name the PEM file of its root as `certificates.caFile`.',
+  }),
+  'acme-answer-unreadable': (a: { ca: string; act: string; reason: string }): Prose => ({
+    message: `${a.ca}, asked to ${a.act}, answered what no certificate authority answers (RFC 8555): ${a.reason}`,
+    remedy: 'See whether `certificates.ca` is the URL of its ACME directory.',
+  }),
+  'acme-order-pending': (a: { ca: string; what: string } & RetryAfter): Prose => ({
+    message: `${a.ca} has not ended yet: ${a.what}`,
+    remedy: 'Nothing is lost: the same order is asked for again.',
+  }),
+  'acme-order-missing': (a: { name: string; file: string }): Prose => ({
+    message: `there is no order for the certificate of ${a.name} (${a.file})`,
+    remedy: `\`bascule certs issue ${a.name}\` begins one.`,
+  }),
+  'acme-account-missing': (a: { ca: string; file: string }): Prose => ({
+    message: `no account is registered with ${a.ca} (${a.file})`,
+    remedy: '`bascule certs issue` registers one.',
+  }),
+  'acme-account-key-unusable': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file} cannot be the key of an account: ${a.reason}`,
+    remedy:
+      'It has to be a private key as PEM without a password, of RSA (2048 bits or more) or on the curve P-256 or P-384.',
+  }),
+  'acme-account-in-use': (a: { ca: string; file: string }): Prose => ({
+    message: `another account is registered with ${a.ca} already (${a.file})`,
+    remedy: `To give that one up: \`mv ${a.file} ${a.file}.away\`, then adopt again, and \`bascule apply\`, since the edge answers with the key's thumbprint.`,
+  }),
+  'acme-external-account-needed': (a: { ca: string }): Prose => ({
+    message: `${a.ca} takes only those whom it knows already (external account binding)`,
+    remedy: 'It gives its customers an id and a key: name them as `certificates.eab.keyId` and `certificates.eab.key`.',
+  }),
+  'acme-external-account-unusable': (_: Record<string, never>): Prose => ({
+    message: 'the key of `certificates.eab` is not written in base64url',
+    remedy: 'Take it over as the authority shows it: letters, digits, `-` and `_`.',
+  }),
+  'acme-file-damaged': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file} is damaged: ${a.reason}`,
+    remedy: `\`rm ${a.file}\`: what it says is asked for again.`,
+  }),
+  'challenge-failed': (a: { ca: string; problems: readonly string[] }): Prose => ({
+    message: `${a.ca} could not see that these names are served here:\n${a.problems.join('\n')}`,
+    remedy:
+      'It asks http://NAME/.well-known/acme-challenge/… on port 80 from outside: see that the name leads to the edge, by IPv6 too where it has such an address, and that nothing before the edge answers.',
+  }),
+  'certificate-unusable': (a: { name: string; reason: string }): Prose => ({
+    message: `the certificate of ${a.name} cannot be used: ${a.reason}`,
+    remedy:
+      'Nothing was installed, the earlier one goes on being served. See the clock of this machine, and what the authority says.',
+  }),
+  'certificate-forbidden': (a: { ca: string; problems: readonly string[] }): Prose => ({
+    message: `${a.ca} would have to refuse by what stands in DNS (CAA):\n${a.problems.join('\n')}`,
+    remedy:
+      'Add a record for it, such as `example.org. CAA 0 issue "letsencrypt.org"`, or name another `certificates.ca`.',
+  }),
+  'name-not-found': (a: { names: readonly string[] }): Prose => ({
+    message: `there is no address in DNS for ${a.names.join(', ')}`,
+    remedy: 'Add an A or AAAA record that leads to the edge, or take the name out of `certificates.domains`.',
+  }),
+  'challenge-not-answered': (a: { address: string; port: number; problems: readonly string[] }): Prose => ({
+    message: `the edge at ${a.address}:${a.port} does not answer challenges:\n${a.problems.join('\n')}`,
+    remedy: '`bascule apply` has it answer them; `bascule status` shows whether what is applied is what runs.',
+  }),
   usage: (a: { problem: string; help: string }): Prose => ({ message: a.problem, remedy: a.help }),
 } as const;
 
@@ -670,6 +780,9 @@ const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'instance-write-failed',
   'instance-still-running',
   'migration-running',
+  'acme-rate-limited',
+  'acme-unavailable',
+  'acme-order-pending',
 ]);
 
 /** Every error that Bascule foresees. Anything else that is thrown is a bug, and exits with 70. */

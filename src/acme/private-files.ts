@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { removeHalfWritten, writing } from '../hosts/writing.js';
+import { hasSystemCode } from '../system-error.js';
+
+/** Writes a file that nobody else may read: all of it, or nothing. Throws `file-not-writable`. */
+export async function writePrivately(file: string, text: string): Promise<void> {
+  await place(file, text, async (partial) => await rename(partial, file));
+}
+
+/** As `writePrivately`, unless the file is there already: whoever is first wins. Throws `file-not-writable`. */
+export async function createPrivately(file: string, text: string): Promise<void> {
+  await place(file, text, async (partial) => {
+    try {
+      await link(partial, file);
+    } catch (error) {
+      if (!hasSystemCode(error, 'EEXIST')) throw error;
+    }
+    await rm(partial);
+  });
+}
+
+async function place(file: string, text: string, put: (partial: string) => Promise<void>): Promise<void> {
+  const folder = dirname(file);
+  const partial = `${file}.${randomUUID()}.partial`;
+  await writing(file, async () => {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    try {
+      await writeThrough(partial, text);
+      await put(partial);
+    } catch (error) {
+      await removeHalfWritten(partial);
+      throw error;
+    }
+    await syncFolder(folder);
+  });
+}
+
+async function writeThrough(file: string, text: string): Promise<void> {
+  const opened = await open(file, 'wx', 0o600);
+  try {
+    await opened.writeFile(text);
+    await opened.sync();
+  } finally {
+    await opened.close();
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const opened = await open(folder, 'r');
+  try {
+    await opened.sync();
+  } finally {
+    await opened.close();
+  }
+}
