@@ -1,8 +1,10 @@
 import { dirname, join } from 'node:path';
 import type { Project } from './activities/project.js';
+import { readCertificateStates } from './certificate-states.js';
 import { check } from './check.js';
 import { wantedConfiguration } from './config/address-book.js';
 import { readEnv, readSecret } from './config/secrets.js';
+import type { CertificateFacts } from './domain/certificates.js';
 import type { AppliedConfiguration } from './domain/configuration.js';
 import type { DiskUsage, Examination } from './domain/examination.js';
 import { BasculeError } from './errors.js';
@@ -37,7 +39,7 @@ export async function examineHost(
     check('bascule.yaml', async () => {
       if (problem !== null) throw new BasculeError('config-broken', { problem });
       const wanted = await wantedConfiguration(configuration);
-      if (inForce && !isApplied(inForce.digest, wanted)) throw new BasculeError('config-not-applied', {});
+      if (inForce && !isApplied(inForce.applied, wanted)) throw new BasculeError('config-not-applied', {});
       return null;
     }),
     check('HAProxy', () => examineProgram(edge)),
@@ -48,6 +50,7 @@ export async function examineHost(
       for (const component of configuration.components) await readEnv(component);
       return null;
     }),
+    check('certificates', () => examineCertificates(project)),
     check('artifacts', () => examineArtifacts(project)),
     check('disk', () => examineDisk(dirname(edge.configuration.files.config))),
   ]);
@@ -65,6 +68,28 @@ async function examineInstances(
   if (!applied) return [];
   const all = allInstances(project, applied);
   return (await Promise.all(all.map(({ instance }) => examineInstance(instance)))).flat();
+}
+
+/** Those that are missing, or not as they should be; what is merely due is seen to by the schedule. */
+async function examineCertificates(project: ExaminedProject): Promise<string | null | readonly BasculeError[]> {
+  const states = await readCertificateStates(project);
+  const [soonest] = states
+    .flatMap(({ certificate }) => (certificate ? [certificate] : []))
+    .toSorted((a, b) => a.notAfter.localeCompare(b.notAfter));
+  const bad = states.filter(
+    ({ state, certificate }) => state !== 'valid' && !(state === 'due' && isYoung(certificate)),
+  );
+  if (bad.length === 0) return soonest ? `the first expires ${soonest.notAfter.slice(0, 10)}` : null;
+  return bad.map(({ name, state, certificate }) => {
+    return new BasculeError('certificate-not-good', { name, state, notAfter: certificate?.notAfter ?? null });
+  });
+}
+
+/** More than a sixth of its lifetime is left: its renewal, at a third, has not failed for long. */
+function isYoung(certificate: CertificateFacts | null): boolean {
+  if (!certificate) return false;
+  const [from, until] = [Date.parse(certificate.notBefore), Date.parse(certificate.notAfter)];
+  return until - Date.now() > (until - from) / 6;
 }
 
 /** Whether the artifacts can be had, by those of the active releases. */

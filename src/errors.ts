@@ -324,6 +324,43 @@ const prose = {
     message: `the edge on ${a.host} does not answer as it should:\n${a.problems.join('\n')}`,
     remedy: "See `bascule status` and the instances' logs.",
   }),
+  'certificates-missing': (a: { names: readonly string[] }): Prose => ({
+    message: `there is no certificate yet for ${a.names.join(', ')}`,
+    remedy: '`bascule apply` obtains it first; `bascule apply --skip-certificates` goes on without.',
+  }),
+  'challenges-elsewhere': (a: { challenge: string }): Prose => ({
+    message: `challenges go to ${a.challenge} (\`certificates.challenge\`): whoever answers there obtains the certificates`,
+    remedy:
+      'Take `certificates.challenge` out of bascule.yaml and run `bascule apply`; `bascule certs adopt` takes over what is there.',
+  }),
+  'no-certificates': (a: { project: string }): Prose => ({
+    message: `bascule.yaml of ${a.project} asks for no certificates`,
+    remedy: 'Write `certificates: { ca, domains }` into it: docs/certificates.md.',
+  }),
+  'unknown-certificate': (a: { name: string; known: readonly string[] }): Prose => ({
+    message: `bascule.yaml asks for no certificate ${a.name}`,
+    remedy: a.known.length === 0 ? 'It has no `certificates.domains`.' : `It asks for: ${a.known.join(', ')}.`,
+  }),
+  'certificate-unreadable': (a: { file: string }): Prose => ({
+    message: `${a.file} holds no certificate, and keeps HAProxy from loading any configuration`,
+    remedy: `Move it out of that folder (\`mv ${a.file} /root/\`), then \`bascule certs issue\`.`,
+  }),
+  'no-certificate': (a: { name: string; file: string }): Prose => ({
+    message: `there is no certificate of ${a.name}: ${a.file}`,
+    remedy: '`bascule certs status` shows what there is.',
+  }),
+  'certificate-not-good': (a: { name: string; state: string; notAfter: string | null }): Prose => ({
+    message: `the certificate of ${a.name} is ${a.state}${a.notAfter === null ? '' : `; it is valid until ${a.notAfter.slice(0, 10)}`}`,
+    remedy:
+      a.state === 'not served'
+        ? '`bascule certs issue` puts it in force; `bascule status` shows what the edge serves.'
+        : `\`bascule certs ${a.state === 'due' || a.state === 'expired' ? 'renew' : 'issue'}\` obtains it and says what keeps it from being obtained.`,
+  }),
+  'certificate-not-served': (a: { host: string; problems: readonly string[] }): Prose => ({
+    message: `the edge on ${a.host} does not serve the new certificate:\n${a.problems.join('\n')}`,
+    remedy:
+      'Visitors get the earlier one. See what listens on the address of `edge.https` (`ss -ltnp`), and whether another file of `edge.files.certificates` has the same names.',
+  }),
   'unknown-environment': (a: { environment: string; known: readonly string[]; nearest?: string }): Prose => ({
     message: `bascule.yaml has no environment ${a.environment}`,
     remedy:

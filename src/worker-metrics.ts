@@ -18,7 +18,7 @@ export async function freeMetricsPort(): Promise<number> {
 
 /**
  * Serves `/healthz` (200 while the worker polls, else 503) and `/metrics` (Prometheus's text format, as Temporal's SDK
- * exports it on `exporterPort`) on `address`, such as `127.0.0.1:9464`.
+ * exports it on `exporterPort`, then those of `ownMetrics`) on `address`, such as `127.0.0.1:9464`.
  *
  * @throws `usage` where it is no address, `address-in-use` where another program has it
  */
@@ -26,6 +26,7 @@ export async function serveMetrics(
   address: string,
   exporterPort: number,
   isHealthy: () => boolean,
+  ownMetrics: () => Promise<string>,
 ): Promise<MetricsServer> {
   const match = /^([^:]+):(\d{1,5})$/.exec(address);
   if (!match?.[1]) {
@@ -41,7 +42,8 @@ export async function serveMetrics(
           .end(healthy ? 'ok\n' : 'not polling\n');
       } else if (incoming.url === '/metrics') {
         const { body } = await request(`http://127.0.0.1:${exporterPort}/metrics`);
-        outgoing.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(await body.text());
+        const text = `${await body.text()}${await ownMetrics()}`;
+        outgoing.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(text);
       } else {
         outgoing.writeHead(404).end();
       }

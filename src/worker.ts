@@ -6,11 +6,14 @@ import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker } from 
 import pino from 'pino';
 import { activityHost } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
-import type { WorkerContext } from './activities/project.js';
+import { loadProject, type WorkerContext } from './activities/project.js';
+import { certificateMetrics } from './certificate-states.js';
+import { keepCertificateSchedule } from './client/certificate-schedule.js';
 import { asUnreachable, connectionSettings } from './client/connection.js';
 import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.js';
 import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
+import { wantedCertificates } from './domain/issuance.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
 import { startKeeper } from './keeper.js';
@@ -65,7 +68,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     let metrics: MetricsServer | null = null;
     let isPolling = (): boolean => false;
     try {
-      metrics = options.metrics ? await serveMetrics(options.metrics, exporterPort, () => isPolling()) : null;
+      metrics = options.metrics
+        ? await serveMetrics(
+            options.metrics,
+            exporterPort,
+            () => isPolling(),
+            async () => certificateMetrics(await loadProject(place)),
+          )
+        : null;
       connection = await connect();
       const { namespace } = connectionSettings();
       await assertNamespace(connection.operatorService, namespace);
@@ -94,6 +104,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         maxHeartbeatThrottleInterval: '500ms',
         shutdownGraceTime: '10s',
       });
+      await keepCertificateSchedule(
+        context.client,
+        configuration.project,
+        wantedCertificates(configuration.certificates).length > 0,
+      ).catch((error: unknown) => log.error({ error }, 'could not look after the schedule of renewals'));
       isPolling = () => worker.getState() === 'RUNNING';
       options.onReady?.();
       void lease.lost.then(() => {

@@ -278,6 +278,68 @@ restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.
   prune "$config"
 }
 
+# Certificates, with their keys. A file whose name begins with a dot is none to HAProxy.
+
+stage_certificate() { # number owner folder name SHA-256
+  read_input
+  lock
+  require_claim "$1" "$2"
+  installed_pem=$3/$4.pem staged_pem=$3/.$4.pem.staged
+  [ "$(digest_of "$installed_pem")" != "$5" ] || return 0
+  [ -d "$3" ] || (umask 077 && mkdir -p "$3") || fail 13 "$3"
+  refuse_links "$installed_pem" "$staged_pem"
+  (umask 077 && write_file "$staged_pem" "$input" "$5") || exit
+  printf 'frontend check\n  mode http\n  timeout client 1s\n  bind 127.0.0.1:1 ssl crt %s\n' "$staged_pem" |
+    haproxy -c -f /dev/stdin 9>&- || {
+    remove_file "$staged_pem"
+    fail 12 "$4"
+  }
+}
+
+install_certificates() { # number owner folder [name SHA-256]…
+  lock
+  require_claim "$1" "$2"
+  certificates=$3
+  shift 3
+  while [ "$#" -gt 0 ]; do
+    installed_pem=$certificates/$1.pem hidden_pem=$certificates/.$1.pem
+    refuse_links "$installed_pem" "$hidden_pem.staged" "$hidden_pem.kept"
+    if [ "$(digest_of "$installed_pem")" != "$2" ]; then
+      require_file "$hidden_pem.staged" "$2"
+      if [ -e "$installed_pem" ]; then
+        copy_file "$installed_pem" "$hidden_pem.kept"
+      else
+        remove_file "$hidden_pem.kept"
+      fi
+      mv -f "$hidden_pem.staged" "$installed_pem" || fail 13 "$installed_pem"
+      sync_folder "$installed_pem"
+    fi
+    remove_file "$hidden_pem.staged" "$hidden_pem".*.tmp
+    shift 2
+  done
+}
+
+restore_certificates() { # number owner folder [name SHA-256|none]…
+  lock
+  require_claim "$1" "$2"
+  certificates=$3
+  shift 3
+  while [ "$#" -gt 0 ]; do
+    installed_pem=$certificates/$1.pem hidden_pem=$certificates/.$1.pem
+    refuse_links "$installed_pem" "$hidden_pem.staged" "$hidden_pem.kept"
+    if [ "$2" = none ]; then
+      remove_file "$installed_pem"
+    elif [ "$(digest_of "$installed_pem")" != "$2" ]; then
+      require_file "$hidden_pem.kept" "$2"
+      copy_file "$hidden_pem.kept" "$hidden_pem.staged"
+      mv -f "$hidden_pem.staged" "$installed_pem" || fail 13 "$installed_pem"
+      sync_folder "$installed_pem"
+    fi
+    remove_file "$hidden_pem.staged" "$hidden_pem".*.tmp
+    shift 2
+  done
+}
+
 # Prints what the master says, where it is one that answers `reload`: `Success=1` or `Success=0`, `--`, and its startup log.
 # Nothing where it is sent SIGHUP, or does not answer in time, or where another worker serves by now than the sender saw:
 # then this act comes late, and what was installed is loaded.
@@ -420,6 +482,9 @@ case $act in
   unstage) unstage "$@" ;;
   install) install_staged "$@" ;;
   restore) restore "$@" ;;
+  stage-certificate) stage_certificate "$@" ;;
+  install-certificates) install_certificates "$@" ;;
+  restore-certificates) restore_certificates "$@" ;;
   reload) reload "$@" ;;
   record) record "$@" ;;
   mark-needs-operator) mark_needs_operator "$@" ;;

@@ -1,19 +1,18 @@
 import { X509Certificate } from 'node:crypto';
+import type { RevocationReason } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
 import { openAccount } from './account.js';
 import type { Authority } from './authority.js';
 import { refusalOf } from './problem.js';
 
-/** Reasons of RFC 5280, 5.3.1 that its owner may give. */
-export const revocationReasons = {
+/** RFC 5280, 5.3.1. */
+const codes: Readonly<Record<RevocationReason, number>> = {
   unspecified: 0,
   keyCompromise: 1,
   affiliationChanged: 3,
   superseded: 4,
   cessationOfOperation: 5,
-} as const;
-
-export type RevocationReason = keyof typeof revocationReasons;
+};
 
 /**
  * Has the authority revoke the certificate in a PEM file. One that is revoked already is fine.
@@ -33,7 +32,7 @@ export async function revokeCertificate(
   }
   const { session } = await openAccount(authority, signal);
   const { revokeCert } = await session.directory();
-  const payload = { certificate: certificate.raw.toString('base64url'), reason: revocationReasons[reason] };
+  const payload = { certificate: certificate.raw.toString('base64url'), reason: codes[reason] };
   try {
     await session.post('revoke the certificate', revokeCert, payload);
   } catch (error) {

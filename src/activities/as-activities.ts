@@ -1,5 +1,5 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { isBasculeError } from '../errors.js';
+import { type BasculeError, isBasculeError } from '../errors.js';
 import { withFailPoint } from './fail-point.js';
 
 /** Told apart by how often Temporal hears of a running activity: a killed worker is noticed within heartbeatTimeout. */
@@ -37,6 +37,12 @@ async function runAsActivity(
   }
 }
 
+/** Whoever was asked said when to ask again (Retry-After). */
+function nextRetry({ args }: BasculeError): { readonly nextRetryDelay?: number } {
+  const waitMs = 'retryAfterMs' in args ? args.retryAfterMs : null;
+  return typeof waitMs === 'number' ? { nextRetryDelay: waitMs } : {};
+}
+
 function asFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure) return error;
   if (isBasculeError(error)) {
@@ -45,6 +51,7 @@ function asFailure(error: unknown): Error {
       message: error.message,
       nonRetryable: !error.isRetryable,
       details: [{ remedy: error.remedy }],
+      ...nextRetry(error),
     });
   }
   // Not foreseen: perhaps of the moment, so it is tried again; the workflow's retry policy bounds that.

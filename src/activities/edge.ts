@@ -1,6 +1,9 @@
 import { wantedConfiguration } from '../config/address-book.js';
+import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
+import { installedCertificates, stageCertificates } from '../haproxy/certificates.js';
 import { installConfiguration, restoreConfiguration } from '../haproxy/install.js';
+import { readApplied } from '../haproxy/installed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../haproxy/operator-mark.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { refuseUnlessReady } from '../haproxy/readiness.js';
@@ -10,7 +13,9 @@ import { renderPlan } from '../haproxy/render-plan.js';
 import { stageConfiguration, unstageConfiguration } from '../haproxy/stage.js';
 import { verifyTraffic } from '../haproxy/verify.js';
 import { asActivities } from './as-activities.js';
-import { loadProject, readProject, type WorkerContext } from './project.js';
+import { readObtained } from './authority.js';
+import { appliedCertificates, refuseWithoutCertificates } from './certificates.js';
+import { certificatesOf, loadProject, type Project, readProject, type WorkerContext } from './project.js';
 
 /** A reload takes a tenth of a second; a machine under load several. */
 const reloadMs = 15_000;
@@ -27,10 +32,24 @@ interface Step {
 export function edgeActivities(context: WorkerContext) {
   const { version } = context;
 
+  /** What shall be in force, for a change that changes more than colors. */
+  async function wantedOf(change: EdgeChange, { configuration, edge }: Project): Promise<AppliedConfiguration | null> {
+    const changed =
+      change.kind === 'apply'
+        ? await wantedConfiguration(configuration)
+        : change.kind === 'certificates'
+          ? (await readApplied(edge))?.applied
+          : null;
+    if (!changed) return null;
+    const { certificates: _, ...rest } = changed;
+    const certificates = await appliedCertificates(edge, changed.configuration, change);
+    return certificates ? { ...rest, certificates } : rest;
+  }
+
   async function open(change: EdgeChange) {
     const { configuration, edge } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
-    const wanted = change.kind === 'apply' ? { wantedApplied: await wantedConfiguration(configuration) } : {};
-    return { edge, wanted };
+    const wantedApplied = await wantedOf(change, { configuration, edge });
+    return { edge, configuration, wanted: wantedApplied ? { wantedApplied } : {} };
   }
 
   return asActivities({
@@ -38,7 +57,10 @@ export function edgeActivities(context: WorkerContext) {
       const { edge, wanted } = await open(change);
       const record = await readEdge(edge, { ...wanted, probe: true, version });
       await refuseUnlessReady(edge, change, record);
-      return record;
+      if (change.kind === 'apply' && wanted.wantedApplied)
+        await refuseWithoutCertificates(edge, change, wanted.wantedApplied);
+      if (change.kind !== 'certificates') return record;
+      return { ...record, certificates: await installedCertificates(edge, change) };
     },
 
     async renderConfig(step: { change: EdgeChange; record: EdgeRecord; at: string }): Promise<RenderPlan> {
@@ -47,8 +69,14 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async stageConfig(step: Step & { owner: string }): Promise<Claim> {
-      const { edge, wanted } = await open(step.change);
-      return stageConfiguration(edge, { ...step, ...wanted, version });
+      const { edge, configuration, wanted } = await open(step.change);
+      const claim = await stageConfiguration(edge, { ...step, ...wanted, version });
+      await stageCertificates(edge, {
+        change: step.change,
+        claim,
+        read: (certificate) => readObtained(edge, certificatesOf(configuration), certificate),
+      });
+      return claim;
     },
 
     async unstageConfig(takeBack: TakeBack): Promise<void> {

@@ -1,3 +1,5 @@
+import { authorityActivities } from './authority.js';
+import { certificateActivities } from './certificates.js';
 import { edgeActivities } from './edge.js';
 import { edgeRequestActivities } from './edge-requests.js';
 import { inspectionActivities } from './inspection.js';
@@ -10,6 +12,8 @@ import { watchActivities } from './watches.js';
 /** All activities, grouped by how long they may take: src/workflows/proxies.ts gives each group its timeouts. */
 export function createActivities(context: WorkerContext) {
   return {
+    authority: authorityActivities(context),
+    certificates: certificateActivities(context),
     edge: edgeActivities(context),
     edgeRequests: edgeRequestActivities(context),
     inspection: inspectionActivities(context),

@@ -1,4 +1,6 @@
 import { Context } from '@temporalio/activity';
+import { readCertificateStates } from '../certificate-states.js';
+import { readCertificateSchedule } from '../client/certificate-schedule.js';
 import { readEnvironment, readProgress } from '../client/operations.js';
 import { wantedConfiguration } from '../config/address-book.js';
 import { readEnv } from '../config/secrets.js';
@@ -23,6 +25,7 @@ import {
   type SideBySideView,
   type Status,
 } from '../domain/inspect.js';
+import type { CertificatesStatus } from '../domain/issuance.js';
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
 import { BasculeError, isBasculeError } from '../errors.js';
@@ -57,6 +60,8 @@ export function inspectionActivities(context: WorkerContext) {
           const temporalAheadMs = temporalNow - Date.now();
           return { ...(await examineHost(await loadProject(context), context.version)), temporalAheadMs };
         }
+        case 'certificates':
+          return readCertificatesStatus(context);
         case 'logs':
           return readLogs(context, request.logs);
         default:
@@ -65,6 +70,19 @@ export function inspectionActivities(context: WorkerContext) {
       }
     },
   });
+}
+
+async function readCertificatesStatus(context: WorkerContext): Promise<CertificatesStatus> {
+  const project = await loadProject(context);
+  const { configuration } = project;
+  const certificates = await readCertificateStates(project);
+  return {
+    schemaVersion: 1,
+    project: configuration.project,
+    ca: certificates.length > 0 ? (configuration.certificates?.ca ?? null) : null,
+    ...(await readCertificateSchedule(context.client, configuration.project)),
+    certificates,
+  };
 }
 
 async function readStatus(context: WorkerContext): Promise<Status> {
@@ -80,7 +98,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
     project: configuration.project,
     version: context.version,
     configurationProblem: problem,
-    isConfigurationApplied: isApplied(inForce.digest, wanted),
+    isConfigurationApplied: isApplied(inForce.applied, wanted),
     edge: {
       name: configuration.edge.name,
       host: edge.host.name,

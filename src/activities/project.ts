@@ -1,6 +1,11 @@
 import type { Client } from '@temporalio/client';
 import { loadLocalConfiguration } from '../config/local.js';
-import type { ArtifactsConfiguration, LocalConfiguration } from '../domain/configuration.js';
+import type {
+  ArtifactsConfiguration,
+  CertificatesConfiguration,
+  Configuration,
+  LocalConfiguration,
+} from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeOf } from '../haproxy/edge.js';
 import type { LocalHost } from '../hosts/local.js';
@@ -56,4 +61,10 @@ export async function loadProject(place: ProjectPlace): Promise<Project & { read
 export function artifactsOf({ project, artifacts }: LocalConfiguration): ArtifactsConfiguration {
   if (!artifacts) throw new BasculeError('no-artifacts', { project });
   return artifacts;
+}
+
+/** Throws `no-certificates`. */
+export function certificatesOf({ project, certificates }: Configuration): CertificatesConfiguration {
+  if (!certificates) throw new BasculeError('no-certificates', { project });
+  return certificates;
 }

@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import { defaults } from '../domain/defaults.js';
 import type { ApplyChange, EdgeChangeResult } from '../domain/edge-change.js';
+import { followed } from './certificates.js';
 import { exitCodes, isFoundBeforehand } from './exit-codes.js';
 import { formatSeconds } from './format.js';
 import type { Invocation } from './invocation.js';
@@ -12,16 +13,20 @@ import { createProgressView } from './progress.js';
 interface ApplyOptions {
   readonly dryRun?: boolean;
   readonly repair?: boolean;
+  readonly skipCertificates?: boolean;
 }
 
 export function addApply(program: Command, invocation: Invocation): void {
   program
     .command('apply')
     .summary('put bascule.yaml in force on the edge')
-    .description("Puts the worker's bascule.yaml in force on the edge. Colors stay as they are.")
+    .description(
+      "Puts the worker's bascule.yaml in force on the edge. Colors stay as they are. A new host that is to have a certificate is routed when that is there.",
+    )
     .usage('[options]')
     .option('--dry-run', 'only show what would change')
     .option('--repair', 'mend what somebody else changed on the edge; shows first what it changes')
+    .option('--skip-certificates', 'also where new hosts have no certificate, without obtaining it first')
     .addHelpText('after', '\nExample:\n  $ bascule apply --dry-run\n  $ bascule apply')
     .action(async (options: ApplyOptions) => {
       const project = await invocation.project();
@@ -32,14 +37,34 @@ export function addApply(program: Command, invocation: Invocation): void {
         const change: ApplyChange = { kind: 'apply', id, operation: id, ...options };
         const name = { project, edge };
         if (options.repair && !options.dryRun) await showRepair(client, name, change, invocation);
-        const result = await applyConfiguration(client, name, change, invocation);
-        createProgressView(invocation.output, '').finish(result.steps);
+        const result = await applyOrObtain(client, name, change, invocation);
         process.exitCode = exitCodeOf(result);
         const took = { startedAt: startedAt.toISOString(), durationMs: Date.now() - startedAt.getTime() };
         const text = describe(invocation.output.out, result, { ...options, ...took });
         invocation.output.answer({ ...documentOf(result), ...took }, text);
       });
     });
+}
+
+/** As `applyConfiguration`, and shows the steps; where new hosts have no certificate, that is obtained first. */
+async function applyOrObtain(
+  client: Client,
+  name: { readonly project: string; readonly edge: string },
+  change: ApplyChange,
+  invocation: Invocation,
+): Promise<EdgeChangeResult> {
+  const result = await applyConfiguration(client, name, change, invocation);
+  if (result.code !== 'certificates-missing') {
+    createProgressView(invocation.output, '').finish(result.steps);
+    return result;
+  }
+  invocation.output.note(`${result.message}: it is obtained first`);
+  const { startWorkflow, followWorkflow } = await import('../client/certificates.js');
+  const run = { id: change.id, type: 'apply', summary: 'apply bascule.yaml', input: change };
+  await startWorkflow(client, name.project, run);
+  return await followed(invocation, change.id, defaults.commandTimeoutMs, (options) =>
+    followWorkflow<EdgeChangeResult>(client, change.id, options),
+  );
 }
 
 /** Says what a repair is about to mend and to change, before it does. */

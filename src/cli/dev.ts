@@ -113,7 +113,7 @@ async function prepare(
     if (edge.generation !== null) return;
     invocation.output.note('the edge has no configuration yet: applying bascule.yaml');
     const id = `${project}/apply/${randomUUID()}`;
-    const change = { kind: 'apply', id, operation: id } as const;
+    const change = { kind: 'apply', id, operation: id, skipCertificates: true } as const;
     const result = await applyConfiguration(client, { project, edge: edge.name }, change, invocation);
     if (result.outcome === 'succeeded') return;
     const { code, message, remedy } = result;

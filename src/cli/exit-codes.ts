@@ -41,6 +41,9 @@ const nothingBegan: ReadonlySet<string> = new Set([
   'rollback-refused',
   'switch-refused',
   'nothing-to-steer',
+  'challenges-elsewhere',
+  'unknown-certificate',
+  'no-certificate',
 ]);
 
 export const isFoundBeforehand = (code: string): boolean => nothingBegan.has(code);

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import { parseOperationId } from '../domain/names.js';
+import { isOfCertificates, parseOperationId } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { durationArgument, given } from './arguments.js';
+import { followCertificates } from './certificates.js';
 import type { Invocation } from './invocation.js';
 import { followToEnd } from './operation.js';
 
@@ -19,6 +20,13 @@ export function addFollow(program: Command, invocation: Invocation): void {
     )
     .addHelpText('after', '\nExample:\n  $ bascule follow demo/prod/deploy/7')
     .action(async (operation: string, { timeout }: { timeout?: number }) => {
+      if (isOfCertificates(operation)) {
+        invocation.accepted = { operation, environment: null };
+        await invocation.withClient((client) =>
+          followCertificates(invocation, client, operation, given({ timeoutMs: timeout })),
+        );
+        return;
+      }
       const name = parseOperationId(operation);
       if (!name) {
         const problem = `${JSON.stringify(operation)} is no operation's id`;

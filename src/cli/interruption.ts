@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { isOfCertificates } from '../domain/names.js';
 import { signalExitCodes } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
 
@@ -28,7 +29,8 @@ function sayFarewell(invocation: Invocation, signal: string): void {
 function farewell({ accepted }: Invocation): string {
   if (!accepted) return 'Interrupted.';
   const { operation, environment } = accepted;
-  if (environment === null) return `${operation} goes on. See: bascule status`;
+  if (environment === null)
+    return `${operation} goes on. See: bascule ${isOfCertificates(operation) ? `follow ${operation}` : 'status'}`;
   return `${operation} goes on.\n  follow it: bascule follow ${operation}\n  abort it:  bascule abort ${environment}`;
 }
 

@@ -3,6 +3,7 @@ import { readVersion } from '../version.js';
 import { addAbort } from './abort.js';
 import { addApply } from './apply.js';
 import { addApprove } from './approve.js';
+import { addCertificates } from './certificates.js';
 import { addCleanup } from './cleanup.js';
 import { addDeploy } from './deploy.js';
 import { addDev } from './dev.js';
@@ -25,7 +26,7 @@ const groups = {
   'Deploy:': [addDeploy, addRollback, addSwitch, addCleanup],
   'Look:': [addStatus, addHistory, addFollow, addLogs, addExec, addDoctor],
   'Steer:': [addApprove, addAbort],
-  'Edge:': [addApply, addRender, addValidate],
+  'Edge:': [addApply, addRender, addValidate, addCertificates],
   'Set up:': [addInit, addSchema, addDev, addWorker],
 };
 

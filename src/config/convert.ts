@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { authorities } from '../domain/certificates.js';
 import type {
   AccessLog,
   ArtifactsConfiguration,
@@ -48,7 +49,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
     ...(input.external && {
       external: Object.entries(input.external).map(([name, given]) => external(name, given)),
     }),
-    ...(input.certificates && { certificates: certificates(input.certificates) }),
+    ...(input.certificates && { certificates: certificates(input.certificates, folder) }),
     ...(input.artifacts && { artifacts: artifacts(input.artifacts, folder) }),
     instances: instances(input.instances ?? {}, folder),
   };
@@ -149,10 +150,15 @@ function external(name: string, given: ExternalInput): ExternalConfiguration {
   return 'server' in given ? { ...site, server: readAddress(given.server) } : { ...site, respond: given.respond };
 }
 
-function certificates({ ca, email, challenge, domains }: CertificatesInput): CertificatesConfiguration {
+function certificates(given: CertificatesInput, folder: string): CertificatesConfiguration {
+  const { ca, caFile, eab, email, profile, keys, challenge, domains } = given;
   return {
-    ca,
+    ca: authorities[ca] ?? ca,
+    ...(caFile !== undefined && { caFile: resolve(folder, caFile) }),
+    ...(eab && { eab: { keyId: eab.keyId, key: secretSource(eab.key, folder) } }),
     ...(email !== undefined && { email }),
+    ...(profile !== undefined && { profile }),
+    keys: [keys?.[0] ?? 'ecdsa', ...(keys ?? []).slice(1)],
     domains: domains.map((names) => names.map((name) => name.toLowerCase())),
     ...(challenge !== undefined && { challenge: readAddress(challenge) }),
   };

@@ -81,13 +81,20 @@ artifacts:
   ##   checksum: "{url}.sha256"
   ##   token: { env: ARTIFACT_TOKEN }
 
+## With \`edge.https\`: obtained by ACME, and renewed every day that one is due.
+## certificates:
+##   ca: letsencrypt               or letsencrypt-staging, or the https: URL of another directory
+##   email: ops@example.org
+##   domains: [[example.org, www.example.org]]
+
 # instances:
 #   driver: process
 #   addresses: ${addresses.address}/${addresses.prefixLength}       # or one address such as 127.0.0.1: then each instance has its own port
 #   directory: ${defaults.instancesDirectory}
 #   releasesKept: ${defaults.releasesKept}                # for each component and environment
 
-## Not settings: an edge change may take ${formatDuration(defaults.edgeChangeMs)}; a command waits ${formatDuration(defaults.commandTimeoutMs)} (--timeout); each log is kept as
+## Not settings: an edge change may take ${formatDuration(defaults.edgeChangeMs)}; a command waits ${formatDuration(defaults.commandTimeoutMs)} (--timeout); an
+## authority may take ${formatDuration(defaults.certificatePatienceMs)} for a certificate, or ${formatDuration(defaults.renewalPatienceMs)} at its renewal; each log is kept as
 ## ${defaults.logFiles} files of ${formatSize(defaults.logBytes)}; instances' addresses are kept in ${defaults.addressBook}.
 `;
 }

@@ -45,9 +45,7 @@ export const configurationSchema = z
         .describe('Sites that the edge serves and Bascule does not deploy, by name. Only in blue-green.'),
       certificates: certificates
         .optional()
-        .describe(
-          'Which certificates there are to be, in `edge.files.certificates`; this version issues none. Default: none',
-        ),
+        .describe('Which certificates there are to be, in `edge.files.certificates`. Default: none'),
       artifacts: artifacts.optional().describe('Where releases come from. Needed as soon as a component has `run`.'),
       instances: instances.optional().describe('Where instances run.'),
     },

@@ -79,6 +79,8 @@ export const certificateAuthority = text(
   new RegExp(`^(?:letsencrypt|letsencrypt-staging|https://${labels}(?::${portNumber})?(?:/[A-Za-z0-9._~/-]{0,255})?)$`),
   'letsencrypt, letsencrypt-staging, or the https: URL of the directory of another one',
 );
+export const externalKeyId = text(/^[A-Za-z0-9._~+/=-]{1,256}$/, 'an id of letters, digits and . _ ~ + / = -');
+export const certificateProfile = text(/^[A-Za-z0-9._-]{1,64}$/, 'a name of letters, digits and . _ -');
 export const email = text(
   new RegExp(`^(?!-)[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@${host}$`),
   'an email address such as ops@example.org',

@@ -69,3 +69,13 @@ export const renewalDue = (certificate: Lifetime, now: number, window: RenewalWi
 
 /** From 0 up to 1. Serial numbers are random, so that renewals are spread without anything to remember. */
 const fractionOf = (serial: string): number => Number.parseInt(serial.slice(-8), 16) / 2 ** 32 || 0;
+
+/** Why its owner may want a certificate revoked (RFC 5280, 5.3.1). */
+export const revocationReasons = [
+  'unspecified',
+  'keyCompromise',
+  'affiliationChanged',
+  'superseded',
+  'cessationOfOperation',
+] as const;
+export type RevocationReason = (typeof revocationReasons)[number];

@@ -1,3 +1,5 @@
+import type { KeyKind } from './certificates.js';
+
 /**
  * What bascule.yaml says, after the loader checked it and filled in every default.
  * All paths are absolute, all durations milliseconds, all sizes bytes. No secret is ever in it, only where secrets are.
@@ -164,10 +166,22 @@ export type ExternalConfiguration = { readonly name: string; readonly hosts: rea
 
 /** Which certificates there are to be; each list's first name is its file's. */
 export interface CertificatesConfiguration {
+  /** URL of the authority's directory (RFC 8555, 7.1.1). */
   readonly ca: string;
+  /** PEM file of the roots that the authority's own server is trusted by, besides the system's. */
+  readonly caFile?: string;
+  /** The account that the authority knows already: its key's id, and where the key is (RFC 8555, 7.3.4). */
+  readonly eab?: { readonly keyId: string; readonly key: SecretSource };
   readonly email?: string;
+  /** One of the authority's profiles, such as `shortlived`. */
+  readonly profile?: string;
+  /** One certificate of each kind for each list of names. */
+  readonly keys: readonly [KeyKind, ...KeyKind[]];
   readonly domains: readonly (readonly string[])[];
-  /** A server that answers HTTP-01 challenges; it is asked without the path's prefix. */
+  /**
+   * A server that answers HTTP-01 challenges; it is asked without the path's prefix. Then it is somebody else who obtains
+   * the certificates.
+   */
   readonly challenge?: ServerAddress;
 }
 
@@ -242,4 +256,20 @@ export interface AppliedConfiguration {
   readonly schemaVersion: 1;
   readonly configuration: Configuration;
   readonly addresses: AddressBook;
+  /** Where Bascule itself obtains certificates. */
+  readonly certificates?: AppliedCertificates;
+}
+
+export interface AppliedCertificates {
+  /** Thumbprint of the account's key, by which challenges are answered (RFC 8555, 8.1). */
+  readonly thumbprint: string;
+  /** First names of the certificates that there are: http redirects to https for their hosts alone. */
+  readonly present: readonly string[];
+}
+
+/** Hosts of which http redirects to https; null where all are. */
+export function redirectedHosts({ configuration, certificates }: AppliedConfiguration): readonly string[] | null {
+  const domains = configuration.certificates?.domains;
+  if (!domains) return null;
+  return domains.filter(([first = '']) => certificates?.present.includes(first) ?? true).flat();
 }

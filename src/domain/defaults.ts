@@ -34,5 +34,9 @@ export const defaults = {
   logBytes: 50 * megabyte,
   logFiles: 5,
 
+  /** How long an authority may take for one certificate: where a person waits, and at the daily renewal. */
+  certificatePatienceMs: 15 * minute,
+  renewalPatienceMs: 12 * hour,
+
   commandTimeoutMs: 30 * minute,
 } as const;

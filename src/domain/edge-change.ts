@@ -1,8 +1,12 @@
+import type { KeyKind } from './certificates.js';
 import type { Color, EnvironmentState, HistoryLine } from './edge-state.js';
 import { newestWithin } from './newest.js';
 
 /** What may be asked of the edge. One change is one HAProxy configuration, installed and proven, or nothing. */
-export type EdgeChange = ColorChange | StandDown | ApplyChange;
+export type EdgeChange = ColorChange | StandDown | ApplyChange | CertificatesChange;
+
+/** Whether it is about one environment; the others are about all that the edge serves. */
+export const isOfEnvironment = (change: EdgeChange): change is ColorChange | StandDown => 'environment' in change;
 
 interface AnyChange {
   /** Who asks and for which step, such as `demo/prod/deploy/7@<run id>/switch`: the same id is the same change. */
@@ -40,6 +44,28 @@ export interface StandDown extends AnyChange {
 /** Puts the worker's bascule.yaml in force. */
 export interface ApplyChange extends AnyChange {
   readonly kind: 'apply';
+  /** Also where hosts have no certificate yet; else it is refused as `certificates-missing`. */
+  readonly skipCertificates?: boolean;
+}
+
+/** Puts certificates in force that were obtained: done when the edge serves them. */
+export interface CertificatesChange extends AnyChange {
+  readonly kind: 'certificates';
+  /** None where the edge has only to learn how to answer challenges. */
+  readonly certificates: readonly ObtainedCertificate[];
+}
+
+/** A certificate that lies on the edge's host, with its key, and is to be installed there. */
+export interface ObtainedCertificate {
+  /** Of its file, without `.pem`. */
+  readonly name: string;
+  /** Host names that it is for. */
+  readonly names: readonly string[];
+  readonly key: KeyKind;
+  /** Lower-case hexadecimal. */
+  readonly serial: string;
+  /** SHA-256 of key, certificate and chain as PEM. */
+  readonly sha256: string;
 }
 
 export type DriftKind =
@@ -90,6 +116,8 @@ export interface EdgeRecord {
   readonly needsOperator: string | null;
   /** By `<environment>/<component>`. */
   readonly pools: Readonly<Record<string, PoolAnswer>>;
+  /** SHA-256 of the installed file of each certificate that the change is about, null where there is none. */
+  readonly certificates?: Readonly<Record<string, string | null>>;
 }
 
 /** What renderConfig answers. */

@@ -1,4 +1,4 @@
-import type { ColorChange, EdgeChange, EdgeRecord } from './edge-change.js';
+import { type ColorChange, type EdgeChange, type EdgeRecord, isOfEnvironment } from './edge-change.js';
 import { type EnvironmentState, type HistoryLine, neverDeployed } from './edge-state.js';
 import { goBackTo, pushRelease } from './history.js';
 
@@ -22,7 +22,7 @@ export function planChange(
   const plans = environments.map((name) => {
     const state = record.states.find((each) => each.name === name) ?? neverDeployed(name);
     const lines = record.histories[name] ?? [];
-    if (change.kind === 'apply' || change.environment !== name) return planOne(state, lines, at);
+    if (!isOfEnvironment(change) || change.environment !== name) return planOne(state, lines, at);
     if (change.kind === 'stand-down') return planOne({ ...state, standby: null }, lines, at);
     return planOne(afterColorChange(state, change), historyAfter(lines, change, at), at);
   });

@@ -1,6 +1,7 @@
 import type { Drift } from './edge-change.js';
 import type { Color, HistoryLine } from './edge-state.js';
 import type { Examination } from './examination.js';
+import type { CertificatesStatus } from './issuance.js';
 import type { OperationKind } from './names.js';
 import type { Progress } from './operation.js';
 
@@ -9,12 +10,14 @@ export type InspectRequest =
   | { readonly what: 'ping' }
   | { readonly what: 'status' }
   | { readonly what: 'doctor' }
+  | { readonly what: 'certificates' }
   | { readonly what: 'logs'; readonly logs: LogsRequest };
 
 export interface InspectAnswers {
   ping: { readonly version: string };
   status: Status;
   doctor: Examination;
+  certificates: CertificatesStatus;
   logs: Logs;
 }
 

@@ -27,6 +27,15 @@ export const environmentWorkflowId = (project: string, environment: string): str
 export const edgeWorkflowId = (project: string, edge: string): string => `${project}/edge/${edge}`;
 export const edgeChangeWorkflowId = (project: string, edge: string, number: number): string =>
   `${edgeWorkflowId(project, edge)}/${number}`;
+export const certificateWorkflowId = (project: string, name: string): string => `${project}/certificates/${name}`;
+export const certificatesWorkflowId = (project: string, kind: string, request: string): string =>
+  `${project}/certificates/${kind}/${request}`;
+export const certificateScheduleId = (project: string): string => `${project}/certificates`;
+/** Whether an operation is one of `bascule certs`. */
+export const isOfCertificates = (operation: string): boolean =>
+  /^[^/]+\/certificates\/(issue|renew|revoke|adopt)\/[^/]+$/.test(operation);
+/** The part of any of these ids that names the project. */
+export const projectOfWorkflow = (id: string): string => id.slice(0, id.indexOf('/'));
 export const inspectWorkflowId = (project: string, what: string): string => `${project}/inspect/${what}`;
 
 export interface WorkerNaming {

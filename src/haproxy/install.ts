@@ -1,5 +1,6 @@
-import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
+import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { BasculeError } from '../errors.js';
+import { installCertificates, restoreCertificates } from './certificates.js';
 import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
 import { claimTakeBack } from './fence.js';
 import { type InstalledConfiguration, restampConfiguration } from './header.js';
@@ -14,21 +15,22 @@ export interface Target {
 
 /**
  * Puts the staged configuration in the place of the installed one, which is kept as `<config>.<generation>`; likewise
- * applied.json where the plan has another one. Done already is done.
+ * applied.json where the plan has another one, and the certificates that the change brings. Done already is done.
  *
  * @throws `edge-claimed`, `edge-file-missing` where nothing is staged, `edge-file-changed` where another thing is,
  * and those of `runAct`
  */
 export async function installConfiguration(
   edge: Edge,
-  change: { claim: Claim; record: EdgeRecord; plan: RenderPlan },
+  step: { change: EdgeChange; claim: Claim; record: EdgeRecord; plan: RenderPlan },
 ): Promise<Target> {
-  const { claim, record, plan } = change;
+  const { claim, record, plan } = step;
   const target = { generation: claim.number, digest: plan.digest };
   // Nothing staged is right where an earlier try has installed it; the act knows, and looks at the claim first.
   const staged = await readStaged(edge);
   const isOurs = staged?.digest === target.digest && staged.generation === target.generation;
   const applied = plan.applied === record.applied ? 'same' : plan.applied;
+  await installCertificates(edge, step.change, claim);
   await runAct(edge, {
     name: 'install',
     args: [...claimArguments(claim), isOurs ? sha256(staged.text) : 'none', applied],
@@ -50,6 +52,7 @@ export async function restoreConfiguration(
 ): Promise<{ readonly claim: Claim; readonly target: Target | null }> {
   const { record } = takeBack;
   const claim = await claimTakeBack(edge, takeBack);
+  await restoreCertificates(edge, { ...takeBack, claim });
   const { content, target } = await earlierContent(edge, record, claim);
   await runAct(edge, {
     name: 'restore',

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AppliedConfiguration } from '../domain/configuration.js';
-import type { ColorChange, EdgeChange, EdgeRecord } from '../domain/edge-change.js';
+import { type ColorChange, type EdgeChange, type EdgeRecord, isOfEnvironment } from '../domain/edge-change.js';
 import type { Color } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
@@ -75,9 +75,10 @@ export function refuseByRecord(
     throw new BasculeError('edge-drift', { host, drift: record.drift.map((each) => each.message) });
   }
   if (change.kind === 'apply') return;
-  const { environment } = change;
   if (record.applied === null || record.installed === null)
     throw new BasculeError('edge-not-applied', { host, file: files.config });
+  if (!isOfEnvironment(change)) return;
+  const { environment } = change;
   if (!environments.includes(environment)) {
     throw new BasculeError('environment-not-applied', { environment, applied: environments });
   }

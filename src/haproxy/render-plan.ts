@@ -2,6 +2,7 @@ import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { EdgeChange, EdgeRecord, RenderPlan } from '../domain/edge-change.js';
 import { planChange } from '../domain/edge-plan.js';
 import { BasculeError } from '../errors.js';
+import { bringsCertificates } from './certificates.js';
 import { diffConfigurations } from './diff.js';
 import { type Edge, edgeFiles } from './edge.js';
 import type { InstalledConfiguration } from './header.js';
@@ -15,7 +16,7 @@ export interface RenderRequest {
   readonly at: string;
   /** Version of Bascule. */
   readonly version: string;
-  /** The worker's own configuration; only for `apply`. */
+  /** What shall be in force, where the change changes that. */
   readonly wantedApplied?: AppliedConfiguration;
 }
 
@@ -42,7 +43,7 @@ export async function renderPlan(edge: Edge, request: RenderRequest): Promise<Re
     histories,
     applied: appliedDigest,
     // What a repair mends may lie outside of the configuration file.
-    changed: !isInstalled || (change.repair === true && isAmiss(record)),
+    changed: !isInstalled || (change.repair === true && isAmiss(record)) || bringsCertificates(change, record),
     diff: cut(diffConfigurations(before, rendered.body, { before: 'installed', after: 'wanted' })),
     templateChange: await templateChange(edge, request.version, installed),
   };
@@ -56,9 +57,9 @@ const isAmiss = (record: EdgeRecord): boolean => record.drift.length > 0 || reco
 
 async function appliedOf(
   edge: Edge,
-  { change, record, wantedApplied }: RenderRequest,
+  { record, wantedApplied }: RenderRequest,
 ): Promise<{ applied: AppliedConfiguration; digest: string }> {
-  if (change.kind === 'apply' && wantedApplied) {
+  if (wantedApplied) {
     return { applied: wantedApplied, digest: sha256(formatApplied(wantedApplied)) };
   }
   const file = edgeFiles(edge).config;

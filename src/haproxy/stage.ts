@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { AppliedConfiguration, BindAddress } from '../domain/configuration.js';
 import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { restoreCertificates } from './certificates.js';
 import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
 import { claimEdge, claimTakeBack } from './fence.js';
 import { stampConfiguration } from './header.js';
@@ -17,7 +18,7 @@ export interface StageRequest {
   readonly owner: string;
   /** Version of Bascule, for the header. */
   readonly version: string;
-  /** The worker's own configuration; only for `apply`. */
+  /** What shall be in force, where the change changes that. */
   readonly wantedApplied?: AppliedConfiguration;
 }
 
@@ -57,9 +58,10 @@ export async function stageConfiguration(edge: Edge, request: StageRequest): Pro
   return claim;
 }
 
-/** Takes stageConfiguration back: claims, and removes the candidate. */
+/** Takes stageConfiguration and stageCertificates back: claims, and removes the candidates. */
 export async function unstageConfiguration(edge: Edge, takeBack: TakeBack): Promise<Claim> {
   const claim = await claimTakeBack(edge, takeBack);
+  await restoreCertificates(edge, { ...takeBack, claim });
   await runAct(edge, { name: 'unstage', args: claimArguments(claim), owner: claim.owner });
   return claim;
 }

@@ -8,6 +8,7 @@ import type { ColorChange, EdgeChange, EdgeRecord, PoolAnswer, RenderPlan } from
 import { instanceName } from '../domain/names.js';
 import { probePath } from '../domain/routes.js';
 import { BasculeError } from '../errors.js';
+import { proveCertificates } from './certificates.js';
 import type { Edge } from './edge.js';
 import { readApplied, readInstalled } from './installed.js';
 import { probePool } from './probe.js';
@@ -18,9 +19,10 @@ const pollMs = 100;
 
 /**
  * Asks the edge, from its own host, what visitors get now: after a color change the new color in every pool of its
- * environment; and no other pool worse than before the change. Tries again for `timeoutMs`.
+ * environment; no other pool worse than before the change; and the certificates that it brought. Tries again for
+ * `timeoutMs`.
  *
- * @throws `traffic-not-verified`, `applied-changed`
+ * @throws `traffic-not-verified`, `certificate-not-served`, `applied-changed`
  */
 export async function verifyTraffic(
   edge: Edge,
@@ -36,11 +38,13 @@ export async function verifyTraffic(
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const problems = await findProblems(inForce.applied, installed.probe, switched, record);
-    if (problems.length === 0) return;
+    if (problems.length === 0) break;
     if (performance.now() > deadline)
       throw new BasculeError('traffic-not-verified', { host: edge.host.name, problems });
     await sleep(pollMs);
   }
+  const { https } = inForce.applied.configuration.edge;
+  if (change.kind === 'certificates' && https) await proveCertificates(edge, change, https, timeoutMs);
 }
 
 /** How every pool answers, by `<environment>/<component>`; in multi-instance the environment is `default`. */

@@ -1,11 +1,11 @@
-import type {
-  AddressBook,
-  AppliedConfiguration,
-  BalanceConfiguration,
-  ComponentConfiguration,
-  Configuration,
-  EnvironmentConfiguration,
-  ServerAddress,
+import {
+  type AddressBook,
+  type AppliedConfiguration,
+  type BalanceConfiguration,
+  type ComponentConfiguration,
+  type EnvironmentConfiguration,
+  redirectedHosts,
+  type ServerAddress,
 } from '../domain/configuration.js';
 import { type EnvironmentState, otherColor } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
@@ -33,26 +33,26 @@ export interface BackendView {
 
 /** Pools of an environment: of each component the active color's server and the other one. */
 export function environmentBackends(
-  { configuration, addresses }: AppliedConfiguration,
+  applied: AppliedConfiguration,
   environment: EnvironmentConfiguration,
   state: EnvironmentState,
 ): readonly BackendView[] {
-  return configuration.components.map((component) =>
-    backendView(configuration, component, {
+  return applied.configuration.components.map((component) =>
+    backendView(applied, component, {
       environment: word(environment.name),
       hosts: environment.hosts,
-      servers: colorServers(environment, component, state, addresses),
+      servers: colorServers(environment, component, state, applied.addresses),
     }),
   );
 }
 
 /** Pools of multi-instance: of each component its listed instances, or the fallback where they are not known. */
-export function instanceBackends({ configuration, addresses }: AppliedConfiguration): readonly BackendView[] {
-  return configuration.components.map((component) =>
-    backendView(configuration, component, {
+export function instanceBackends(applied: AppliedConfiguration): readonly BackendView[] {
+  return applied.configuration.components.map((component) =>
+    backendView(applied, component, {
       environment: null,
       hosts: [],
-      servers: sideBySideServers(component, addresses),
+      servers: sideBySideServers(component, applied.addresses),
     }),
   );
 }
@@ -65,7 +65,7 @@ export interface Server {
 }
 
 function backendView(
-  configuration: Configuration,
+  applied: AppliedConfiguration,
   component: ComponentConfiguration,
   pool: {
     readonly environment: string | null;
@@ -73,12 +73,12 @@ function backendView(
     readonly servers: readonly Server[];
   },
 ): BackendView {
-  const { edge } = configuration;
+  const { edge } = applied.configuration;
   const { tunnelMs } = component.timeouts;
   const [host = 'localhost'] = pool.hosts;
   return {
     name: backendName(pool.environment, word(component.pool)),
-    balance: balanceLines(component.balance, pool.environment, isOverHttps(configuration, pool.hosts)),
+    balance: balanceLines(component.balance, pool.environment, isOverHttps(applied, pool.hosts)),
     tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
     health: {
       path: word(component.health.path),
@@ -133,8 +133,11 @@ const own = <Value>(of: Readonly<Record<string, Value>> | undefined, key: string
   of && Object.hasOwn(of, key) ? of[key] : undefined;
 
 /** Whether http redirects every one of these hosts to https: a cookie that is `secure` gets lost on the way over http. */
-const isOverHttps = ({ edge, certificates }: Configuration, hosts: readonly string[]): boolean =>
-  edge.https !== undefined && hosts.every((host) => certificates?.domains.flat().includes(host) ?? true);
+function isOverHttps(applied: AppliedConfiguration, hosts: readonly string[]): boolean {
+  if (applied.configuration.edge.https === undefined) return false;
+  const redirected = redirectedHosts(applied);
+  return redirected === null || (redirected.length > 0 && hosts.every((host) => redirected.includes(host)));
+}
 
 export const isHostName = ({ address }: ServerAddress): boolean => !/^[0-9.]+$/.test(address);
 

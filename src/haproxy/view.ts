@@ -1,11 +1,12 @@
-import type {
-  AppliedConfiguration,
-  BindAddress,
-  ComponentConfiguration,
-  Configuration,
-  EdgeConfiguration,
-  ExternalConfiguration,
-  ServerAddress,
+import {
+  type AppliedConfiguration,
+  type BindAddress,
+  type ComponentConfiguration,
+  type Configuration,
+  type EdgeConfiguration,
+  type ExternalConfiguration,
+  redirectedHosts,
+  type ServerAddress,
 } from '../domain/configuration.js';
 import { type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
 import { backendName, externalBackendName, ownSections } from '../domain/names.js';
@@ -34,12 +35,15 @@ export interface ConfigurationView {
   /** `<name> <condition>` each; an ACL holds where one of its lines does. */
   readonly hostAcls: readonly string[];
   readonly routeAcls: readonly string[];
-  /** Hosts that http redirects to https: all where it does not say which have a certificate. */
+  /** Where http redirects to https: everywhere, or for the hosts that have a certificate. */
+  readonly redirects: boolean;
   readonly certificateAcls: readonly string[];
   /** `str(<environment>)` and on which condition, for the log. */
   readonly environmentNames: readonly string[];
   readonly challenge: { readonly backend: string; readonly server: string; readonly isResolved: boolean } | null;
   readonly hasChallengePath: boolean;
+  /** Thumbprint by which the edge itself answers challenges; null where it does not. */
+  readonly thumbprint: string | null;
   readonly groups: readonly GroupView[];
   readonly sites: readonly SiteView[];
   readonly siteUses: readonly string[];
@@ -79,6 +83,7 @@ export function configurationView(
   const { components, certificates, external = [] } = configuration;
   const groups = isBlueGreen(configuration) ? environmentGroups(applied, states) : [instanceGroup(applied)];
   const sites = external.map(siteView);
+  const redirected = redirectedHosts(applied);
   const challenge = certificates?.challenge ? challengeView(certificates.challenge) : null;
   return {
     ...edgeView(configuration.edge),
@@ -91,12 +96,14 @@ export function configurationView(
       ),
     ),
     routeAcls: alignedColumns(namedRoutes(components).flatMap(({ lines }) => lines)),
-    certificateAcls: (certificates?.domains ?? []).flat().map((host) => `var(txn.host) -m str ${word(host)}`),
+    redirects: configuration.edge.https !== undefined && (redirected === null || redirected.length > 0),
+    certificateAcls: (redirected ?? []).map((host) => `var(txn.host) -m str ${word(host)}`),
     environmentNames: isBlueGreen(configuration)
       ? configuration.environments.map(({ name }) => `str(${word(name)}) if ${hostAcl(name)}`)
       : ['str(default)'],
     challenge,
     hasChallengePath: configuration.edge.https !== undefined || challenge !== null,
+    thumbprint: applied.certificates ? word(applied.certificates.thumbprint) : null,
     groups,
     sites,
     siteUses: alignedColumns(external.map(({ name }) => [externalBackendName(name), `if ${hostAcl(name)}`])),

@@ -11,6 +11,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import {
+  type CertificatesChange,
   type EdgeChange,
   type EdgeChangeAnswer,
   type EdgeChangeResult,
@@ -49,8 +50,9 @@ export async function edge(carried?: EdgeState): Promise<void> {
   let number = carried?.number ?? 0;
   const queue: EdgeChange[] = [...(carried?.queue ?? [])];
   const ended: Record<string, { result: EdgeChangeResult; at: number }> = { ...carried?.ended };
-  let running: { change: EdgeChange; child?: ChildWorkflowHandle<typeof switchEdge>; isWithdrawn: boolean } | null =
-    null;
+  let running: Running | null = null;
+  /** Ids of certificates that were not installed together with others. */
+  const alone = new Set<string>();
 
   setHandler(changeQuery, ({ id }) => answer(id));
   setHandler(edgeStatusQuery, () => ({ running: running?.change ?? null, queue }));
@@ -75,7 +77,7 @@ export async function edge(carried?: EdgeState): Promise<void> {
         );
       }
       if (known.state === 'running' && running) {
-        running.isWithdrawn = true;
+        running.withdrawn.add(id);
         await forwardWithdrawal();
         await condition(() => ended[id] !== undefined);
       }
@@ -94,9 +96,9 @@ export async function edge(carried?: EdgeState): Promise<void> {
     const change = workflowInfo().continueAsNewSuggested ? undefined : queue.shift();
     if (!change) break;
     number += 1;
-    running = { change, isWithdrawn: false };
+    running = begin([change, ...takeOthers(change)]);
     show();
-    ended[change.id] = { result: await runChange(running), at: Date.now() };
+    settle(running, await runChange(running));
     running = null;
     markHistory('idle');
   }
@@ -104,7 +106,31 @@ export async function edge(carried?: EdgeState): Promise<void> {
   await condition(allHandlersFinished);
   await continueAsNew<typeof edge>({ number, queue, ended: handedOver(ended) });
 
-  async function runChange(current: NonNullable<typeof running>): Promise<EdgeChangeResult> {
+  /** Certificates that wait are installed together: one reload for all of them. */
+  function takeOthers(change: EdgeChange): readonly CertificatesChange[] {
+    if (!isMergeable(change)) return [];
+    const others = queue.filter(isMergeable);
+    for (const other of others) queue.splice(queue.indexOf(other), 1);
+    return others;
+  }
+
+  function isMergeable(change: EdgeChange): change is CertificatesChange {
+    return change.kind === 'certificates' && !change.dryRun && !change.repair && !alone.has(change.id);
+  }
+
+  function settle({ changes, withdrawn }: Running, result: EdgeChangeResult): void {
+    // One that can't be installed, or is wanted no more, keeps no other from being: then each is tried alone.
+    const isOfAll = changes.length === 1 || result.outcome === 'succeeded' || result.outcome === 'needs-operator';
+    const again = changes.filter(({ id }) => !isOfAll && !withdrawn.has(id));
+    for (const { id } of changes) ended[id] = { result: { ...result, id }, at: Date.now() };
+    for (const { id } of again) {
+      delete ended[id];
+      alone.add(id);
+    }
+    queue.unshift(...again);
+  }
+
+  async function runChange(current: Running): Promise<EdgeChangeResult> {
     try {
       current.child = await startChild<typeof switchEdge>('switchEdge', {
         workflowId: edgeChangeWorkflowId(names?.project ?? '', names?.edge ?? '', number),
@@ -131,7 +157,7 @@ export async function edge(carried?: EdgeState): Promise<void> {
   }
 
   async function forwardWithdrawal(): Promise<void> {
-    if (!running?.isWithdrawn || !running.child) return;
+    if (!running?.child || running.withdrawn.size === 0) return;
     try {
       await running.child.signal(withdrawSignal);
     } catch {
@@ -149,7 +175,7 @@ export async function edge(carried?: EdgeState): Promise<void> {
   function answer(id: string): EdgeChangeAnswer {
     const known = ended[id];
     if (known) return { state: 'ended', result: known.result };
-    if (running?.change.id === id) return { state: 'running' };
+    if (running?.changes.some((change) => change.id === id)) return { state: 'running' };
     const position = queue.findIndex((change) => change.id === id);
     return position < 0 ? { state: 'unknown' } : { state: 'queued', position: position + 1 };
   }
@@ -169,10 +195,29 @@ export async function edge(carried?: EdgeState): Promise<void> {
   }
 }
 
+/** One change, or certificates that are installed together. */
+type Changes = readonly [EdgeChange, ...CertificatesChange[]];
+
+interface Running {
+  readonly changes: Changes;
+  /** All of them as one. */
+  readonly change: EdgeChange;
+  /** Ids of those that are wanted no more. */
+  readonly withdrawn: Set<string>;
+  child?: ChildWorkflowHandle<typeof switchEdge>;
+}
+
+const begin = (changes: Changes): Running => ({ changes, change: together(changes), withdrawn: new Set() });
+
+function together([change, ...others]: Changes): EdgeChange {
+  if (change.kind !== 'certificates' || others.length === 0) return change;
+  return { ...change, certificates: [change, ...others].flatMap(({ certificates }) => certificates) };
+}
+
 function checkChange(change: EdgeChange): void {
-  if (!change?.id || !change.operation || !['color', 'stand-down', 'apply'].includes(change.kind)) {
+  if (!change?.id || !change.operation || !['color', 'stand-down', 'apply', 'certificates'].includes(change.kind)) {
     throw ApplicationFailure.nonRetryable(
-      'a change is { id, operation, kind: color | stand-down | apply, … }',
+      'a change is { id, operation, kind: color | stand-down | apply | certificates, … }',
       'usage',
     );
   }

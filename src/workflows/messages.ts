@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
+import type { CertificatesProgress } from '../domain/issuance.js';
 import type {
   Accepted,
   CleanupRequest,
@@ -35,6 +36,9 @@ export const takingBackSignal = defineSignal<[{ operation: string }]>('takingBac
 export const stopSignal = defineSignal<[StopRequest]>('stop');
 export const approvedSignal = defineSignal<[SteerRequest]>('approved');
 export const progressQuery = defineQuery<Progress>('progress');
+
+// To `certificates`
+export const certificatesProgressQuery = defineQuery<CertificatesProgress>('progress');
 
 // To `edge`
 export const changeUpdate = defineUpdate<EdgeChangeAnswer, [EdgeChange]>('change');

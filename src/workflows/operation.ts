@@ -21,6 +21,7 @@ import type {
   StopRequest,
 } from '../domain/operation.js';
 import { parentRequired } from './by-hand.js';
+import { failureOf } from './edge-answers.js';
 import { describeFailure, type Failure } from './failure.js';
 import { approvedSignal, progressQuery, stopSignal, takingBackSignal } from './messages.js';
 import { edgeRequests } from './proxies.js';
@@ -278,13 +279,4 @@ export function beginOperation(
 
 function withdraw(id: string, summary: string): Promise<EdgeChangeResult> {
   return edgeRequests.withdrawEdgeChange.executeWithOptions({ summary }, [{ id }]);
-}
-
-function failureOf(result: EdgeChangeResult): ApplicationFailure {
-  return ApplicationFailure.create({
-    type: result.outcome === 'needs-operator' ? 'needs-operator' : (result.code ?? result.outcome),
-    message: result.message,
-    nonRetryable: true,
-    details: [{ remedy: result.remedy }],
-  });
 }

@@ -44,6 +44,25 @@ export const instances = proxyActivities<Activities['instances']>({
   ...common,
 });
 
+/** Planning and waiting for certificates. */
+export const certificates = proxyActivities<Activities['certificates']>({
+  startToCloseTimeout: '25h',
+  ...common,
+});
+
+/**
+ * What is asked of a certificate authority, for as long as the caller is patient. It says itself when it wants to be asked
+ * again (Retry-After); else the waits double, up to five minutes.
+ */
+export const authority = (patienceMs: number) =>
+  proxyActivities<Activities['authority']>({
+    startToCloseTimeout: '3m',
+    scheduleToCloseTimeout: patienceMs,
+    heartbeatTimeout,
+    cancellationType,
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '5m' },
+  });
+
 /** Asked by a person who waits for the answer; `doctor` looks twice where it finds something. */
 export const inspection = proxyActivities<Activities['inspection']>({
   startToCloseTimeout: '60s',

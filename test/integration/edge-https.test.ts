@@ -3,6 +3,7 @@ import { connect } from 'node:tls';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Configuration } from '../../src/domain/configuration.js';
+import { renderConfiguration } from '../../src/haproxy/render.js';
 import { type App, startApp } from '../rig/app.js';
 import type { ask } from '../rig/ask.js';
 import { writeCertificates } from '../rig/certificates.js';
@@ -158,6 +159,66 @@ describe('challenges of the certificate’s authority', () => {
     await edge.untilDown(names);
     expect((await edge.visit('veza.fr', '/')).status).toBe(503);
     await expectAnswers();
+  });
+});
+
+describe('challenges that the edge answers itself', () => {
+  const prefix = '/.well-known/acme-challenge';
+  const token = 'DGyRejmCefe7v4NfDGDKfA_-0';
+  const thumbprint = 'cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s';
+  beforeAll(async () => {
+    // staging.veza.fr and the names of talas.fr have no certificate yet.
+    edge = await startExampleEdge('veza', { obtained: { thumbprint, present: ['veza.fr'] } });
+  });
+  afterAll(async () => await edge?.dispose());
+
+  const hosts = ['veza.fr', 'WWW.veza.fr:80', 'staging.veza.fr', 'forgejo.talas.group', 'example.test', ''];
+  const expectAnswers = async () => {
+    for (const host of hosts) {
+      const answer = await edge.ask(host, `${prefix}/${token}`);
+      expect([host, answer]).toMatchObject([host, { status: 200, body: `${token}.${thumbprint}` }]);
+    }
+  };
+
+  it('hold for every host, before any redirect', expectAnswers);
+
+  it('are given over https too', async () => {
+    expect(await edge.visit('veza.fr', `${prefix}/${token}`)).toMatchObject({
+      status: 200,
+      body: `${token}.${thumbprint}`,
+    });
+  });
+
+  it.each([
+    ['what is no token', `${prefix}/a.b`],
+    ['a token and more', `${prefix}/${token}/x`],
+    ['no token', `${prefix}/`],
+    ['a way out', `${prefix}/../${token}`],
+    ['a line feed', `${prefix}/a%0d%0aX-Evil:%20yes`],
+  ])('are not given for %s', async (_, path) => {
+    const { body, headers } = await edge.ask('staging.veza.fr', path);
+    expect(body).not.toContain(thumbprint);
+    expect(headers).not.toHaveProperty('x-evil');
+  });
+
+  it('hold while every server of every pool is down', async () => {
+    const names = [...edge.apps.keys()];
+    for (const name of names) await edge.stopInstance(name);
+    await edge.untilDown(names);
+    expect((await edge.visit('veza.fr', '/')).status).toBe(503);
+    await expectAnswers();
+  });
+
+  it('come before a host’s certificate, to which http redirects only when it is there', async () => {
+    expect((await edge.ask('veza.fr', '/')).status).toBe(308);
+    expect((await edge.ask('www.veza.fr', '/')).status).toBe(308);
+    expect((await edge.ask('staging.veza.fr', '/')).status).toBe(503);
+    const { certificates: obtained, configuration } = edge.applied;
+    expect(renderConfiguration(edge.applied, []).body).toContain('redirect');
+    const none = { thumbprint: obtained?.thumbprint ?? '', present: [] };
+    expect(renderConfiguration({ ...edge.applied, configuration, certificates: none }, []).body).not.toContain(
+      'redirect location',
+    );
   });
 });
 

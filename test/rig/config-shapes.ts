@@ -166,6 +166,10 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
     ...(isIncus && {
       certificates: {
         ca: value('authority', 'letsencrypt'),
+        caFile: value('file', 'base/roots.pem'),
+        eab: { keyId: value('externalKeyId', 'base'), key: { file: value('file', 'base/eab') } },
+        profile: value('profile', 'base'),
+        keys: ['ecdsa', 'rsa2048'],
         email: value('email', 'base@example.org'),
         challenge: value('serverAddress', '127.0.0.1:8888'),
         domains: count(2).map((index) =>

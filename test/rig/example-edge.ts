@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { wantedConfiguration } from '../../src/config/address-book.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import type {
+  AppliedCertificates,
   AppliedConfiguration,
   BindAddress,
   Configuration,
@@ -48,9 +49,11 @@ export async function startExampleEdge(
     readonly change?: (configuration: Configuration) => Configuration;
     /** Whether there are certificates for all of `certificates.domains` as it starts; there are unless it is false. */
     readonly hasCertificates?: boolean;
+    /** Where Bascule itself obtains them. */
+    readonly obtained?: AppliedCertificates;
   } = {},
 ): Promise<ExampleEdge> {
-  const { states = [], intervalMs = 100, change = (same) => same, hasCertificates = true } = options;
+  const { states = [], intervalMs = 100, change = (same) => same, hasCertificates = true, obtained } = options;
   const places = await haproxyPlaces();
   const certificates = join(places.folder, 'certificates');
   await mkdir(certificates);
@@ -58,7 +61,7 @@ export async function startExampleEdge(
   const domains = hasCertificates ? (configuration.certificates?.domains ?? []) : [];
   const trusted = await writeCertificates(certificates, domains);
   const { applied, more } = await onLoopback(
-    await wantedConfiguration(configuration),
+    { ...(await wantedConfiguration(configuration)), ...(obtained && { certificates: obtained }) },
     places,
     certificates,
     intervalMs,

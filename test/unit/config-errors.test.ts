@@ -706,6 +706,21 @@ describe.each<[string, Case[]]>([
         '6:60 certificates.challenge: expected a host name or an IPv4 address, and a port, such as 10.0.20.11:8080',
       ],
       [
+        'an external account without its key, keys that are none, and too many of them',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: letsencrypt, eab: { keyId: "a b" }, profile: "a b", keys: [dsa, rsa2048], domains: [[a.test]] }',
+        '6:34 certificates.eab.key: is missing: expected { env: NAME } or { file: PATH }, never the key itself',
+        '6:48 certificates.eab.keyId: expected an id of letters, digits and . _ ~ + / = -',
+        '6:66 certificates.profile: expected a name of letters, digits and . _ -',
+        '6:80 certificates.keys[0]: expected ecdsa, rsa2048 or rsa4096',
+      ],
+      [
+        'two keys of one kind',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: letsencrypt, keys: [rsa4096, rsa2048], domains: [[a.test]] }',
+        '6:40 certificates.keys: expected at most two kinds of keys: ecdsa and one of RSA',
+      ],
+      [
         'an email address that a program would take for an option',
         'http: 127.0.0.1:8088',
         'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates: { ca: letsencrypt, email: -f@a.test, domains: [[a.test]] }',

@@ -42,6 +42,10 @@ external:
 certificates:
   ca: https://ca.example.org/directory
   email: ops@example.org
+  caFile: roots.pem
+  eab: { keyId: id-1, key: { env: EAB_KEY } }
+  profile: shortlived
+  keys: [ecdsa]
   challenge: challenge.example.org:8080
   domains: [[blog.localhost]]
 artifacts: { url: "file:./{sha}.tar.gz" }
@@ -107,6 +111,9 @@ const values: readonly Path[] = [
   ['external', 'closed', 'respond'],
   ['certificates', 'ca'],
   ['certificates', 'email'],
+  ['certificates', 'eab', 'keyId'],
+  ['certificates', 'profile'],
+  ['certificates', 'keys', 0],
   ['certificates', 'challenge'],
   ['certificates', 'domains', 0, 0],
   ['instances', 'addresses'],

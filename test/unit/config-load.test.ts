@@ -121,8 +121,9 @@ test('the example of a whole edge has TLS, external sites and instances of Incus
       { name: 'talas', hosts: ['talas.fr', 'www.talas.fr'], respond: 503 },
     ],
     certificates: {
-      ca: 'letsencrypt',
+      ca: 'https://acme-v02.api.letsencrypt.org/directory',
       email: 'ops@veza.fr',
+      keys: ['ecdsa'],
       domains: [['staging.veza.fr'], ['veza.fr', 'www.veza.fr'], ['talas.fr', 'www.talas.fr']],
     },
     instances: { driver: 'incus', image: 'images:debian/13', domain: 'lxd', releasesKept: 5 },
@@ -162,7 +163,7 @@ edge:
 environments: { prod: { hosts: [localhost] } }
 components: { web: { health: { path: / }, run: [./web] } }
 external: { blog: { hosts: [Blog.Example.ORG], server: blog.internal:80 } }
-certificates: { ca: "https://ca.test:14000/dir", challenge: acme.test:5002, domains: [[WWW.example.org]] }
+certificates: { ca: "https://ca.test:14000/dir", caFile: roots.pem, eab: { keyId: kid-1, key: { file: eab } }, profile: shortlived, keys: [rsa2048, ecdsa], challenge: acme.test:5002, domains: [[WWW.example.org]] }
 artifacts: { url: "file:./{sha}.tar" }
 instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
 `;
@@ -177,6 +178,10 @@ instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
   ]);
   expect(certificates).toEqual({
     ca: 'https://ca.test:14000/dir',
+    caFile: '/srv/app/roots.pem',
+    eab: { keyId: 'kid-1', key: { file: '/srv/app/eab' } },
+    profile: 'shortlived',
+    keys: ['rsa2048', 'ecdsa'],
     domains: [['www.example.org']],
     challenge: { address: 'acme.test', port: 5002 },
   });

@@ -110,7 +110,12 @@ describe('rendering haproxy.cfg', () => {
       ...rest,
       configuration: {
         ...configuration,
-        certificates: { ca: 'letsencrypt', domains: [['localhost']], challenge: { address, port: 8888 } },
+        certificates: {
+          ca: 'https://ca.example.org/directory',
+          keys: ['ecdsa'] as const,
+          domains: [['localhost']],
+          challenge: { address, port: 8888 },
+        },
       },
     });
     const { body } = renderConfiguration(withChallenge('acme.example.org'), []);

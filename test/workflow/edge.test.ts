@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation, WorkflowIdConflictPolicy } from '@temporalio/client';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { changeEdge, withdrawEdgeChange } from '../../src/client/edge.js';
-import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../../src/domain/edge-change.js';
+import type {
+  EdgeChange,
+  EdgeChangeAnswer,
+  EdgeChangeResult,
+  ObtainedCertificate,
+} from '../../src/domain/edge-change.js';
 import { edgeChangeWorkflowId, edgeWorkflowId, taskQueue } from '../../src/domain/names.js';
 import type { EdgeState, edge } from '../../src/workflows/edge.js';
 import { type Rig, startRig } from './rig/rig.js';
@@ -111,6 +116,53 @@ describe('an edge', () => {
     await expect(rig.resultOf(workflowId)).rejects.toMatchObject({
       cause: { message: expect.stringContaining(workflowId) },
     });
+  });
+});
+
+describe('certificates', () => {
+  const certificate = (name: string): ObtainedCertificate => ({
+    ...{ name, names: [name], key: 'ecdsa', serial: '1', sha256: `of ${name}` },
+  });
+  const brings = (...names: readonly string[]): EdgeChange => ({
+    ...{ kind: 'certificates', id: names.join('+'), operation: 'renew', certificates: names.map(certificate) },
+  });
+  const installed = { a: 'of a', b: 'of b', c: 'of c' };
+
+  test('that wait are installed together, with one reload', async () => {
+    const first = await runningChange();
+    const others = ['a', 'b', 'c'].map((name) => ask(brings(name)));
+    await expect.poll(async () => (await queued()).toSorted()).toEqual(['a', 'b', 'c']);
+    const { reloads } = world.edge;
+    first.release();
+    const results = await Promise.all(others);
+    expect(results.map(({ id, outcome }) => [id, outcome])).toEqual(['a', 'b', 'c'].map((id) => [id, 'succeeded']));
+    expect(world.edge.certificates).toEqual(installed);
+    expect(world.edge.reloads).toBe(reloads + 1);
+  });
+
+  test('are installed one by one where one of them keeps all from being', async () => {
+    const first = await runningChange();
+    const others = ['a', 'bad', 'b', 'c'].map((name) => ask(brings(name)));
+    await expect.poll(queued).toHaveLength(4);
+    world.edge.refusedCertificates.add('bad');
+    first.release();
+    const results = await Promise.all(others);
+    expect(results.map(({ outcome }) => outcome)).toEqual(['succeeded', 'failed', 'succeeded', 'succeeded']);
+    expect(world.edge.certificates).toEqual(installed);
+  });
+
+  test('of which one is withdrawn while all are installed are installed without it', async () => {
+    const first = await runningChange();
+    const held = world.faults.hold('reloadEdge');
+    const others = ['a', 'b', 'c', 'd'].map((name) => ask(brings(name)));
+    await expect.poll(queued).toHaveLength(4);
+    first.release();
+    await held.reached;
+    expect((await withdraw('d')).outcome).toBe('withdrawn');
+    held.release();
+    const results = await Promise.all(others);
+    expect(results.map(({ outcome }) => outcome)).toEqual(['succeeded', 'succeeded', 'succeeded', 'withdrawn']);
+    expect(world.edge.certificates).toEqual(installed);
   });
 });
 

@@ -48,6 +48,10 @@ export class EdgeWorld {
   change: EdgeChange | null = null;
   /** Whether all servers of a color answer their checks. */
   isUp: (environment: string, color: Color) => boolean = () => true;
+  /** SHA-256 of each certificate that is installed, by its name. */
+  certificates: Readonly<Record<string, string>> = {};
+  /** Names of those that HAProxy does not read. */
+  readonly refusedCertificates = new Set<string>();
   private readonly kept = new Map<number, Installed>();
   private configured: readonly string[];
 
@@ -87,8 +91,9 @@ export class EdgeWorld {
 
   /** Everything that a change which was taken back must leave as it was; generations only grow. */
   picture() {
-    const { installed, running, recorded, staged } = this;
+    const { installed, running, recorded, staged, certificates } = this;
     return {
+      certificates,
       installed: installed.digest,
       running: running.digest,
       recorded,
@@ -102,13 +107,17 @@ export class EdgeWorld {
       this.change = change;
       const record = this.record();
       this.refuse(change, record);
-      return record;
+      const found = certificatesOf(change).map(({ name }) => [name, this.certificates[name] ?? null] as const);
+      return { ...record, certificates: Object.fromEntries(found) };
     },
 
     renderConfig: async (step: { change: EdgeChange; record: EdgeRecord; at: string }): Promise<RenderPlan> => {
       const plan = planChange(step.change, step.record, this.configured, step.at);
       const { digest } = fileOf(0, plan.states);
-      const changed = digest !== step.record.installed?.digest;
+      const brings = certificatesOf(step.change).some(
+        ({ name, sha256 }) => step.record.certificates?.[name] !== sha256,
+      );
+      const changed = brings || digest !== step.record.installed?.digest;
       return {
         ...plan,
         digest,
@@ -119,8 +128,10 @@ export class EdgeWorld {
       };
     },
 
-    stageConfig: async (step: { record: EdgeRecord; plan: RenderPlan; owner: string }) => {
+    stageConfig: async (step: { change: EdgeChange; record: EdgeRecord; plan: RenderPlan; owner: string }) => {
       const number = this.take(step.owner, [step.record.claim]);
+      const refused = certificatesOf(step.change).find(({ name }) => this.refusedCertificates.has(name));
+      if (refused) throw broken('haproxy-refused', `${refused.name} is none`);
       if (this.installed.generation !== number) this.staged = fileOf(number, step.plan.states);
       return { number, owner: step.owner };
     },
@@ -130,8 +141,10 @@ export class EdgeWorld {
       this.staged = null;
     },
 
-    installConfig: async ({ claim }: { claim: { number: number; owner: string } }) => {
+    installConfig: async ({ change, claim }: { change: EdgeChange; claim: { number: number; owner: string } }) => {
       this.require(claim);
+      const brought = certificatesOf(change).map(({ name, sha256 }) => [name, sha256] as const);
+      this.certificates = { ...this.certificates, ...Object.fromEntries(brought) };
       if (!this.staged) return;
       this.kept.set(this.installed.generation, this.installed);
       this.installed = this.staged;
@@ -140,6 +153,11 @@ export class EdgeWorld {
 
     restoreConfig: async (takeBack: TakeBack) => {
       const number = this.takeUndo(takeBack);
+      for (const { name } of certificatesOf(takeBack.change)) {
+        const { [name]: _, ...others } = this.certificates;
+        const before = takeBack.record.certificates?.[name];
+        this.certificates = before ? { ...others, [name]: before } : others;
+      }
       const earlier = takeBack.record.installed;
       if (!earlier || this.installed.digest === earlier.digest) return;
       const kept = this.kept.get(earlier.generation);
@@ -231,6 +249,8 @@ export class EdgeWorld {
     if (this.claim !== `${number} ${owner}`) throw broken('edge-claimed', `the edge is claimed by ${this.claim}`);
   }
 }
+
+const certificatesOf = (change: EdgeChange) => (change.kind === 'certificates' ? change.certificates : []);
 
 export function broken(type: string, message: string): ApplicationFailure {
   return ApplicationFailure.create({ type, message, nonRetryable: true, details: [{ remedy: null }] });

@@ -184,8 +184,12 @@ function worldOf(worlds: ReadonlyMap<string, World>, workflowId: string, input: 
   return (change && 'environment' in change ? worlds.get(change.environment) : undefined) ?? named;
 }
 
-/** `demo/edge/env1/3`, `demo/environment/env1` and `demo/env1/deploy/2` are all of env1. */
+/**
+ * `demo/edge/env1/3`, `demo/environment/env1` and `demo/env1/deploy/2` are all of env1; so are `demo/apply/env1`,
+ * `demo/certificates/issue/env1` and `demo/certificates/env1.example.org`.
+ */
 function worldNameOf(workflowId: string): string {
-  const [, first = '', second = ''] = workflowId.split('/');
-  return first === 'edge' || first === 'environment' ? second : first;
+  const [, first = '', ...more] = workflowId.split('/');
+  if (first === 'certificates') return more.at(-1)?.split('.')[0] ?? '';
+  return ['edge', 'environment', 'apply'].includes(first) ? (more[0] ?? '') : first;
 }

@@ -2,9 +2,11 @@ import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { Activities } from '../../../src/activities/index.js';
 import { changeEdge, withdrawEdgeChange } from '../../../src/client/edge.js';
+import type { CertificateFacts } from '../../../src/domain/certificates.js';
 import type { ComponentConfiguration } from '../../../src/domain/configuration.js';
 import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { type Color, otherColor } from '../../../src/domain/edge-state.js';
+import type { PlannedCertificate } from '../../../src/domain/issuance.js';
 import { instanceName } from '../../../src/domain/names.js';
 import type { DeployRequest, PlannedComponent, ReleasePlan, UnusedInstance } from '../../../src/domain/operation.js';
 import { planRollback, planSwitch } from '../../../src/domain/plans.js';
@@ -40,6 +42,9 @@ export class World {
   isUnknown: (sha: string) => boolean = () => false;
   /** Their instances never get healthy. */
   isUnhealthy: (sha: string) => boolean = () => false;
+  wantedCertificates: readonly PlannedCertificate[] = [];
+  isEdgeApplied = true;
+  answersChallenges = true;
   /** Set where the active release runs with the same checksums and environment. */
   isActiveAlready = false;
 
@@ -89,7 +94,11 @@ export class World {
 
   /** All activities, each with what goes wrong around it. */
   activities(): Record<string, (input: unknown) => Promise<unknown>> {
-    const groups: Groups = { ...this.operations, edge: this.edge.activities as Groups['edge'] };
+    const groups: Groups = {
+      ...this.operations,
+      ...this.certificateActivities,
+      edge: this.edge.activities as Groups['edge'],
+    };
     const all = Object.values(groups).flatMap((group) => Object.entries(group));
     return Object.fromEntries(
       all.map(([name, run]) => [
@@ -102,7 +111,7 @@ export class World {
     );
   }
 
-  private readonly operations: Omit<Groups, 'edge'> = {
+  private readonly operations: Omit<Groups, 'edge' | 'certificates' | 'authority'> = {
     local: {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },
@@ -192,6 +201,42 @@ export class World {
     },
   };
 
+  private readonly certificateActivities: Pick<Groups, 'certificates' | 'authority'> = {
+    certificates: {
+      planCertificates: async () => ({
+        wanted: this.wantedCertificates,
+        kept: [],
+        isEdgeApplied: this.isEdgeApplied,
+        answersChallenges: this.answersChallenges,
+        warnings: [],
+      }),
+      awaitCertificate: async ({ id }) => await this.client.workflow.getHandle(id).result(),
+      revokeCertificate: async ({ name }) => viewOf(name, [name]),
+      adoptCertificates: async () => ({ certificates: [], answersChallenges: false, warnings: [] }),
+    },
+    authority: {
+      checkNames: async () => ({ warnings: [] }),
+      registerAccount: async () => {},
+      placeOrder: async ({ certificate: { names } }) => ({
+        ...{ url: 'https://ca.test/order/1', names, status: 'pending', expires: null, isResumed: false },
+      }),
+      answerChallenges: async () => {},
+      finalizeOrder: async () => {},
+      downloadCertificate: async ({ certificate: { name, names, key } }) => ({
+        ...viewOf(name, names),
+        obtained: { name, names, key, serial: '1', sha256: `of ${name}` },
+      }),
+      closeOrder: async () => {},
+    },
+  };
+
+  /** A certificate that is missing: of this world, by its name. */
+  missing(...names: readonly string[]): void {
+    this.wantedCertificates = names.map((name) => ({
+      ...{ name: `${this.name}.${name}`, names: [`${this.name}.${name}`], key: 'ecdsa', why: 'missing' },
+    }));
+  }
+
   private unusedInstances(color: Color): UnusedInstance[] {
     return components
       .map(({ name, stopGraceMs }) => ({ name, instance: instanceName({ prefix: '' }, name, color), stopGraceMs }))
@@ -230,10 +275,12 @@ export class World {
 
 /** What a fault may be aimed at, besides the activity's name: a component, or the last part of an edge change's id. */
 function subjectOf(activity: string, input: unknown): string {
-  const { component, unused, id } = input as {
+  const { component, unused, certificate, id } = input as {
     component?: PlannedComponent;
     unused?: UnusedInstance;
+    certificate?: PlannedCertificate;
   } & Partial<EdgeChange>;
+  if (certificate) return certificate.name.split('.')[1] ?? '';
   if (component) return component.name;
   if (unused) return unused.name;
   return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
@@ -245,6 +292,11 @@ function edgeStepOf(activity: string, edge: EdgeWorld, input: unknown): string |
   if (!change || !Object.hasOwn(edge.activities, activity)) return null;
   return `${activity} of ${change.id.split('/').at(-1)}`;
 }
+const viewOf = (name: string, names: readonly string[]): CertificateFacts => ({
+  ...{ name, names, key: 'ECDSA', serial: '1', issuer: 'Test CA' },
+  notBefore: '2026-01-01T00:00:00.000Z',
+  notAfter: '2026-04-01T00:00:00.000Z',
+});
 
 function plannedComponent(configuration: ComponentConfiguration, target: Color, sha: string): PlannedComponent {
   const { name } = configuration;

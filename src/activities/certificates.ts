@@ -1,0 +1,220 @@
+import { Context } from '@temporalio/activity';
+import { accountThumbprint } from '../acme/account.js';
+import { adoptAccount } from '../acme/adopt.js';
+import { revokeCertificate } from '../acme/revoke.js';
+import { readCertificate } from '../certificate-states.js';
+import { keepCertificateSchedule } from '../client/certificate-schedule.js';
+import type { CertificateFacts, RevocationReason } from '../domain/certificates.js';
+import type { AppliedCertificates, AppliedConfiguration, Configuration } from '../domain/configuration.js';
+import type { ApplyChange, EdgeChange } from '../domain/edge-change.js';
+import {
+  type CertificateResult,
+  type CertificatesPlan,
+  type CertificatesRequest,
+  coversNames,
+  type PlannedCertificate,
+  stateOf,
+  wantedCertificates,
+} from '../domain/issuance.js';
+import { BasculeError } from '../errors.js';
+import { certificateFile } from '../haproxy/certificates.js';
+import type { Edge } from '../haproxy/edge.js';
+import { readApplied } from '../haproxy/installed.js';
+import { asActivities } from './as-activities.js';
+import { authorityOf, isDue, knownThumbprint } from './authority.js';
+import { certificatesOf, type Project, readProject, type WorkerContext } from './project.js';
+
+/** Planning certificates, and all that is asked of them but to obtain one. */
+export function certificateActivities(context: WorkerContext) {
+  /** Throws `challenges-elsewhere`. */
+  async function open(): Promise<Project> {
+    const project = await readProject(context);
+    const { challenge } = project.configuration.certificates ?? {};
+    if (challenge) {
+      throw new BasculeError('challenges-elsewhere', { challenge: `${challenge.address}:${challenge.port}` });
+    }
+    return project;
+  }
+
+  return asActivities({
+    async planCertificates({ request }: { request: CertificatesRequest }): Promise<CertificatesPlan> {
+      const project = await open();
+      const { configuration, edge } = project;
+      const all = wantedCertificates(configuration.certificates);
+      await keepCertificateSchedule(context.client, configuration.project, all.length > 0);
+      const asked = all.filter(
+        ({ name, names }) => request.only?.some((one) => [name, names[0]].includes(one)) ?? true,
+      );
+      refuseUnknown(
+        request.only ?? [],
+        asked.flatMap(({ name, names }) => [name, names[0] ?? '']),
+        all,
+      );
+      const applied = (await readApplied(edge))?.applied ?? null;
+      const wanted: PlannedCertificate[] = [];
+      const kept: CertificateFacts[] = [];
+      for (const certificate of asked) {
+        const found = await readCertificate(edge, certificate.name);
+        const why = await whyWanted(project, request, certificate, found, applied);
+        if (why !== null) wanted.push({ ...certificate, why });
+        else if (found !== null && found !== 'unreadable') kept.push(found);
+      }
+      return {
+        wanted,
+        kept,
+        isEdgeApplied: applied !== null,
+        answersChallenges: wanted.length === 0 || (await isAnswering(project, applied)),
+        warnings: unservedNames(project).map(
+          (name) =>
+            `no environment and no external site has the host ${name}: who visits it gets the page of unknown hosts`,
+        ),
+      };
+    },
+
+    /** Waits for one that somebody else obtains. */
+    async awaitCertificate({ id }: { id: string }): Promise<CertificateResult> {
+      const { cancellationSignal } = Context.current();
+      const { client } = context;
+      return await client.withAbortSignal(cancellationSignal, () => client.workflow.getHandle(id).result());
+    },
+
+    async revokeCertificate({ name, reason }: { name: string; reason: RevocationReason }): Promise<CertificateFacts> {
+      const project = await open();
+      const all = wantedCertificates(project.configuration.certificates);
+      refuseUnknown(
+        [name],
+        all.map((one) => one.name),
+        all,
+      );
+      const found = await readCertificate(project.edge, name);
+      if (found === null || found === 'unreadable') {
+        throw new BasculeError('no-certificate', { name, file: certificateFile(project.edge, name) });
+      }
+      const file = certificateFile(project.edge, name);
+      const signal = Context.current().cancellationSignal;
+      await revokeCertificate(authorityOf(project.edge, certificatesOf(project.configuration)), {
+        ...{ name, file, reason, signal },
+      });
+      return found;
+    },
+
+    async adoptCertificates({ accountKey }: { accountKey: string | null }): Promise<{
+      readonly certificates: readonly CertificateFacts[];
+      readonly answersChallenges: boolean;
+      readonly warnings: readonly string[];
+    }> {
+      const project = await open();
+      const { configuration, edge } = project;
+      if (accountKey !== null)
+        await adoptAccount(authorityOf(project.edge, certificatesOf(project.configuration)), accountKey);
+      const certificates: CertificateFacts[] = [];
+      const warnings: string[] = [];
+      for (const { name, names } of wantedCertificates(configuration.certificates)) {
+        const found = await readCertificate(edge, name);
+        const state = stateOf(found, names, Date.now());
+        if (state !== 'valid')
+          warnings.push(`${certificateFile(edge, name)}: ${state}; \`bascule certs issue\` obtains another`);
+        if (found !== null && found !== 'unreadable') certificates.push(found);
+      }
+      const applied = (await readApplied(edge))?.applied ?? null;
+      return { certificates, answersChallenges: await isAnswering(project, applied), warnings };
+    },
+  });
+
+  async function whyWanted(
+    project: Project,
+    request: CertificatesRequest,
+    certificate: Omit<PlannedCertificate, 'why'>,
+    found: CertificateFacts | 'unreadable' | null,
+    applied: AppliedConfiguration | null,
+  ): Promise<PlannedCertificate['why'] | null> {
+    if (request.newOnly && !isNew(certificate, applied)) return null;
+    if (found === null) return 'missing';
+    // HAProxy reads all of the folder or nothing: whatever was obtained could not be installed beside it.
+    if (found === 'unreadable') {
+      throw new BasculeError('certificate-unreadable', { file: certificateFile(project.edge, certificate.name) });
+    }
+    if (!coversNames(found, certificate.names)) return 'other names';
+    if (request.force) return 'asked for';
+    if (Date.parse(found.notAfter) <= Date.now()) return 'due';
+    const { edge, configuration } = project;
+    if (request.kind === 'renew' && (await isDue(edge, certificatesOf(configuration), found))) return 'due';
+    return null;
+  }
+}
+
+/** Whether the edge answers challenges for the account; there may be no edge yet, which learns it as it is applied. */
+async function isAnswering(project: Project, applied: AppliedConfiguration | null): Promise<boolean> {
+  const thumbprint = await accountThumbprint(authorityOf(project.edge, certificatesOf(project.configuration)));
+  return applied === null || applied.certificates?.thumbprint === thumbprint;
+}
+
+function refuseUnknown(
+  asked: readonly string[],
+  known: readonly string[],
+  all: readonly Omit<PlannedCertificate, 'why'>[],
+): void {
+  const unknown = asked.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new BasculeError('unknown-certificate', { name: unknown, known: all.map(({ name }) => name) });
+  }
+}
+
+/** Hosts of certificates that lead nowhere. */
+function unservedNames({ configuration }: Project): readonly string[] {
+  const served = new Set(
+    [...configuration.environments, ...(configuration.external ?? [])].flatMap(({ hosts }) => hosts),
+  );
+  if (configuration.topology === 'multi-instance') return [];
+  return (configuration.certificates?.domains ?? []).flat().filter((name) => !served.has(name));
+}
+
+/** Whether it is for names that the edge does not know of yet. */
+function isNew({ names }: Pick<PlannedCertificate, 'names'>, applied: AppliedConfiguration | null): boolean {
+  const known = applied?.configuration.certificates?.domains ?? [];
+  return !known.some((list) => names.every((name) => list.includes(name)));
+}
+
+const madeByApply = 'made-by-the-first-apply';
+
+/**
+ * What the edge has to know of certificates; null where somebody else obtains them, or there are none.
+ *
+ * @param configuration the one that will be in force
+ * @param change that it is for: what it brings will be there
+ */
+export async function appliedCertificates(
+  edge: Edge,
+  configuration: Configuration,
+  change: EdgeChange,
+): Promise<AppliedCertificates | null> {
+  const { certificates } = configuration;
+  if (!certificates || wantedCertificates(certificates).length === 0) return null;
+  const authority = authorityOf(edge, certificates);
+  const known = change.dryRun ? await knownThumbprint(authority) : await accountThumbprint(authority);
+  const brought = change.kind === 'certificates' ? change.certificates.map(({ name }) => name) : [];
+  const present: string[] = [];
+  for (const [first = ''] of certificates.domains) {
+    const found = brought.includes(first) ? null : await readCertificate(edge, first);
+    if (brought.includes(first) || (found !== null && found !== 'unreadable')) present.push(first);
+  }
+  return { thumbprint: known ?? madeByApply, present };
+}
+
+/** Throws `certificates-missing` where new hosts have none yet. */
+export async function refuseWithoutCertificates(
+  edge: Edge,
+  change: ApplyChange,
+  wanted: AppliedConfiguration,
+): Promise<void> {
+  if (change.skipCertificates || change.dryRun) return;
+  const applied = (await readApplied(edge))?.applied ?? null;
+  const missing: string[] = [];
+  for (const certificate of wantedCertificates(wanted.configuration.certificates)) {
+    if (!isNew(certificate, applied)) continue;
+    const found = await readCertificate(edge, certificate.name);
+    const isThere = found !== null && found !== 'unreadable' && coversNames(found, certificate.names);
+    if (!isThere) missing.push(certificate.name);
+  }
+  if (missing.length > 0) throw new BasculeError('certificates-missing', { names: missing });
+}

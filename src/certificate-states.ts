@@ -1,0 +1,52 @@
+import { factsOf } from './acme/x509.js';
+import type { CertificateFacts } from './domain/certificates.js';
+import type { LocalConfiguration } from './domain/configuration.js';
+import { type CertificateState, stateOf, wantedCertificates } from './domain/issuance.js';
+import { readCertificateFile, servedSerial } from './haproxy/certificates.js';
+import type { Edge } from './haproxy/edge.js';
+
+interface ProjectWithEdge {
+  readonly configuration: LocalConfiguration;
+  readonly edge: Edge;
+}
+
+/** The installed certificate of a name; null where there is none, `unreadable` where its file holds none. */
+export async function readCertificate(edge: Edge, name: string): Promise<CertificateFacts | 'unreadable' | null> {
+  const pem = await readCertificateFile(edge, name);
+  return pem === null ? null : (factsOf(name, pem) ?? 'unreadable');
+}
+
+/** Each certificate that bascule.yaml asks for, as it is installed and as the edge serves it. */
+export async function readCertificateStates({
+  configuration,
+  edge,
+}: ProjectWithEdge): Promise<readonly CertificateState[]> {
+  const { https } = configuration.edge;
+  const now = Date.now();
+  return await Promise.all(
+    wantedCertificates(configuration.certificates).map(async ({ name, names, key }) => {
+      const found = await readCertificate(edge, name);
+      const certificate = found === 'unreadable' ? null : found;
+      const served = https && names[0] !== undefined ? await servedSerial(https, names[0], key) : null;
+      const state = stateOf(found, names, now);
+      const isServed = certificate === null || served === certificate.serial;
+      return { name, names, state: isServed || state === 'expired' ? state : 'not served', certificate, served };
+    }),
+  );
+}
+
+/** Seconds until each certificate expires, in Prometheus's text format. */
+export async function certificateMetrics({ configuration, edge }: ProjectWithEdge): Promise<string> {
+  const lines: string[] = [];
+  for (const { name } of wantedCertificates(configuration.certificates)) {
+    const certificate = await readCertificate(edge, name);
+    if (certificate === null || certificate === 'unreadable') continue;
+    const seconds = Math.round((Date.parse(certificate.notAfter) - Date.now()) / 1_000);
+    lines.push(`bascule_certificate_expiry_seconds{certificate="${name}"} ${seconds}`);
+  }
+  if (lines.length === 0) return '';
+  return `# HELP bascule_certificate_expiry_seconds Time left until the installed certificate expires.
+# TYPE bascule_certificate_expiry_seconds gauge
+${lines.join('\n')}
+`;
+}

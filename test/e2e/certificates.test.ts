@@ -1,0 +1,201 @@
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CertificatesResult } from '../../src/domain/issuance.js';
+import { ask } from '../rig/ask.js';
+import { problem } from '../rig/ca-proxy.js';
+import { mustSucceed } from '../rig/chaos.js';
+import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
+import { isIssuedBy } from '../rig/pebble.js';
+
+const shop = ['shop.test', 'www.shop.test'];
+const blog = ['blog.test'];
+
+let https: HttpsProject;
+const run = (...args: readonly string[]) => https.project.bascule(...args);
+const visit = (host: string, path = '/') => ask(https.project.edge, host, path);
+
+beforeAll(async () => {
+  // As it comes: it waits before it looks at a challenge, and refuses one of twenty good nonces.
+  https = await startHttpsProject([shop], { asItComes: true });
+  await https.project.releaseAll('abcdef0');
+  await https.project.startWorker();
+});
+afterAll(async () => await https?.stop());
+
+describe('the first apply', () => {
+  test('obtains what is missing, and the edge serves it to who trusts its authority alone', async () => {
+    const { exitCode, stderr } = await run('apply');
+    expect(stderr).toContain('there is no certificate yet for shop.test: it is obtained first');
+    expect(exitCode).toBe(0);
+    await mustSucceed(https.project, 'deploy', 'prod', 'abcdef0');
+    const served = await https.served('www.shop.test');
+    expect(served).toMatchObject({ names: shop });
+    expect(await https.served('shop.test')).toEqual(served);
+    expect(await https.served('prod.localhost')).toBeNull();
+    expect(https.pebble.orders()).toBe(1);
+    expect(isIssuedBy(https.pebble.issuingRoot, await readPem(https, 'shop.test'))).toBe(true);
+  });
+
+  test('redirects the hosts that have one by now, and no other', async () => {
+    expect(await visit('www.shop.test')).toMatchObject({ status: 308 });
+    expect(await visit('prod.localhost')).toMatchObject({ status: 200 });
+  });
+
+  test('leaves keys that nobody else can read, and nothing half-done', async () => {
+    const folder = join(https.project.directory, '.bascule/edge');
+    const files = await readdir(folder, { recursive: true, withFileTypes: true });
+    const secret: string[] = [];
+    for (const file of files.filter((entry) => entry.isFile())) {
+      const path = join(file.parentPath, file.name);
+      if (!(await readFile(path, 'utf8')).includes('PRIVATE KEY')) continue;
+      secret.push(path.slice(folder.length + 1).replace(/account-[0-9a-f]+/, 'account'));
+      expect([path, ((await stat(path)).mode & 0o777).toString(8)]).toEqual([path, '600']);
+    }
+    expect(secret.toSorted()).toEqual(['certificates/shop.test.pem', 'state/acme/account/key.pem']);
+  });
+
+  test('has them looked at every day, and `certs status` says what there is', async () => {
+    const status = await https.status();
+    expect(status).toMatchObject({ ca: https.authority.directory, isPaused: false });
+    expect(Date.parse(status.nextRenewal ?? '') - Date.now()).toBeLessThan(26 * 60 * 60_000);
+    expect(status.certificates).toMatchObject([{ name: 'shop.test', names: shop, state: 'valid' }]);
+    expect(status.certificates[0]?.certificate).toMatchObject(await served('shop.test'));
+  });
+
+  test('leaves nothing to do', async () => {
+    const { exitCode, stdout } = await run('certs', 'issue');
+    expect([exitCode, stdout]).toEqual([0, expect.stringContaining('nothing is due')]);
+    expect(https.pebble.orders()).toBe(1);
+  });
+});
+
+describe('a new host', () => {
+  test('that the authority refuses is not routed, and the command says so in its words', async () => {
+    await https.configure([shop, blog]);
+    https.authority.inject('newOrder', problem('rejectedIdentifier', 403, 'blog.test is on the list of bad names'), 1);
+    const { exitCode, stdout } = await run('apply');
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('blog.test is on the list of bad names (rejectedIdentifier)');
+    expect(await visit('blog.test')).toMatchObject({ status: 503 });
+    expect(await served('shop.test')).toBeDefined();
+  });
+
+  test('and its certificate arrive together', async () => {
+    expect((await run('apply')).exitCode).toBe(0);
+    expect((await served('blog.test')).names).toEqual(blog);
+    expect(await visit('blog.test')).toMatchObject({ status: 308 });
+  });
+
+  test('is routed without where that is asked for', async () => {
+    await https.configure([shop, blog, ['docs.test']]);
+    expect((await run('apply', '--skip-certificates')).exitCode).toBe(0);
+    expect(await visit('docs.test')).toMatchObject({ status: 200 });
+    const status = await https.status();
+    expect(status.certificates.map(({ name, state }) => [name, state])).toContainEqual(['docs.test', 'missing']);
+    const { exitCode, stdout } = await run('doctor');
+    expect([exitCode, stdout]).toEqual([1, expect.stringContaining('the certificate of docs.test is missing')]);
+  });
+});
+
+describe('one that can not be had', () => {
+  test('keeps others from being begun, or not, as is asked for', async () => {
+    const { authority, configure } = https;
+    await configure([shop, blog, ['a.test'], ['b.test']]);
+    await mustSucceed(https.project, 'apply', '--skip-certificates');
+    authority.inject('newOrder', problem('rejectedIdentifier', 403, 'not these'));
+    const { exitCode, document } = await https.project.json<CertificatesResult>('certs', 'issue', '--keep-going');
+    authority.mend();
+    expect([exitCode, document.code]).toEqual([1, 'acme-refused']);
+    expect(document.certificates.map(({ name, outcome }) => [name, outcome]).toSorted()).toEqual([
+      ['a.test', 'failed'],
+      ['b.test', 'failed'],
+    ]);
+    const again = await https.project.json<CertificatesResult>('certs', 'issue', 'b.test');
+    expect([again.exitCode, again.document.changed]).toEqual([0, true]);
+    expect((await served('b.test')).names).toEqual(['b.test']);
+  });
+
+  test('that is asked for too often is asked for again when the authority says so', async () => {
+    const limited = problem('rateLimited', 429, 'too many orders', { headers: { 'retry-after': '2' } });
+    https.authority.inject('newOrder', limited, 1);
+    const { exitCode } = await run('certs', 'issue', 'a.test');
+    expect(exitCode).toBe(0);
+    expect(https.authority.payloads('newOrder').at(-1)).toEqual(https.authority.payloads('newOrder').at(-2));
+  });
+
+  test('of a name that leads nowhere is not asked for', async () => {
+    await https.configure([shop, blog, ['a.test'], ['b.test'], ['gone.test']]);
+    https.names.addresses.delete('gone.test');
+    await mustSucceed(https.project, 'apply', '--skip-certificates');
+    const orders = https.pebble.orders();
+    const { exitCode, stdout } = await run('certs', 'issue');
+    expect([exitCode, stdout]).toEqual([1, expect.stringContaining('gone.test')]);
+    expect(https.pebble.orders()).toBe(orders);
+  });
+
+  test('of a name that is not asked for at all is refused', async () => {
+    const { exitCode, stderr, stdout } = await run('certs', 'issue', 'other.test');
+    expect([exitCode, stdout + stderr]).toEqual([2, expect.stringContaining('asks for no certificate other.test')]);
+  });
+});
+
+describe('a renewal', () => {
+  test('comes when the authority wants it, and what was served before is kept', async () => {
+    const before = await served('shop.test');
+    const suggestedWindow = { start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' };
+    const renewalInfo = https.authority.directory.replace(/dir$/, 'renewal-info/');
+    https.authority.inject('directory', { change: (directory) => ({ ...directory, renewalInfo }) });
+    https.authority.inject('renewalInfo', { answer: { status: 200, body: { suggestedWindow } } });
+    const { exitCode, document } = await https.project.json<CertificatesResult>('certs', 'renew', 'shop.test');
+    https.authority.mend();
+    expect([exitCode, document.certificates.map(({ name }) => name)]).toEqual([0, ['shop.test']]);
+    const after = await served('shop.test');
+    expect(after.serial).not.toBe(before.serial);
+    expect(https.authority.payloads('newOrder').at(-1)).toMatchObject({ replaces: expect.any(String) });
+    const kept = await readFile(
+      join(https.project.directory, '.bascule/edge/certificates/.shop.test.pem.kept'),
+      'utf8',
+    );
+    expect(kept).toContain('PRIVATE KEY');
+  });
+
+  test('leaves what is not due', async () => {
+    const { stdout } = await run('certs', 'renew', 'blog.test');
+    expect(stdout).toContain('nothing is due');
+  });
+
+  test('by force is a new one', async () => {
+    const before = await served('blog.test');
+    expect((await run('certs', 'renew', 'blog.test', '--force')).exitCode).toBe(0);
+    expect((await served('blog.test')).serial).not.toBe(before.serial);
+  });
+});
+
+test('a revoked one is known as such by its authority, and is served until the next', async () => {
+  const before = await served('blog.test');
+  const { exitCode, stdout } = await run('certs', 'revoke', 'blog.test', '--reason', 'keyCompromise');
+  expect([exitCode, stdout]).toEqual([0, expect.stringContaining('certs issue blog.test --force')]);
+  expect(await https.pebble.statusOf(before.serial)).toBe('Revoked');
+  expect((await served('blog.test')).serial).toBe(before.serial);
+});
+
+test('a file that is no certificate is named before the authority is asked', async () => {
+  const file = join(https.project.directory, '.bascule/edge/certificates/b.test.pem');
+  await writeFile(file, 'rubbish');
+  const states = (await https.status()).certificates.map(({ name, state }) => [name, state]);
+  expect(states).toContainEqual(['b.test', 'unreadable']);
+  const orders = https.pebble.orders();
+  const { exitCode, stdout } = await run('certs', 'issue');
+  expect([exitCode, stdout]).toEqual([1, expect.stringContaining(`${file} holds no certificate`)]);
+  expect(https.pebble.orders()).toBe(orders);
+  await rm(file);
+  expect((await run('certs', 'issue', 'b.test')).exitCode).toBe(0);
+  expect((await served('b.test')).names).toEqual(['b.test']);
+});
+
+async function served(name: string) {
+  const found = await https.served(name);
+  if (!found) throw new Error(`no certificate is served for ${name}`);
+  return found;
+}
