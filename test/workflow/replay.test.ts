@@ -112,7 +112,7 @@ const families: readonly {
     },
   },
   {
-    kinds: ['edge change: color', 'edge change: stand-down', 'edge change: apply'],
+    kinds: ['edge change: color', 'edge change: stand-down', 'edge change: apply', 'edge change: certificates'],
     outcomes: {
       succeeded: () => null,
       failed: () => null,
@@ -120,6 +120,15 @@ const families: readonly {
       'needs-operator': () => null,
       'edge-change-timed-out': () => 'two minutes on a clock that nobody can set; the way of a withdrawal',
       cancelled: () => 'the way of a withdrawal',
+    },
+  },
+  {
+    kinds: ['certificates', 'certificate', 'apply', 'revokeCertificate', 'adoptCertificates'],
+    outcomes: {
+      succeeded: () => null,
+      failed: () => null,
+      'needs-operator': (kind) => (kind === 'revokeCertificate' ? 'it asks nothing of the edge' : null),
+      cancelled: () => null,
     },
   },
   {
@@ -170,7 +179,10 @@ if (update) {
   });
 
   describe('a change that running operations could not follow', () => {
-    const types = ['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge'];
+    const types = [
+      ...['adoptCertificates', 'apply', 'certificate', 'certificates', 'revokeCertificate'],
+      ...['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge'],
+    ];
     const historyOf = (type: string) => read(names.find((name) => name.startsWith(`${type}.`)) ?? '');
     let code = '';
     beforeAll(async () => {

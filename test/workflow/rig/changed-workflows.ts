@@ -16,6 +16,14 @@ function changed(run: Workflow): Workflow {
   };
 }
 
+const [adoptCertificates, apply, certificate, certificates, revokeCertificate] = [
+  workflows.adoptCertificates,
+  workflows.apply,
+  workflows.certificate,
+  workflows.certificates,
+  workflows.revokeCertificate,
+].map(changed);
+
 const [cleanup, deploy, edge, environment, rollback, switchColor, switchEdge] = [
   workflows.cleanup,
   workflows.deploy,
@@ -26,4 +34,17 @@ const [cleanup, deploy, edge, environment, rollback, switchColor, switchEdge] = 
   workflows.switchEdge,
 ].map(changed);
 
-export { cleanup, deploy, edge, environment, rollback, switchColor as switch, switchEdge };
+export {
+  adoptCertificates,
+  apply,
+  certificate,
+  certificates,
+  cleanup,
+  deploy,
+  edge,
+  environment,
+  revokeCertificate,
+  rollback,
+  switchColor as switch,
+  switchEdge,
+};

@@ -11,6 +11,8 @@ interface Installed {
   readonly digest: string;
   readonly version: string;
   readonly states: readonly EnvironmentState[];
+  /** Whether it answers the challenges of an authority. */
+  readonly answers: boolean;
 }
 
 /** What the edge's files say besides the configuration itself. */
@@ -79,6 +81,17 @@ export class EdgeWorld {
     this.recorded = recordOf(states, { ...this.recorded.histories, [environment]: lines });
   }
 
+  /** As if certificates had been installed before. */
+  holdsCertificates(...names: readonly string[]): void {
+    this.certificates = Object.fromEntries(names.map((name) => [name, `of ${name}`]));
+  }
+
+  /** As if nobody had asked an authority for anything yet. */
+  answersNoChallenges(): void {
+    this.installed = fileOf(this.installed.generation, this.installed.states, false);
+    this.running = this.installed;
+  }
+
   /** One more environment in bascule.yaml, which an apply puts in force. */
   configures(environment: string): void {
     this.configured = [...this.configured, environment];
@@ -112,8 +125,11 @@ export class EdgeWorld {
     },
 
     renderConfig: async (step: { change: EdgeChange; record: EdgeRecord; at: string }): Promise<RenderPlan> => {
-      const plan = planChange(step.change, step.record, this.configured, step.at);
-      const { digest } = fileOf(0, plan.states);
+      // An apply alone puts in force what bascule.yaml says.
+      const applied = step.record.states.map(({ name }) => name);
+      const environments = step.change.kind === 'apply' ? this.configured : applied;
+      const plan = planChange(step.change, step.record, environments, step.at);
+      const { digest } = fileOf(0, plan.states, this.answersAfter(step.change));
       const brings = certificatesOf(step.change).some(
         ({ name, sha256 }) => step.record.certificates?.[name] !== sha256,
       );
@@ -132,7 +148,9 @@ export class EdgeWorld {
       const number = this.take(step.owner, [step.record.claim]);
       const refused = certificatesOf(step.change).find(({ name }) => this.refusedCertificates.has(name));
       if (refused) throw broken('haproxy-refused', `${refused.name} is none`);
-      if (this.installed.generation !== number) this.staged = fileOf(number, step.plan.states);
+      if (this.installed.generation !== number) {
+        this.staged = fileOf(number, step.plan.states, this.answersAfter(step.change));
+      }
       return { number, owner: step.owner };
     },
 
@@ -214,6 +232,10 @@ export class EdgeWorld {
     };
   }
 
+  private answersAfter({ kind }: EdgeChange): boolean {
+    return this.installed.answers || kind === 'certificates' || kind === 'apply';
+  }
+
   private refuse(change: EdgeChange, record: EdgeRecord): void {
     if (record.needsOperator && !change.repair) throw broken('edge-needs-operator', record.needsOperator);
     if (change.kind !== 'color') return;
@@ -256,8 +278,8 @@ export function broken(type: string, message: string): ApplicationFailure {
   return ApplicationFailure.create({ type, message, nonRetryable: true, details: [{ remedy: null }] });
 }
 
-function fileOf(generation: number, states: readonly EnvironmentState[]): Installed {
-  return { generation, digest: JSON.stringify(states), version: '0.1.0', states };
+function fileOf(generation: number, states: readonly EnvironmentState[], answers = true): Installed {
+  return { generation, digest: JSON.stringify({ states, answers }), version: '0.1.0', states, answers };
 }
 
 function recordOf(states: readonly EnvironmentState[], histories: Histories): Recorded {

@@ -1,8 +1,15 @@
 import { expect } from 'vitest';
 import { changeEdge, withdrawEdgeChange } from '../../../src/client/edge.js';
 import type { EdgeChange, EdgeChangeResult } from '../../../src/domain/edge-change.js';
-import { edgeChangeWorkflowId, edgeWorkflowId, operationId } from '../../../src/domain/names.js';
+import {
+  certificatesWorkflowId,
+  certificateWorkflowId,
+  edgeChangeWorkflowId,
+  edgeWorkflowId,
+  operationId,
+} from '../../../src/domain/names.js';
 import type { Accepted } from '../../../src/domain/operation.js';
+import { beginRun, certificateRuns } from './certificate-runs.js';
 import { Operator } from './operator.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
 import { holdStep } from './story.js';
@@ -64,7 +71,16 @@ const othersOf: Readonly<Record<string, Readonly<Record<string, (scene: Scene) =
   },
   'environment.continued-as-new': { 'environment.carried-on': ({ operator }) => operator.environmentId },
   'edge.continued-as-new': { 'edge.carried-on': ({ world }) => edgeWorkflowId(project, world.name) },
+  'certificates.succeeded': { 'certificate.succeeded': certificateOf },
+  'certificates.failed': { 'certificate.failed': certificateOf },
+  'certificates.needs-operator': { 'certificate.needs-operator': certificateOf },
+  'certificates.cancelled': { 'certificate.cancelled': certificateOf },
+  'certificates.side-by-side': { 'edge.certificates-together': ({ world }) => edgeWorkflowId(project, world.name) },
 };
+
+function certificateOf({ world: { name } }: Scene): string {
+  return certificateWorkflowId(project, `${name}.a`);
+}
 
 /** Each answers the workflow whose history is kept. */
 const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
@@ -260,7 +276,104 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
     edge.configures('new');
     return { kind: 'apply', id: 'op/apply', operation: 'op' };
   }),
+
+  ...storiesOf('certificates', ({ name }) => ({
+    ...{ kind: 'certificates', id: 'op/install', operation: 'op' },
+    certificates: [{ name: `${name}.a`, names: [`${name}.a`], key: 'ecdsa', serial: '1', sha256: 'of a' }],
+  })),
+
+  ...runsOf('certs issue', { step: 'finalizeOrder a', change: 'install' }),
+  ...runsOf('an apply of a new host', { step: 'planCertificates', change: 'in-force' }),
+  ...runsOf('certs revoke', { step: 'revokeCertificate', change: null }),
+  ...runsOf('certs adopt', { step: 'adoptCertificates', change: 'challenges' }),
+
+  'certificates.nothing-due': async ({ rig, world }) => {
+    world.missing('a');
+    world.edge.holdsCertificates(`${world.name}.a`);
+    return endedRun(rig, await beginRun(rig, world, certificateRuns['certs issue']));
+  },
+
+  'certificates.side-by-side': async ({ rig, world }) => {
+    world.missing('a', 'b', 'c');
+    world.faults.set('placeOrder b', 'fails');
+    const held = world.faults.hold('verifyTraffic');
+    const first = requestChange(rig, world, standDown(world));
+    await held.reached;
+    const run = await beginRun(rig, world, certificateRuns['certs issue']);
+    const edge = rig.client.workflow.getHandle(edgeWorkflowId(project, world.name));
+    await expect.poll(async () => (await edge.query<{ queue: unknown[] }>('status')).queue).toHaveLength(2);
+    held.release();
+    await first;
+    return endedRun(rig, run);
+  },
+
+  'certificates.obtained-by-another': async ({ rig, world }) => {
+    world.missing('a');
+    const held = world.faults.hold('finalizeOrder a');
+    await beginRun(rig, world, certificateRuns['certs issue']);
+    await held.reached;
+    const other = certificatesWorkflowId(project, 'renew', world.name);
+    await rig.start('certificates', other, [{ kind: 'renew', keepGoing: true }]);
+    await expect.poll(() => world.faults.calls).toContain('awaitCertificate');
+    held.release();
+    return endedRun(rig, other);
+  },
+
+  'apply.first': async ({ rig, world }) => {
+    const run = certificateRuns['an apply of a new host'];
+    run.prepare(world);
+    world.isEdgeApplied = false;
+    return endedRun(rig, await beginRun(rig, world, run));
+  },
+
+  'apply.not-obtained': async ({ rig, world }) => {
+    const run = certificateRuns['an apply of a new host'];
+    run.prepare(world);
+    world.faults.set('checkNames a', 'fails');
+    return endedRun(rig, await beginRun(rig, world, run));
+  },
 };
+
+/**
+ * Each outcome of a workflow about certificates: it fails or is cancelled in a step, and can't take back a change of the
+ * edge where it asks for one.
+ */
+function runsOf(
+  name: keyof typeof certificateRuns,
+  { step, change }: { readonly step: string; readonly change: string | null },
+): Readonly<Record<string, (scene: Scene) => Promise<Run>>> {
+  const run = certificateRuns[name];
+  const story =
+    (happens: (world: World) => void) =>
+    async ({ rig, world }: Scene): Promise<Run> => {
+      run.prepare(world);
+      happens(world);
+      return endedRun(rig, await beginRun(rig, world, run));
+    };
+  return {
+    [`${run.type}.succeeded`]: story(() => {}),
+    [`${run.type}.failed`]: story(({ faults }) => faults.set(step, 'fails')),
+    [`${run.type}.cancelled`]: async ({ rig, world }) => {
+      run.prepare(world);
+      const held = world.faults.hold(step);
+      const id = await beginRun(rig, world, run);
+      await held.reached;
+      await rig.client.workflow.getHandle(id).cancel();
+      return endedRun(rig, id);
+    },
+    ...(change !== null && {
+      [`${run.type}.needs-operator`]: story(({ faults }) => {
+        faults.set(`recordColor of ${change}`, 'fails after its effect');
+        faults.set('restoreConfig', 'fails');
+      }),
+    }),
+  };
+}
+
+async function endedRun(rig: Rig, id: string): Promise<string> {
+  await rig.resultOf(id);
+  return id;
+}
 
 /** Each outcome of a kind of edge change. */
 function storiesOf(

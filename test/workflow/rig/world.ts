@@ -43,8 +43,10 @@ export class World {
   /** Their instances never get healthy. */
   isUnhealthy: (sha: string) => boolean = () => false;
   wantedCertificates: readonly PlannedCertificate[] = [];
+  /** Names of certificates with an order that is not done with, and how many were ever placed. */
+  readonly orders = new Set<string>();
+  ordersPlaced = 0;
   isEdgeApplied = true;
-  answersChallenges = true;
   /** Set where the active release runs with the same checksums and environment. */
   isActiveAlready = false;
 
@@ -203,30 +205,45 @@ export class World {
 
   private readonly certificateActivities: Pick<Groups, 'certificates' | 'authority'> = {
     certificates: {
-      planCertificates: async () => ({
-        wanted: this.wantedCertificates,
-        kept: [],
-        isEdgeApplied: this.isEdgeApplied,
-        answersChallenges: this.answersChallenges,
-        warnings: [],
-      }),
+      planCertificates: async ({ request: { force = false } }) => {
+        const isThere = ({ name }: PlannedCertificate): boolean => this.edge.certificates[name] !== undefined;
+        const isWanted = (one: PlannedCertificate): boolean => force || one.why !== 'missing' || !isThere(one);
+        return {
+          wanted: this.wantedCertificates.filter(isWanted),
+          kept: this.wantedCertificates.filter((one) => !isWanted(one)).map(({ name, names }) => viewOf(name, names)),
+          isEdgeApplied: this.isEdgeApplied,
+          answersChallenges: this.edge.installed.answers,
+          warnings: [],
+        };
+      },
       awaitCertificate: async ({ id }) => await this.client.workflow.getHandle(id).result(),
       revokeCertificate: async ({ name }) => viewOf(name, [name]),
-      adoptCertificates: async () => ({ certificates: [], answersChallenges: false, warnings: [] }),
+      adoptCertificates: async () => ({
+        certificates: Object.keys(this.edge.certificates).map((name) => viewOf(name, [name])),
+        answersChallenges: this.edge.installed.answers,
+        warnings: [],
+      }),
     },
     authority: {
       checkNames: async () => ({ warnings: [] }),
       registerAccount: async () => {},
-      placeOrder: async ({ certificate: { names } }) => ({
-        ...{ url: 'https://ca.test/order/1', names, status: 'pending', expires: null, isResumed: false },
-      }),
-      answerChallenges: async () => {},
-      finalizeOrder: async () => {},
-      downloadCertificate: async ({ certificate: { name, names, key } }) => ({
-        ...viewOf(name, names),
-        obtained: { name, names, key, serial: '1', sha256: `of ${name}` },
-      }),
-      closeOrder: async () => {},
+      placeOrder: async ({ certificate: { name, names } }) => {
+        const isResumed = this.orders.has(name);
+        if (!isResumed) this.ordersPlaced += 1;
+        this.orders.add(name);
+        return { url: `https://ca.test/order/${name}`, names, status: 'pending', expires: null, isResumed };
+      },
+      answerChallenges: async ({ certificate }) => this.requireOrder(certificate),
+      finalizeOrder: async ({ certificate }) => this.requireOrder(certificate),
+      downloadCertificate: async ({ certificate }) => {
+        this.requireOrder(certificate);
+        const { name, names, key } = certificate;
+        const sha256 = `of ${name}, order ${this.ordersPlaced}`;
+        return { ...viewOf(name, names), obtained: { name, names, key, serial: '1', sha256 } };
+      },
+      closeOrder: async ({ certificate: { name } }) => {
+        this.orders.delete(name);
+      },
     },
   };
 
@@ -235,6 +252,10 @@ export class World {
     this.wantedCertificates = names.map((name) => ({
       ...{ name: `${this.name}.${name}`, names: [`${this.name}.${name}`], key: 'ecdsa', why: 'missing' },
     }));
+  }
+
+  private requireOrder({ name }: PlannedCertificate): void {
+    if (!this.orders.has(name)) throw broken('acme-order-missing', `there is no order for ${name}`);
   }
 
   private unusedInstances(color: Color): UnusedInstance[] {
