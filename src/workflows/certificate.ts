@@ -57,8 +57,15 @@ export async function certificate(input: CertificateInput): Promise<CertificateR
       return answer;
     });
 
-    // 8. The order is done with: the next one is another.
-    await saga.step('close the order', ask.closeOrder, { certificate: wanted });
+    // 8. The order is done with: the next one is another. Whether that succeeds, visitors have the certificate.
+    try {
+      await saga.step('close the order', ask.closeOrder, { certificate: wanted });
+    } catch (error) {
+      const why = describeFailure(error).message;
+      warnings.push(
+        `${name}: its order could not be closed (${why}); until that runs out the same one is gone on with`,
+      );
+    }
     return ended({
       outcome: 'succeeded',
       code: null,

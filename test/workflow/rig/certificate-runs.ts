@@ -4,7 +4,7 @@ import type { Rig } from './rig.js';
 import { project, type World } from './world.js';
 
 /** What is asked of certificates as the command line, an apply and the schedule do: of each world once. */
-interface CertificateRun {
+export interface CertificateRun {
   readonly type: 'certificates' | 'apply' | 'revokeCertificate' | 'adoptCertificates';
   readonly idOf: (world: World) => string;
   readonly inputOf: (world: World) => unknown;
@@ -76,4 +76,14 @@ export const certificateRuns = {
 export async function beginRun(rig: Rig, world: World, { type, idOf, inputOf }: CertificateRun): Promise<string> {
   await rig.start(type, idOf(world), [inputOf(world)]);
   return idOf(world);
+}
+
+let obtained = 0;
+
+/** Begins to obtain what is missing or due; answers the id. */
+export async function beginObtaining(rig: Rig, world: World, request: CertificatesRequest = issue): Promise<string> {
+  obtained += 1;
+  const id = certificatesWorkflowId(project, `${request.kind}-${obtained}`, world.name);
+  await rig.start('certificates', id, [request]);
+  return id;
 }

@@ -1,4 +1,6 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { asActivities } from '../../../src/activities/as-activities.js';
+import type { BasculeError } from '../../../src/errors.js';
 
 /** What goes wrong with an activity, before or after it had its effect. */
 export type Fault =
@@ -43,6 +45,7 @@ export class Faults {
   /** Each call and each retry, as `<activity> <subject>`, or only `<activity>` where it has no subject. */
   readonly calls: string[] = [];
   private readonly faults = new Map<string, Fault>();
+  private readonly errors = new Map<string, { readonly error: BasculeError; readonly times: number }>();
   private readonly holds = new Map<string, Hold>();
   private readonly releases: (() => void)[] = [];
 
@@ -51,8 +54,14 @@ export class Faults {
     this.faults.set(step, fault);
   }
 
+  /** The same, at so many tries, with an error that the activity foresees. */
+  throws(step: string, error: BasculeError, times = Number.POSITIVE_INFINITY): void {
+    this.errors.set(step, { error, times });
+  }
+
   mend(step: string): void {
     this.faults.delete(step);
+    this.errors.delete(step);
   }
 
   /**
@@ -102,6 +111,8 @@ export class Faults {
     const fault = this.faults.get(aim ?? step) ?? this.faults.get(step) ?? this.faults.get(activity);
     if (attempt <= triesThatFail(fault)) throw failure(step, false);
     if (fault === 'falls silent after its effect' && attempt > 1) throw failure(step, true);
+    const foreseen = this.errors.get(step) ?? this.errors.get(activity);
+    if (foreseen && attempt <= foreseen.times) await asTemporalIsTold(foreseen.error);
     const isSilent = attempt === 1 && (fault?.startsWith('falls silent') ?? false);
     return withHeartbeats(async () => {
       await this.wait(step, this.holds.get(aim ?? step) ?? this.holds.get(step) ?? this.holds.get(activity));
@@ -125,6 +136,12 @@ export class Faults {
     await Promise.race([hold.released, aborted(cancellationSignal)]);
     if (cancellationSignal.aborted) throw new CancelledFailure('stopped as asked');
   }
+}
+
+/** Throws what the worker makes of an activity's error: whether it is tried again, and when. */
+async function asTemporalIsTold(error: BasculeError): Promise<void> {
+  const { fail } = asActivities({ fail: () => Promise.reject(error) });
+  await fail();
 }
 
 function triesThatFail(fault: Fault | undefined): number {

@@ -1,0 +1,83 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { CertificatesRequest, CertificatesResult } from '../../src/domain/issuance.js';
+import { BasculeError } from '../../src/errors.js';
+import { authoritySteps, beginObtaining } from './rig/certificate-runs.js';
+import { type Rig, startRig } from './rig/rig.js';
+import type { World } from './rig/world.js';
+
+// What an authority does not answer at once. Each has a server of its own, as in time.test.ts.
+
+let rig: Rig;
+let world: World;
+
+/** The certificate `a` is missing. */
+beforeEach(async () => {
+  rig = await startRig();
+  world = rig.newWorld();
+  world.missing('a');
+});
+afterEach(() => rig.stop());
+
+const minute = 60_000;
+const ca = 'ca.test';
+const renewal: CertificatesRequest = { kind: 'renew', keepGoing: true, patienceMs: 12 * 60 * minute };
+const obtain = async (request?: CertificatesRequest, of: World = world): Promise<CertificatesResult> =>
+  await rig.resultOf(await beginObtaining(rig, of, request));
+const callsOf = (step: string): number => world.faults.calls.filter((call) => call === step).length;
+const failedBy = ({ code, message, remedy }: BasculeError) => ({
+  ...{ outcome: 'failed', code, message: `${world.name}.a: ${message}`, remedy },
+});
+
+const limited = (retryAfterMs: number) =>
+  new BasculeError('acme-rate-limited', {
+    ...{ ca, act: 'take an order', problem: 'too many orders (rateLimited)', retryAt: 'noon', retryAfterMs },
+  });
+
+test('an authority that has had too many requests is asked again when it says, in the same run', async () => {
+  world.faults.throws('placeOrder a', limited(10 * minute), 1);
+  const beganAt = await rig.now();
+  expect(await obtain()).toMatchObject({ outcome: 'succeeded' });
+  expect((await rig.now()) - beganAt).toBeGreaterThanOrEqual(10 * minute);
+  expect(callsOf('placeOrder a')).toBe(2);
+});
+
+test('one that says to come back later than a command waits ends it, in its words', async () => {
+  world.faults.throws('placeOrder a', limited(60 * minute));
+  expect(await obtain()).toMatchObject(failedBy(limited(60 * minute)));
+  expect(callsOf('placeOrder a')).toBe(1);
+});
+
+test('the renewal of every day waits for it', async () => {
+  world.faults.throws('placeOrder a', limited(60 * minute), 1);
+  const beganAt = await rig.now();
+  expect(await obtain(renewal)).toMatchObject({ outcome: 'succeeded' });
+  expect((await rig.now()) - beganAt).toBeGreaterThanOrEqual(60 * minute);
+});
+
+test('an order that never ends is looked at less and less often, and gone on with by the next run', async () => {
+  const what = 'the order for a.test is processing';
+  const pending = new BasculeError('acme-order-pending', { ca, what, retryAfterMs: null });
+  world.faults.throws('finalizeOrder a', pending);
+  expect(await obtain()).toMatchObject(failedBy(pending));
+  // Waits that double from 1 s up to 5 min, within 15 min.
+  expect(callsOf('finalizeOrder a')).toBeGreaterThan(5);
+  expect(callsOf('finalizeOrder a')).toBeLessThan(15);
+  world.faults.mend('finalizeOrder a');
+  expect(await obtain()).toMatchObject({ outcome: 'succeeded' });
+  expect(world.ordersPlaced).toBe(1);
+});
+
+test('whatever step the worker ends in, the next one goes on with the same order', async () => {
+  const steps = [...authoritySteps, 'requestEdgeChange install', 'closeOrder a'];
+  const ended = await Promise.all(
+    steps.map(async (step) => {
+      const own = rig.newWorld();
+      own.missing('a');
+      own.faults.set(step, 'falls silent once after its effect');
+      const { outcome } = await obtain(undefined, own);
+      const tries = own.faults.calls.filter((call) => call === step).length;
+      return { step, outcome, tries, orders: own.ordersPlaced, reloads: own.edge.reloads };
+    }),
+  );
+  expect(ended).toEqual(steps.map((step) => ({ step, outcome: 'succeeded', tries: 2, orders: 1, reloads: 1 })));
+});
