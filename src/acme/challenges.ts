@@ -34,7 +34,10 @@ const show = 'show an authorization';
  */
 export async function answerChallenges(authority: Authority, name: string, patience: Patience = {}): Promise<void> {
   const placed = await placedOrder(authority, name);
-  const { session } = await openAccount(authority, patience.signal);
+  const failed = new AbortController();
+  const signals = [failed.signal, ...(patience.signal ? [patience.signal] : [])];
+  const together: Patience = { ...patience, signal: AbortSignal.any(signals) };
+  const { session } = await openAccount(authority, together.signal);
   const { order } = await lookAtOrder(session, placed.url);
   if (order.status === 'ready' || order.status === 'processing' || order.status === 'valid') return;
 
@@ -42,17 +45,25 @@ export async function answerChallenges(authority: Authority, name: string, patie
   const problems: string[] = [];
   const answerSome = async (): Promise<void> => {
     for (let url = waiting.shift(); url !== undefined; url = waiting.shift()) {
-      const problem = await answerOne(authority, session, url, patience);
+      const problem = await answerOne(authority, session, url, together);
       if (problem !== null) problems.push(problem);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, answerSome));
+  const answering = Array.from({ length: atOnce }, answerSome);
+  try {
+    await Promise.all(answering);
+  } catch (error) {
+    // The next try begins anew with all of them: nobody may go on with some until then.
+    failed.abort(error);
+    await Promise.allSettled(answering);
+    throw error;
+  }
   if (problems.length > 0) {
     await forgetOrder(authority, name);
     throw new BasculeError('challenge-failed', { ca: nameOf(authority), problems: problems.toSorted() });
   }
 
-  const problem = await poll(authority, orderInWords(placed, order), patience, async () => {
+  const problem = await poll(authority, orderInWords(placed, order), together, async () => {
     const { order: seen, retryAfterMs } = await lookAtOrder(session, placed.url);
     if (seen.status === 'pending') return { retryAfterMs };
     return { ended: seen.status === 'invalid' ? problemInWords(seen.error ?? {}) : null };

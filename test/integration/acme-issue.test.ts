@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { registerAccount } from '../../src/acme/account.js';
 import { answerChallenges } from '../../src/acme/challenges.js';
 import { downloadCertificate, finalizeOrder, readDownloaded } from '../../src/acme/finalize.js';
 import { beginOrder, closeOrder } from '../../src/acme/order.js';
@@ -168,5 +169,26 @@ describe('one that is fast', () => {
     expect(orders()).toBe(6);
     const accounts = (await readdir(join(authority.state, 'acme'))).filter((name) => name.startsWith('account-'));
     expect(accounts).toHaveLength(1);
+  });
+
+  test('names of an order are looked at no more when one of them could not be, until the next try', async () => {
+    const { authority, orders } = await issuing('one.test', 'www.one.test', 'next.test', 'www.next.test');
+    await registerAccount(authority);
+    await beginOrder(authority, wanted('one.test'));
+    acme.proxy.inject('authorization', { answer: { status: 503 } }, 1);
+    acme.proxy.inject('authorization', { change: (body) => ({ ...body, status: 'pending' }) });
+    let polls = 0;
+    const onPoll = (): void => {
+      polls += 1;
+    };
+    await expect(answerChallenges(authority, 'one.test', { onPoll })).rejects.toMatchObject({
+      code: 'acme-unavailable',
+    });
+    const pollsUntilThen = polls;
+    acme.proxy.mend();
+    await issue(authority, wanted('next.test'));
+    expect(polls).toBe(pollsUntilThen);
+    await issue(authority, wanted('one.test'));
+    expect(orders()).toBe(2);
   });
 });
