@@ -14,7 +14,7 @@ import { routesInOrder } from '../domain/routes.js';
 import { jsonLogFormat } from './access-log.js';
 import { errorPages, placeholderPage } from './pages.js';
 import { type BackendView, environmentBackends, instanceBackends, isHostName, linesOf } from './view-backends.js';
-import { addressWord, alignedColumns, durationWord, pathWord, word } from './words.js';
+import { addressWord, alignedColumns, base64urlPart, durationWord, pathWord, word } from './words.js';
 
 /** What the templates lay out: every word of it is ready to be printed. */
 export interface ConfigurationView {
@@ -103,7 +103,7 @@ export function configurationView(
       : ['str(default)'],
     challenge,
     hasChallengePath: configuration.edge.https !== undefined || challenge !== null,
-    thumbprint: applied.certificates ? word(applied.certificates.thumbprint) : null,
+    thumbprint: applied.certificates ? base64urlPart(applied.certificates.thumbprint) : null,
     groups,
     sites,
     siteUses: alignedColumns(external.map(({ name }) => [externalBackendName(name), `if ${hostAcl(name)}`])),

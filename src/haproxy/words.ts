@@ -12,6 +12,12 @@ export function word(value: string): string {
   return value;
 }
 
+/** Base64url as a part of a word: one of 64 begins with what a word must not begin with. Throws `edge-value-unsafe`. */
+export function base64urlPart(value: string): string {
+  if (!/^[A-Za-z0-9_-]+$/.test(value)) throw new BasculeError('edge-value-unsafe', { value });
+  return value;
+}
+
 /** HAProxy takes a comma for the end of an address, and expands $ even within quotes. Throws `edge-value-unsafe`. */
 export function pathWord(path: string): string {
   if (!/^\/[^\p{C},$'"\\]*$/u.test(path)) throw new BasculeError('edge-value-unsafe', { value: path });
