@@ -2,18 +2,19 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { createActivities } from '../../src/activities/index.js';
 import type { WorkerContext } from '../../src/activities/project.js';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { certificateKinds } from '../rig/certificate-kinds.js';
 import {
   chance,
   connectTemporal,
   mustSucceed,
   quick,
+  restartWhenKilled,
   say,
   startLightLoad,
   startServingProject,
   type Temporal,
-  until,
 } from '../rig/chaos.js';
-import { clearFailPoint, type FailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
+import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import {
   activitiesOf,
@@ -89,18 +90,10 @@ class Stage {
     // Of a cell that fails, what is wrong with prod is said.
     beside?.catch(() => {});
     const running = this.project.json<OperationResult>(...kind.args(before, next));
-    let hasEnded = false;
-    const ending = running.finally(() => {
-      hasEnded = true;
-    });
-    await until(`the worker is killed ${moment} ${row.activity} ${row.nth}`, async () => {
-      return hasEnded || (isFailPointHit(this.project) && !this.project.workerRuns());
-    });
+    const { isKilled, ended } = await restartWhenKilled(this.project, `${moment} ${row.activity} ${row.nth}`, running);
     await clearFailPoint(this.project);
-    if (!this.project.workerRuns()) this.project.spawnWorker();
-    const { exitCode, document } = await ending;
+    const { exitCode, document } = ended;
     const { outcome, code } = document;
-    const isKilled = isFailPointHit(this.project);
     expect({ isKilled, exitCode, outcome, code }, document.message).toEqual({ isKilled: true, ...kind.ends });
     await beside;
     const ran = await activitiesOf(this.temporal.client, document);
@@ -162,16 +155,18 @@ class Stage {
 }
 
 describe('the list of what a worker is killed in', () => {
+  const every = [...kinds, ...certificateKinds];
+
   test('names every activity there is', () => {
     const context = {} as WorkerContext;
     const all = Object.values(createActivities(context)).flatMap((group) => Object.keys(group));
-    const named = new Set([...kinds.flatMap(({ activities }) => activities), ...Object.keys(notKilledHere)]);
+    const named = new Set([...every.flatMap(({ activities }) => activities), ...Object.keys(notKilledHere)]);
     expect([...named].toSorted()).toEqual(all.toSorted());
   });
 
   test('kills in each of them', () => {
-    const killed = new Set(kinds.flatMap((kind) => rowsOf(kind).map(({ activity }) => activity)));
-    const run = new Set(kinds.flatMap(({ activities }) => activities));
+    const killed = new Set(every.flatMap((kind) => rowsOf(kind).map(({ activity }) => activity)));
+    const run = new Set(every.flatMap(({ activities }) => activities));
     expect([...killed].toSorted()).toEqual([...run].toSorted());
   });
 });

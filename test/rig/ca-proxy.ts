@@ -31,6 +31,8 @@ export type Fault =
   | { readonly answer: { readonly status: number; readonly headers?: Record<string, string>; readonly body?: unknown } }
   /** The authority does it, and the answer is lost. */
   | { readonly cut: true }
+  /** The authority does it, and its answer waits until this is done. */
+  | { readonly meanwhile: () => Promise<void> }
   /** The answer is another one. */
   // biome-ignore lint/suspicious/noExplicitAny: an answer's body, of which each test knows the part that it changes.
   | { readonly change: (body: any) => unknown; readonly headers?: Record<string, string> };
@@ -45,6 +47,8 @@ export interface CaProxy {
   mend(): void;
   /** Payloads of the requests of a kind, in the order in which they came; those that were answered by the proxy as well. */
   payloads(endpoint: Endpoint): readonly unknown[];
+  /** Bodies of the authority's own answers to the requests of a kind that it did not refuse, as text. */
+  answers(endpoint: Endpoint): readonly string[];
   stop(): Promise<void>;
 }
 
@@ -78,6 +82,7 @@ export async function startCaProxy(pebble: Pick<Pebble, 'address' | 'port' | 'ca
   const trusted = await readFile(pebble.caFile, 'utf8');
   const faults = new Map<Endpoint, Waiting[]>();
   const seen = new Map<Endpoint, unknown[]>();
+  const answered = new Map<Endpoint, string[]>();
 
   const nextFault = (endpoint: Endpoint): Fault | null => {
     const waiting = faults.get(endpoint)?.find(({ left }) => left > 0);
@@ -121,13 +126,15 @@ export async function startCaProxy(pebble: Pick<Pebble, 'address' | 'port' | 'ca
       return;
     }
     const answer = await forward({ method, url, headers }, body);
+    if (answer.status < 300) answered.set(endpoint, [...(answered.get(endpoint) ?? []), answer.body]);
+    if (fault && 'meanwhile' in fault) await fault.meanwhile();
     if (fault && 'cut' in fault) {
       incoming.socket.destroy();
       return;
     }
-    const changed = fault ? JSON.stringify(fault.change(JSON.parse(answer.body))) : answer.body;
+    const changed = fault && 'change' in fault ? JSON.stringify(fault.change(JSON.parse(answer.body))) : answer.body;
     const { 'content-length': _, 'transfer-encoding': __, ...others } = answer.headers;
-    outgoing.writeHead(answer.status, { ...others, ...(fault?.headers ?? {}) });
+    outgoing.writeHead(answer.status, { ...others, ...(fault && 'change' in fault ? fault.headers : {}) });
     outgoing.end(changed);
   };
 
@@ -145,6 +152,7 @@ export async function startCaProxy(pebble: Pick<Pebble, 'address' | 'port' | 'ca
     },
     mend: () => faults.clear(),
     payloads: (endpoint) => seen.get(endpoint) ?? [],
+    answers: (endpoint) => answered.get(endpoint) ?? [],
     stop: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -112,6 +112,22 @@ export async function connectTemporal(project: Project): Promise<Temporal> {
   };
 }
 
+/** Starts another worker as soon as this one is killed; answers whether it was, and what was to be killed came to. */
+export async function restartWhenKilled<T>(
+  project: Project,
+  where: string,
+  running: Promise<T>,
+): Promise<{ readonly isKilled: boolean; readonly ended: T }> {
+  let hasEnded = false;
+  const ending = running.finally(() => {
+    hasEnded = true;
+  });
+  await until(`the worker is killed ${where}`, async () => hasEnded || !project.workerRuns());
+  const isKilled = !project.workerRuns();
+  if (isKilled) project.spawnWorker();
+  return { isKilled, ended: await ending };
+}
+
 /** Asks again until the answer is neither null nor false, and answers it. */
 export async function until<T>(what: string, ask: () => Promise<T | null | false>, withinMs = generousMs): Promise<T> {
   const deadline = Date.now() + withinMs;

@@ -40,7 +40,8 @@ export interface Kind {
 export const unvisitedHost = 'unvisited.localhost';
 
 const request = ['requestEdgeChange', 'readEdge', 'renderConfig'];
-const edgeChange = [...request, 'stageConfig', 'installConfig', 'reloadEdge', 'verifyTraffic', 'recordColor'];
+/** Those that every change of the edge runs. */
+export const edgeChange = [...request, 'stageConfig', 'installConfig', 'reloadEdge', 'verifyTraffic', 'recordColor'];
 const recreated = [
   'pinRelease',
   ...edgeChange,
@@ -148,6 +149,7 @@ export const kinds: readonly Kind[] = [
 
 /** Activities that none of the kinds runs, and why. */
 export const notKilledHere: Readonly<Record<string, string>> = {
+  awaitCertificate: 'only where another command obtains the same certificate',
   inspect: 'reads what status, logs and doctor show',
   disownInstances: 'only where a cleanup is stopped as it removes',
   restoreColors: 'only where recording fails for good',
@@ -180,7 +182,11 @@ export interface Row {
 }
 
 /** Where a kind's worker is killed: each execution of each activity that it runs. */
-export function rowsOf({ activities, killedFrom, killedUpTo }: Kind): readonly Row[] {
+export function rowsOf({
+  activities,
+  killedFrom,
+  killedUpTo,
+}: Pick<Kind, 'activities' | 'killedFrom' | 'killedUpTo'>): readonly Row[] {
   const rows = activities.map((activity, index) => ({
     activity,
     nth: activities.slice(0, index + 1).filter((one) => one === activity).length,
@@ -191,9 +197,16 @@ export function rowsOf({ activities, killedFrom, killedUpTo }: Kind): readonly R
   return rows.slice(from, upTo + 1);
 }
 
-/** The activities that an operation ran by Temporal's own record, its changes of the edge among them; no local ones. */
-export async function activitiesOf(client: Client, operation: OperationResult): Promise<readonly string[]> {
-  const own = await scheduledBy(client, operation.operation);
+/**
+ * The activities that an operation ran by Temporal's own record, those of its children and its changes of the edge among
+ * them; no local ones.
+ */
+export async function activitiesOf(
+  client: Client,
+  operation: Pick<OperationResult, 'operation' | 'startedAt'>,
+  children: readonly string[] = [],
+): Promise<readonly string[]> {
+  const own = (await Promise.all([operation.operation, ...children].map((id) => scheduledBy(client, id)))).flat();
   const asked = own.filter((name) => name === 'requestEdgeChange').length;
   const changes = await until(`Temporal shows ${asked} changes of the edge by ${operation.operation}`, async () => {
     const found = await edgeChangesOf(client, operation);
@@ -202,7 +215,10 @@ export async function activitiesOf(client: Client, operation: OperationResult): 
   return [...own, ...(await Promise.all(changes.map((id) => scheduledBy(client, id)))).flat()];
 }
 
-async function edgeChangesOf(client: Client, { operation, startedAt }: OperationResult): Promise<readonly string[]> {
+async function edgeChangesOf(
+  client: Client,
+  { operation, startedAt }: Pick<OperationResult, 'operation' | 'startedAt'>,
+): Promise<readonly string[]> {
   const found: string[] = [];
   const query = `WorkflowType = "switchEdge" AND StartTime >= "${startedAt}"`;
   for await (const { workflowId } of client.workflow.list({ query })) {

@@ -1,0 +1,274 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import type { CertificatesResult } from '../../src/domain/issuance.js';
+import { certificateWorkflowId } from '../../src/domain/names.js';
+import type { Endpoint } from '../rig/ca-proxy.js';
+import { type CertificateKind, certificateKinds } from '../rig/certificate-kinds.js';
+import { secretsElsewhere } from '../rig/certificate-secrets.js';
+import { chance, connectTemporal, mustSucceed, restartWhenKilled, say, type Temporal } from '../rig/chaos.js';
+import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
+import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
+import { assertInvariant } from '../rig/invariant.js';
+import { activitiesOf, type Row, rowsOf } from '../rig/kill-kinds.js';
+import type { CommandResult } from '../rig/project.js';
+import { isWhole, reportCells } from '../rig/reliability.js';
+import { replayAll } from '../rig/replay-all.js';
+
+const moments = ['before', 'during', 'after'] as const;
+/** Rows that one test kills in. */
+const rowsOfATest = 8;
+/** As many as a test needs: each that is issued is a new one. */
+const names = Array.from({ length: 1 + rowsOfATest * moments.length }, (_, index) => `shop-${index}.test`);
+const random = chance();
+
+/** Where the worker is killed: in an activity, or while the authority has done something and not answered yet. */
+type Place =
+  | (Row & { readonly moment: FailPoint['moment'] })
+  | { readonly endpoint: Endpoint; readonly nth: number; readonly moment: 'during' };
+
+const inWords = (place: Place): string =>
+  'activity' in place
+    ? `${place.moment} ${place.activity} ${place.nth} of ${place.times}`
+    : `while its ${place.endpoint} ${place.nth} is answered`;
+
+/** A project whose edge answers challenges, in which one operation on certificates is killed after the other. */
+class Stage {
+  operations = 0;
+  private readonly said: CommandResult[] = [];
+  private readonly unused = names.slice(1);
+  /** One that is served. */
+  private served = names[0];
+
+  private constructor(
+    private readonly https: HttpsProject,
+    private readonly temporal: Temporal,
+  ) {}
+
+  static async start(): Promise<Stage> {
+    const https = await startHttpsProject(
+      names.map((name) => [name]),
+      { failPoints: true },
+    );
+    await https.project.startWorker();
+    await mustSucceed(https.project, 'apply', '--skip-certificates');
+    await mustSucceed(https.project, 'certs', 'issue', ...names.slice(0, 1));
+    // Whatever is there already is due.
+    const { authority } = https;
+    const renewalInfo = authority.directory.replace(/dir$/, 'renewal-info/');
+    const suggestedWindow = { start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' };
+    authority.inject('directory', { change: (directory) => ({ ...directory, renewalInfo }) });
+    authority.inject('renewalInfo', { answer: { status: 200, body: { suggestedWindow } } });
+    return new Stage(https, await connectTemporal(https.project));
+  }
+
+  /** Kills the worker in an operation of a kind; throws what is not as it should be afterwards. */
+  async run(kind: CertificateKind, place: Place): Promise<void> {
+    const { project, pebble, authority } = this.https;
+    const name = this.nameFor(kind);
+    const accountKey = kind.isFirst ? await this.forgetAccount() : '';
+    const before = await this.https.served(name);
+    const taken = () => ({ orders: authority.answers('newOrder').length, accounts: accountsAt(pebble) });
+    const known = taken();
+    await this.arm(place);
+    this.operations += 1;
+    const running = project.json<CertificatesResult>(...kind.args(name, accountKey));
+    const { isKilled, ended } = await restartWhenKilled(project, inWords(place), running);
+    await clearFailPoint(project);
+    const { exitCode, document, stderr } = ended;
+    this.said.push({ exitCode, stdout: JSON.stringify(document), stderr });
+    const { outcome, changed } = document;
+    expect({ isKilled, exitCode, outcome, changed }, document.message).toEqual({
+      ...{ isKilled: true, exitCode: 0 },
+      ...kind.ends,
+    });
+    expect(taken()).toEqual({ orders: known.orders + kind.orders, accounts: known.accounts + kind.accounts });
+    const served = await this.https.served(name);
+    expect(served?.names).toEqual([name]);
+    const [obtained] = document.certificates;
+    expect(served?.serial).toBe(kind.orders === 1 ? obtained?.certificate?.serial : before?.serial);
+    if (kind.orders === 1) expect(served?.serial).not.toBe(before?.serial);
+    if (kind.name === 'certs revoke') expect(await pebble.statusOf(served?.serial ?? '')).toBe('Revoked');
+    const children = kind.orders === 1 ? [certificateWorkflowId('demo', name)] : [];
+    const ran = await activitiesOf(this.temporal.client, document, children);
+    expect(ran.toSorted()).toEqual([...kind.activities].toSorted());
+    await assertInvariant(project);
+    await this.assertTidy(name);
+  }
+
+  /** Looks at what only shows in the end. */
+  async end(): Promise<void> {
+    const { problems } = await replayAll(this.temporal.client);
+    expect(problems, 'histories that a worker with an empty cache cannot carry on').toEqual([]);
+    expect(await secretsElsewhere(this.https, this.said)).toEqual([]);
+  }
+
+  async stop(): Promise<void> {
+    await this.temporal.close();
+    await this.https.stop();
+  }
+
+  private nameFor({ isServed }: CertificateKind): string {
+    const name = isServed ? this.served : this.unused.shift();
+    if (!name) throw new Error('a test uses more names than there are');
+    this.served = name;
+    return name;
+  }
+
+  /** Takes the account away, as if it had never been there; answers where its key is now. */
+  private async forgetAccount(): Promise<string> {
+    const folder = join(this.https.project.directory, '.bascule/edge');
+    const earlier = join(folder, 'earlier-account');
+    const [account] = (await readdir(join(folder, 'state/acme'))).filter((name) => name.startsWith('account-'));
+    if (!account) throw new Error('there is no account');
+    await rm(earlier, { recursive: true, force: true });
+    await rename(join(folder, 'state/acme', account), earlier);
+    return join(earlier, 'key.pem');
+  }
+
+  private async arm(place: Place): Promise<void> {
+    const { project, authority } = this.https;
+    if ('activity' in place) {
+      const { activity, moment, nth } = place;
+      return await setFailPoint(project, { activity, moment, nth, how: 'kill' });
+    }
+    const { endpoint, nth } = place;
+    if (nth > 1) authority.inject(endpoint, { change: (body) => body }, nth - 1);
+    authority.inject(endpoint, { meanwhile: () => project.killWorker() }, 1);
+  }
+
+  /** Nothing of an order is left, nothing half-done, and nobody else may read a key. */
+  private async assertTidy(name: string): Promise<void> {
+    const folder = join(this.https.project.directory, '.bascule/edge');
+    const order = join(folder, 'state/acme/certificates', name);
+    const left = existsSync(order) ? await readdir(order) : [];
+    expect(left.filter((file) => file !== 'renewal.json')).toEqual([]);
+    const files = (await readdir(folder, { recursive: true })).filter((file) => /\.(partial|staged|tmp)$/.test(file));
+    expect(files).toEqual([]);
+    const pem = join(folder, 'certificates', `${name}.pem`);
+    expect([((await stat(pem)).mode & 0o777).toString(8), await readFile(pem, 'utf8')]).toEqual([
+      '600',
+      expect.stringContaining('PRIVATE KEY'),
+    ]);
+  }
+}
+
+const accountsAt = (pebble: HttpsProject['pebble']): number => pebble.log().split(' accounts in memory').length - 1;
+
+interface Line {
+  readonly kind: CertificateKind;
+  readonly killedIn: string;
+  readonly places: readonly Place[];
+}
+
+const lines: readonly Line[] = certificateKinds.flatMap((kind) => [
+  ...rowsOf(kind).map((row) => ({
+    kind,
+    killedIn: row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`,
+    places: moments.map((moment) => ({ ...row, moment })),
+  })),
+  ...kind.asked.map(([endpoint, nth]) => ({
+    kind,
+    killedIn: `answer of the authority: ${endpoint}${nth === 1 ? '' : `, ${nth}`}`,
+    places: [{ endpoint, nth, moment: 'during' } as const],
+  })),
+]);
+
+function sampleTest(): void {
+  let stage: Stage | null = null;
+  afterAll(() => stage?.stop());
+
+  test('leaves its order to the next one, which begins no other and serves what comes of it', {
+    timeout: 600_000,
+  }, async () => {
+    stage = await Stage.start();
+    for (const wanted of ['certs issue', 'certs renew']) {
+      const [line] = random.shuffled(lines.filter(({ kind }) => kind.name === wanted));
+      const [place] = random.shuffled(line?.places ?? []);
+      if (!line || !place) throw new Error(`${wanted} has no places`);
+      const context = `CHAOS_SEED=${random.seed}, ${wanted}: ${inWords(place)}`;
+      say(context);
+      await stage.run(line.kind, place).catch((error: Error) => {
+        throw new Error(`${context}: ${error.message}`, { cause: error });
+      });
+    }
+    await stage.end();
+  });
+}
+
+function wholeTests(): void {
+  const count = Math.ceil(lines.length / rowsOfATest);
+  for (let part = 1; part <= count; part += 1) {
+    const own = lines.slice((part - 1) * rowsOfATest, part * rowsOfATest);
+    test.concurrent(
+      `leaves its order to the next one (part ${part} of ${count})`,
+      {
+        timeout: 1_800_000,
+      },
+      () => killInAll(own, part),
+    );
+  }
+}
+
+/** Kills in each place of these lines. */
+async function killInAll(own: readonly Line[], part: number): Promise<void> {
+  const problems: string[] = [];
+  const told: string[][] = [];
+  let faults = 0;
+  const stages: Stage[] = [];
+  const begin = async () => {
+    const begun = await Stage.start();
+    stages.push(begun);
+    return begun;
+  };
+  let stage = await begin();
+  const leave = async () => {
+    await stage.end().catch((error: Error) => {
+      problems.push(`part ${part}: ${error.message}`);
+      say(problems.at(-1) ?? '');
+    });
+    await stage.stop();
+  };
+  const report = () =>
+    reportCells(`kill-certificates.${part}`, {
+      title: 'The worker is killed in every step of a certificate',
+      about:
+        'SIGKILL before, during and after each activity, and while the authority (Pebble) has done what it was asked for ' +
+        'and has not answered yet; another worker is started. In the end there is one order at the authority for each ' +
+        'certificate, its certificate is served by SNI, and no key, request or token is found outside of the folder of ' +
+        'the edge.',
+      columns: ['operation', 'killed in', ...moments],
+      rows: told,
+      operations: stages.reduce((sum, one) => sum + one.operations, 0),
+      faults,
+      violations: problems.length,
+    });
+  for (const { kind, killedIn, places } of own) {
+    const cells = new Map<string, string>();
+    for (const place of places) {
+      faults += 1;
+      try {
+        await stage.run(kind, place);
+        cells.set(place.moment, 'as it should');
+      } catch (error) {
+        problems.push(`${kind.name}: ${inWords(place)}: ${String(error)}`);
+        say(problems.at(-1) ?? '');
+        cells.set(place.moment, '**not**');
+        // Whatever is wrong by now is not the next one's.
+        await leave();
+        stage = await begin();
+      }
+    }
+    const inOrder = moments.map((moment) => cells.get(moment) ?? '');
+    say(`${kind.name}, ${killedIn}: ${inOrder.join(', ')}`);
+    told.push([kind.name, killedIn, ...inOrder]);
+    report();
+  }
+  await leave();
+  report();
+  expect(problems).toEqual([]);
+}
+
+if (isWhole) describe('a worker that is killed anywhere in the issuance of a certificate', wholeTests);
+else describe('a worker that is killed in the issuance of a certificate', sampleTest);

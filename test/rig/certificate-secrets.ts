@@ -1,0 +1,58 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readHistories } from './histories.js';
+import type { HttpsProject } from './https-project.js';
+import type { CommandResult } from './project.js';
+
+const edgeFolder = '.bascule/edge';
+
+/**
+ * Where anything of what is the edge host's alone is found that is not in its folder: the keys of the account and of the
+ * certificates that are there now, what the authority was asked to sign, and the tokens of its challenges. Looks through
+ * the histories, what commands said, and every other file of the project, the worker's log among them.
+ *
+ * @param more other secrets, by what they are
+ */
+export async function secretsElsewhere(
+  https: HttpsProject,
+  said: readonly CommandResult[],
+  more: Readonly<Record<string, string>> = {},
+): Promise<readonly string[]> {
+  const { project } = https;
+  const secrets = [...(await secretsOf(https)), ...Object.entries(more)];
+  const places: Record<string, string> = {
+    'what commands said': said.map(({ stdout, stderr }) => `${stdout}\n${stderr}`).join('\n'),
+    ...(await readHistories(project.temporal.address)),
+  };
+  for (const file of await filesBelow(project.directory)) {
+    if (!file.startsWith(`${edgeFolder}/`)) places[file] = await readFile(join(project.directory, file), 'latin1');
+  }
+  return Object.entries(places).flatMap(([place, text]) =>
+    secrets.filter(([, secret]) => text.includes(secret)).map(([what]) => `${what}: ${place}`),
+  );
+}
+
+async function secretsOf({ project, authority }: HttpsProject): Promise<readonly (readonly [string, string])[]> {
+  const found: (readonly [string, string])[] = [];
+  const folder = join(project.directory, edgeFolder);
+  for (const name of await filesBelow(folder)) {
+    const text = await readFile(join(folder, name), 'latin1');
+    const keys = text.match(/-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+/g) ?? [];
+    // However it is wrapped, its first line holds a part of the key.
+    for (const key of keys) found.push([`the key in ${name}`, key.split('\n')[1] ?? '']);
+  }
+  for (const { csr } of authority.payloads('finalize') as readonly { readonly csr: string }[]) {
+    found.push(['a request that was signed', csr.slice(0, 200)]);
+  }
+  for (const answer of authority.answers('authorization')) {
+    for (const [, token = ''] of answer.matchAll(/"token": ?"([^"]+)"/g)) found.push(['a token', token]);
+  }
+  return found;
+}
+
+async function filesBelow(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name).slice(folder.length + 1));
+}
