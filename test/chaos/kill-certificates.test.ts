@@ -51,16 +51,21 @@ class Stage {
       names.map((name) => [name]),
       { failPoints: true },
     );
-    await https.project.startWorker();
-    await mustSucceed(https.project, 'apply', '--skip-certificates');
-    await mustSucceed(https.project, 'certs', 'issue', ...names.slice(0, 1));
-    // Whatever is there already is due.
-    const { authority } = https;
-    const renewalInfo = authority.directory.replace(/dir$/, 'renewal-info/');
-    const suggestedWindow = { start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' };
-    authority.inject('directory', { change: (directory) => ({ ...directory, renewalInfo }) });
-    authority.inject('renewalInfo', { answer: { status: 200, body: { suggestedWindow } } });
-    return new Stage(https, await connectTemporal(https.project));
+    try {
+      await https.project.startWorker();
+      await mustSucceed(https.project, 'apply', '--skip-certificates');
+      await mustSucceed(https.project, 'certs', 'issue', ...names.slice(0, 1));
+      // Whatever is there already is due.
+      const { authority } = https;
+      const renewalInfo = authority.directory.replace(/dir$/, 'renewal-info/');
+      const suggestedWindow = { start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' };
+      authority.inject('directory', { change: (directory) => ({ ...directory, renewalInfo }) });
+      authority.inject('renewalInfo', { answer: { status: 200, body: { suggestedWindow } } });
+      return new Stage(https, await connectTemporal(https.project));
+    } catch (error) {
+      await https.stop();
+      throw error;
+    }
   }
 
   /** Kills the worker in an operation of a kind; throws what is not as it should be afterwards. */
