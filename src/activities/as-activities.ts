@@ -37,10 +37,10 @@ async function runAsActivity(
   }
 }
 
-/** Whoever was asked said when to ask again (Retry-After). */
+/** Whoever was asked said when to ask again (Retry-After); at once, each time, would be a busy loop. */
 function nextRetry({ args }: BasculeError): { readonly nextRetryDelay?: number } {
   const waitMs = 'retryAfterMs' in args ? args.retryAfterMs : null;
-  return typeof waitMs === 'number' ? { nextRetryDelay: waitMs } : {};
+  return typeof waitMs === 'number' && waitMs > 0 ? { nextRetryDelay: waitMs } : {};
 }
 
 function asFailure(error: unknown): Error {
