@@ -6,7 +6,7 @@ import type { CertificatesResult } from '../../src/domain/issuance.js';
 import { certificateWorkflowId } from '../../src/domain/names.js';
 import type { Endpoint } from '../rig/ca-proxy.js';
 import { type CertificateKind, certificateKinds } from '../rig/certificate-kinds.js';
-import { secretsElsewhere } from '../rig/certificate-secrets.js';
+import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { chance, connectTemporal, mustSucceed, restartWhenKilled, say, type Temporal } from '../rig/chaos.js';
 import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
@@ -106,7 +106,7 @@ class Stage {
   async end(): Promise<void> {
     const { problems } = await replayAll(this.temporal.client);
     expect(problems, 'histories that a worker with an empty cache cannot carry on').toEqual([]);
-    expect(await secretsElsewhere(this.https, this.said)).toEqual([]);
+    expect(await findElsewhere(this.https, await secretsOf(this.https), this.said)).toEqual([]);
   }
 
   async stop(): Promise<void> {

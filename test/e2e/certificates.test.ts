@@ -1,23 +1,43 @@
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
+import { servedSerial } from '../../src/haproxy/certificates.js';
 import { ask } from '../rig/ask.js';
 import { problem } from '../rig/ca-proxy.js';
+import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { mustSucceed } from '../rig/chaos.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
 import { isIssuedBy } from '../rig/pebble.js';
+import type { CommandResult } from '../rig/project.js';
 
 const shop = ['shop.test', 'www.shop.test'];
 const blog = ['blog.test'];
 
 let https: HttpsProject;
-const run = (...args: readonly string[]) => https.project.bascule(...args);
+/** By which the authority knows whose account it is. */
+const externalAccount = { keyId: 'kid-1', key: Buffer.from('canary-of-an-external-account-key').toString('base64url') };
+const said: CommandResult[] = [];
+const run = async (...args: readonly string[]) => {
+  const result = await https.project.bascule(...args);
+  said.push(result);
+  return result;
+};
+const runJson = async (...args: readonly string[]) => {
+  const { exitCode, stdout } = await run(...args, '--json');
+  return { exitCode, document: JSON.parse(stdout) as CertificatesResult };
+};
 const visit = (host: string, path = '/') => ask(https.project.edge, host, path);
 
 beforeAll(async () => {
-  // As it comes: it waits before it looks at a challenge, and refuses one of twenty good nonces.
-  https = await startHttpsProject([shop], { asItComes: true });
+  // As it comes it waits before it looks at a challenge, here shorter, and refuses one of twenty good nonces.
+  https = await startHttpsProject([shop], {
+    asItComes: true,
+    environment: { PEBBLE_VA_SLEEPTIME: '1' },
+    externalAccounts: { [externalAccount.keyId]: externalAccount.key },
+    env: { EAB_KEY: externalAccount.key },
+    more: `  eab: { keyId: ${externalAccount.keyId}, key: { env: EAB_KEY } }\n`,
+  });
   await https.project.releaseAll('abcdef0');
   await https.project.startWorker();
 });
@@ -104,14 +124,14 @@ describe('one that can not be had', () => {
     await configure([shop, blog, ['a.test'], ['b.test']]);
     await mustSucceed(https.project, 'apply', '--skip-certificates');
     authority.inject('newOrder', problem('rejectedIdentifier', 403, 'not these'));
-    const { exitCode, document } = await https.project.json<CertificatesResult>('certs', 'issue', '--keep-going');
+    const { exitCode, document } = await runJson('certs', 'issue', '--keep-going');
     authority.mend();
     expect([exitCode, document.code]).toEqual([1, 'acme-refused']);
     expect(document.certificates.map(({ name, outcome }) => [name, outcome]).toSorted()).toEqual([
       ['a.test', 'failed'],
       ['b.test', 'failed'],
     ]);
-    const again = await https.project.json<CertificatesResult>('certs', 'issue', 'b.test');
+    const again = await runJson('certs', 'issue', 'b.test');
     expect([again.exitCode, again.document.changed]).toEqual([0, true]);
     expect((await served('b.test')).names).toEqual(['b.test']);
   });
@@ -147,7 +167,7 @@ describe('a renewal', () => {
     const renewalInfo = https.authority.directory.replace(/dir$/, 'renewal-info/');
     https.authority.inject('directory', { change: (directory) => ({ ...directory, renewalInfo }) });
     https.authority.inject('renewalInfo', { answer: { status: 200, body: { suggestedWindow } } });
-    const { exitCode, document } = await https.project.json<CertificatesResult>('certs', 'renew', 'shop.test');
+    const { exitCode, document } = await runJson('certs', 'renew', 'shop.test');
     https.authority.mend();
     expect([exitCode, document.certificates.map(({ name }) => name)]).toEqual([0, ['shop.test']]);
     const after = await served('shop.test');
@@ -192,6 +212,62 @@ test('a file that is no certificate is named before the authority is asked', asy
   await rm(file);
   expect((await run('certs', 'issue', 'b.test')).exitCode).toBe(0);
   expect((await served('b.test')).names).toEqual(['b.test']);
+});
+
+test('with two kinds of keys a visitor gets the one that he takes', async () => {
+  await https.configure([['both.test']], '  keys: [ecdsa, rsa2048]\n');
+  await mustSucceed(https.project, 'apply', '--skip-certificates');
+  const { exitCode, document } = await runJson('certs', 'issue', 'both.test');
+  expect(exitCode, document.message).toBe(0);
+  const { https: bind } = https;
+  const serials = await Promise.all((['ecdsa', 'rsa2048'] as const).map((key) => servedSerial(bind, 'both.test', key)));
+  const obtained = document.certificates.toSorted((a, b) => a.name.localeCompare(b.name));
+  expect(obtained.map(({ certificate }) => certificate?.key)).toEqual(['ECDSA prime256v1', 'RSA 2048']);
+  expect(obtained.map(({ certificate }) => certificate?.serial)).toEqual(serials);
+});
+
+test('certificates and an account of another client are taken over as they are', async () => {
+  const folder = join(https.project.directory, '.bascule/edge');
+  const [account = ''] = await readdir(join(folder, 'state/acme')).then((names) =>
+    names.filter((name) => name.startsWith('account-')),
+  );
+  const earlier = join(folder, 'dehydrated');
+  await rename(join(folder, 'state/acme', account), earlier);
+  await rename(join(earlier, 'key.pem'), join(earlier, 'account_key.pem'));
+  const before = await served('both.test');
+  const { exitCode, document } = await runJson('certs', 'adopt', '--account-key', earlier);
+  expect([exitCode, document.warnings]).toEqual([0, []]);
+  expect(document.kept.map(({ name }) => name).toSorted()).toEqual(['both.test', 'both.test+rsa2048']);
+  // What it had is not due, and the next one is obtained by its account, which needs no proof of whose it is.
+  await https.configure([['both.test'], ['new.test']], '  keys: [ecdsa, rsa2048]\n');
+  expect((await run('apply')).exitCode).toBe(0);
+  expect(await served('both.test')).toEqual(before);
+  expect((await served('new.test')).names).toEqual(['new.test']);
+});
+
+test('no key, no request and no token is anywhere but in the folder of the edge', async () => {
+  const secrets = await secretsOf(https);
+  const kinds = new Set(secrets.map(([what]) => what.replace(/account-[0-9a-f]+/, 'account')));
+  expect([...kinds]).toEqual(
+    expect.arrayContaining([
+      'the key in certificates/new.test.pem',
+      'the key in certificates/.shop.test.pem.kept',
+      'the key in state/acme/account/key.pem',
+      'a request that was signed',
+      'a token',
+    ]),
+  );
+  const eab = ['the external account’s key', externalAccount.key] as const;
+  expect(await findElsewhere(https, [...secrets, eab], said)).toEqual([]);
+  // What was looked through is what was meant.
+  const shown = await findElsewhere(https, [['a name', 'www.shop.test']], said);
+  expect(shown).toEqual(
+    expect.arrayContaining([
+      'a name: what commands said',
+      'a name: history of demo/certificates/shop.test',
+      `a name: ${https.project.temporal.dbFile}`,
+    ]),
+  );
 });
 
 async function served(name: string) {

@@ -6,34 +6,37 @@ import type { CommandResult } from './project.js';
 
 const edgeFolder = '.bascule/edge';
 
+/** A secret, and what it is. */
+export type Secret = readonly [what: string, secret: string];
+
 /**
- * Where anything of what is the edge host's alone is found that is not in its folder: the keys of the account and of the
- * certificates that are there now, what the authority was asked to sign, and the tokens of its challenges. Looks through
- * the histories, what commands said, and every other file of the project, the worker's log among them.
- *
- * @param more other secrets, by what they are
+ * Where any of these secrets is found outside of the folder of the edge's host: Temporal's database and histories, what
+ * commands said, and every other file of the project, the worker's log among them.
  */
-export async function secretsElsewhere(
-  https: HttpsProject,
+export async function findElsewhere(
+  { project }: HttpsProject,
+  secrets: readonly Secret[],
   said: readonly CommandResult[],
-  more: Readonly<Record<string, string>> = {},
 ): Promise<readonly string[]> {
-  const { project } = https;
-  const secrets = [...(await secretsOf(https)), ...Object.entries(more)];
+  const { address, dbFile } = project.temporal;
   const places: Record<string, string> = {
     'what commands said': said.map(({ stdout, stderr }) => `${stdout}\n${stderr}`).join('\n'),
-    ...(await readHistories(project.temporal.address)),
+    ...(await readHistories(address)),
   };
-  for (const file of await filesBelow(project.directory)) {
-    if (!file.startsWith(`${edgeFolder}/`)) places[file] = await readFile(join(project.directory, file), 'latin1');
-  }
+  const files = (await filesBelow(project.directory)).filter((file) => !file.startsWith(`${edgeFolder}/`));
+  for (const file of files) places[file] = await readFile(join(project.directory, file), 'latin1');
+  for (const file of [dbFile, `${dbFile}-wal`]) places[file] = await readFile(file, 'latin1');
   return Object.entries(places).flatMap(([place, text]) =>
     secrets.filter(([, secret]) => text.includes(secret)).map(([what]) => `${what}: ${place}`),
   );
 }
 
-async function secretsOf({ project, authority }: HttpsProject): Promise<readonly (readonly [string, string])[]> {
-  const found: (readonly [string, string])[] = [];
+/**
+ * What is the edge host's alone: the keys of the account and of the certificates that are there now, what the authority was
+ * asked to sign, and the tokens of its challenges.
+ */
+export async function secretsOf({ project, authority }: HttpsProject): Promise<readonly Secret[]> {
+  const found: Secret[] = [];
   const folder = join(project.directory, edgeFolder);
   for (const name of await filesBelow(folder)) {
     const text = await readFile(join(folder, name), 'latin1');
