@@ -703,6 +703,10 @@ const prose = {
     message: `the worker ended (${a.how})${lastLines(a.lines)}`,
     remedy: `Its whole log is ${a.log}.`,
   }),
+  'notice-not-taken': (a: { operation: string; reason: string }): Prose => ({
+    message: `nobody could be told that ${a.operation} has ended: ${a.reason}`,
+    remedy: 'See whether the URL of `notify.url` is right and reached from here.',
+  }),
   'acme-refused': (a: {
     ca: string;
     act: string;

@@ -2,11 +2,18 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
-import { DefaultLogger, type LogEntry, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  type InjectedSinks,
+  type LogEntry,
+  NativeConnection,
+  Runtime,
+  Worker,
+} from '@temporalio/worker';
 import pino from 'pino';
 import { activityHost } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
-import { loadProject, type WorkerContext } from './activities/project.js';
+import { loadProject, type ProjectPlace, type WorkerContext } from './activities/project.js';
 import { certificateMetrics } from './certificate-states.js';
 import { keepCertificateSchedule } from './client/certificate-schedule.js';
 import { asUnreachable, connectionSettings } from './client/connection.js';
@@ -15,12 +22,15 @@ import { assertNamespace } from './client/namespace.js';
 import { loadLocalConfiguration } from './config/local.js';
 import { wantedCertificates } from './domain/issuance.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
+import type { Notice } from './domain/notice.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
 import { startKeeper } from './keeper.js';
+import { notify } from './notify.js';
 import { readVersion } from './version.js';
 import { acquireLease } from './worker-lease.js';
 import { removeLeftovers } from './worker-leftovers.js';
 import { freeMetricsPort, type MetricsServer, serveMetrics } from './worker-metrics.js';
+import type { NoticeSinks } from './workflows/notices.js';
 
 export interface WorkerOptions {
   /** Path of bascule.yaml. */
@@ -96,6 +106,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           keys: keys.map(markOf),
         }),
         dataConverter: dataConverter(keys),
+        sinks: noticeSinks(place, log),
         activities: Object.assign({}, ...Object.values(createActivities(context))),
         ...workflows(keys.length > 0),
         stickyQueueScheduleToStartTimeout,
@@ -124,6 +135,19 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await connection?.close();
     await lease.release();
   }
+}
+
+/** An operation's end is told by whoever runs it then; one that is told while the worker is killed may be lost. */
+function noticeSinks(place: ProjectPlace, log: pino.Logger): InjectedSinks<NoticeSinks> {
+  const ended = async (notice: Notice): Promise<void> => {
+    try {
+      const { configuration } = await loadProject(place);
+      if (configuration.notify) await notify(configuration.notify, notice);
+    } catch (error) {
+      log.error({ error, operation: notice.operation }, 'could not tell of its end');
+    }
+  };
+  return { notices: { ended: { fn: (_, notice) => void ended(notice), callDuringReplay: false } } };
 }
 
 /** Where the disk is full the log has gaps, and the worker goes on. */

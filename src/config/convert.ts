@@ -52,6 +52,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
     ...(input.certificates && { certificates: certificates(input.certificates, folder) }),
     ...(input.artifacts && { artifacts: artifacts(input.artifacts, folder) }),
     instances: instances(input.instances ?? {}, folder),
+    ...(input.notify && { notify: { url: secretSource(input.notify.url, folder) } }),
   };
 }
 

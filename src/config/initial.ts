@@ -93,6 +93,10 @@ artifacts:
 #   directory: ${defaults.instancesDirectory}
 #   releasesKept: ${defaults.releasesKept}                # for each component and environment
 
+## Told by POST when an operation has ended, as {"text": …}; a URL of Slack's or Mattermost's incoming webhooks, say.
+## notify:
+##   url: { env: NOTIFY_URL }
+
 ## Not settings: an edge change may take ${formatDuration(defaults.edgeChangeMs)}; a command waits ${formatDuration(defaults.commandTimeoutMs)} (--timeout); an
 ## authority may take ${formatDuration(defaults.certificatePatienceMs)} for a certificate, or ${formatDuration(defaults.renewalPatienceMs)} at its renewal; each log is kept as
 ## ${defaults.logFiles} files of ${formatSize(defaults.logBytes)}; instances' addresses are kept in ${defaults.addressBook}.

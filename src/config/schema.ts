@@ -4,6 +4,7 @@ import { component } from './schema/component.js';
 import { edge } from './schema/edge.js';
 import { environment } from './schema/environment.js';
 import { instances } from './schema/instances.js';
+import { notify } from './schema/notify.js';
 import { certificates, external } from './schema/sites.js';
 import { expected, name, namePattern } from './values.js';
 
@@ -48,6 +49,7 @@ export const configurationSchema = z
         .describe('Which certificates there are to be, in `edge.files.certificates`. Default: none'),
       artifacts: artifacts.optional().describe('Where releases come from. Needed as soon as a component has `run`.'),
       instances: instances.optional().describe('Where instances run.'),
+      notify: notify.optional().describe('Who is told when an operation has ended. Default: none'),
     },
     expected('a configuration: version, project, edge, environments, components, artifacts'),
   )

@@ -17,6 +17,7 @@ export interface Configuration {
   /** Not in multi-instance, where nothing is deployed. */
   readonly artifacts?: ArtifactsConfiguration;
   readonly instances: InstancesConfiguration;
+  readonly notify?: NotifyConfiguration;
 }
 
 /**
@@ -194,6 +195,12 @@ export type BalanceConfiguration =
 
 /** Where a secret is: a variable of the worker's environment, or a file the worker can read (a final newline is cut). */
 export type SecretSource = { readonly env: string } | { readonly file: string };
+
+/** Who is told when an operation has ended. */
+export interface NotifyConfiguration {
+  /** Of the URL, which is a secret. */
+  readonly url: SecretSource;
+}
 
 export type EnvValue = string | SecretSource;
 

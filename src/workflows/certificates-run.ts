@@ -5,6 +5,7 @@ import type { CertificateResult, CertificatesResult } from '../domain/issuance.j
 import { failureOf } from './edge-answers.js';
 import { describeFailure } from './failure.js';
 import { certificatesProgressQuery } from './messages.js';
+import { tell } from './notices.js';
 import { edgeRequests } from './proxies.js';
 import { Saga } from './saga.js';
 import { describeBySearchAttributes, recordOutcome } from './search-attributes.js';
@@ -52,7 +53,7 @@ export class CertificatesRun {
   private ended(ending: CertificatesEnding): CertificatesResult {
     recordOutcome(ending.outcome);
     const generations = [this.generation, ...this.results.map(({ generation }) => generation)].map((one) => one ?? 0);
-    return {
+    const result: CertificatesResult = {
       ...{ schemaVersion: 1, operation: this.operation, environment: null, kind: 'certificates', sha: null },
       ...ending,
       generation: Math.max(...generations) || null,
@@ -64,5 +65,7 @@ export class CertificatesRun {
       kept: this.kept,
       steps: this.saga.steps,
     };
+    tell(result);
+    return result;
   }
 }

@@ -24,6 +24,7 @@ import { parentRequired } from './by-hand.js';
 import { failureOf } from './edge-answers.js';
 import { describeFailure, type Failure } from './failure.js';
 import { approvedSignal, progressQuery, stopSignal, takingBackSignal } from './messages.js';
+import { tell } from './notices.js';
 import { edgeRequests } from './proxies.js';
 import { Saga } from './saga.js';
 import { describeBySearchAttributes, recordOutcome } from './search-attributes.js';
@@ -81,7 +82,7 @@ export class Operation {
       part: Pick<OperationResult, 'outcome' | 'code' | 'message' | 'remedy'> & Partial<OperationResult>,
     ) => {
       recordOutcome(part.outcome);
-      return {
+      const ended = {
         schemaVersion: 1 as const,
         operation: this.id,
         environment: this.environment,
@@ -98,6 +99,8 @@ export class Operation {
         steps: this.saga.steps,
         ...part,
       };
+      tell(ended);
+      return ended;
     };
     try {
       const ending = await this.scope.run(story);

@@ -1,13 +1,15 @@
 import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
+import type { Notice } from '../../src/domain/notice.js';
 import { servedSerial } from '../../src/haproxy/certificates.js';
 import { ask } from '../rig/ask.js';
 import { problem } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { mustSucceed } from '../rig/chaos.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
+import { type Listener, startListener } from '../rig/listener.js';
 import { isIssuedBy } from '../rig/pebble.js';
 import type { CommandResult } from '../rig/project.js';
 
@@ -15,6 +17,8 @@ const shop = ['shop.test', 'www.shop.test'];
 const blog = ['blog.test'];
 
 let https: HttpsProject;
+/** Whom `notify` names. */
+let listener: Listener;
 /** By which the authority knows whose account it is. */
 const externalAccount = { keyId: 'kid-1', key: Buffer.from('canary-of-an-external-account-key').toString('base64url') };
 const said: CommandResult[] = [];
@@ -27,21 +31,27 @@ const runJson = async (...args: readonly string[]) => {
   const { exitCode, stdout } = await run(...args, '--json');
   return { exitCode, document: JSON.parse(stdout) as CertificatesResult };
 };
+const told = (notice: Partial<Notice>) =>
+  vi.waitFor(() => expect(listener.heard).toContainEqual(expect.objectContaining(notice)), 20_000);
 const visit = (host: string, path = '/') => ask(https.project.edge, host, path);
 
 beforeAll(async () => {
   // As it comes it waits before it looks at a challenge, here shorter, and refuses one of twenty good nonces.
+  listener = await startListener();
   https = await startHttpsProject([shop], {
     asItComes: true,
     environment: { PEBBLE_VA_SLEEPTIME: '1' },
     externalAccounts: { [externalAccount.keyId]: externalAccount.key },
-    env: { EAB_KEY: externalAccount.key },
-    more: `  eab: { keyId: ${externalAccount.keyId}, key: { env: EAB_KEY } }\n`,
+    env: { EAB_KEY: externalAccount.key, NOTIFY_URL: listener.url },
+    more: `  eab: { keyId: ${externalAccount.keyId}, key: { env: EAB_KEY } }\nnotify: { url: { env: NOTIFY_URL } }\n`,
   });
   await https.project.releaseAll('abcdef0');
   await https.project.startWorker();
 });
-afterAll(async () => await https?.stop());
+afterAll(async () => {
+  await https?.stop();
+  listener?.stop();
+});
 
 describe('the first apply', () => {
   test('obtains what is missing, and the edge serves it to who trusts its authority alone', async () => {
@@ -60,6 +70,11 @@ describe('the first apply', () => {
   test('redirects the hosts that have one by now, and no other', async () => {
     expect(await visit('www.shop.test')).toMatchObject({ status: 308 });
     expect(await visit('prod.localhost')).toMatchObject({ status: 200 });
+  });
+
+  test('is told to whom `notify` names, as the deploy is', async () => {
+    await told({ kind: 'certificates', outcome: 'succeeded', environment: null });
+    await told({ operation: 'demo/prod/deploy/1', outcome: 'succeeded', text: '✔ demo: prod serves abcdef0 (green)' });
   });
 
   test('leaves keys that nobody else can read, and nothing half-done', async () => {
@@ -99,6 +114,7 @@ describe('a new host', () => {
     expect(stdout).toContain('blog.test is on the list of bad names (rejectedIdentifier)');
     expect(await visit('blog.test')).toMatchObject({ status: 503 });
     expect(await served('shop.test')).toBeDefined();
+    await told({ kind: 'certificates', outcome: 'failed', code: 'acme-refused' });
   });
 
   test('and its certificate arrive together', async () => {
@@ -258,7 +274,8 @@ test('no key, no request and no token is anywhere but in the folder of the edge'
     ]),
   );
   const eab = ['the external account’s key', externalAccount.key] as const;
-  expect(await findElsewhere(https, [...secrets, eab], said)).toEqual([]);
+  const hook = ['the URL of `notify`', new URL(listener.url).pathname] as const;
+  expect(await findElsewhere(https, [...secrets, eab, hook], said)).toEqual([]);
   // What was looked through is what was meant.
   const shown = await findElsewhere(https, [['a name', 'www.shop.test']], said);
   expect(shown).toEqual(

@@ -181,6 +181,7 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
     instances: isIncus
       ? { driver, image: value('image', 'images:debian/13'), domain: value('domain', 'lxd') }
       : { driver, addresses: value('range', '127.77.0.0/16'), directory: value('file', 'instances') },
+    ...(isIncus && { notify: { url: { file: value('file', 'base/hook') } } }),
   };
   return written;
 }

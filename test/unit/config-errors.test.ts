@@ -92,7 +92,7 @@ describe.each<[string, Case[]]>([
         'a key that is like no other',
         'project: demo',
         'project: demo\nsomething: 1',
-        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, external, certificates, artifacts, instances',
+        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, external, certificates, artifacts, instances, notify',
       ],
       [
         'another topology',
@@ -785,6 +785,23 @@ describe.each<[string, Case[]]>([
         'artifacts:',
         'artifacts:\n  maxSize: 2 gigabytes',
         '19:12 artifacts.maxSize: expected a size such as 500MB or 2GB',
+      ],
+    ],
+  ],
+  [
+    'notify',
+    [
+      [
+        'the URL itself',
+        'artifacts:',
+        'notify:\n  url: https://chat.example.org/hooks/s3cret\nartifacts:',
+        '19:8 notify.url: expected { env: NAME } or { file: PATH }: who knows the URL may post there',
+      ],
+      [
+        'no URL',
+        'artifacts:',
+        'notify: {}\nartifacts:',
+        '18:1 notify.url: is missing: expected { env: NAME } or { file: PATH }: who knows the URL may post there',
       ],
     ],
   ],
