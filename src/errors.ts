@@ -769,9 +769,9 @@ const prose = {
     message: 'the key of `certificates.eab` is not written in base64url',
     remedy: 'Take it over as the authority shows it: letters, digits, `-` and `_`.',
   }),
-  'acme-file-damaged': (a: { file: string; reason: string }): Prose => ({
-    message: `${a.file} is damaged: ${a.reason}`,
-    remedy: `\`rm ${a.file}\`: what it says is asked for again.`,
+  'acme-file-damaged': (a: { name: string; file: string; reason: string }): Prose => ({
+    message: `${a.file}, the key of an order, is damaged: ${a.reason}`,
+    remedy: `The order is given up: \`bascule certs issue ${a.name}\` begins another, with a key of its own.`,
   }),
   'challenge-failed': (a: { ca: string; problems: readonly string[] }): Prose => ({
     message: `${a.ca} could not see that these names are served here:\n${a.problems.join('\n')}`,

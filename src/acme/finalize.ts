@@ -21,7 +21,8 @@ const generate = promisify(generateKeyPair);
 /**
  * Has the authority sign a key that is made here, once for each order, and never leaves this machine. Waits until it has.
  *
- * @throws `acme-order-missing`, `acme-order-pending`, `acme-refused` (then the order is forgotten), and those of `Session`
+ * @throws `acme-order-missing`, `acme-order-pending`, `acme-refused` or `acme-file-damaged` (then the order is forgotten), and
+ * those of `Session`
  */
 export async function finalizeOrder(
   authority: Authority,
@@ -74,17 +75,31 @@ async function askToFinalize(
 
 /** The request, of which the key is kept beside it, as base64url of DER. */
 async function certificateRequest(
-  { host, state }: Authority,
+  authority: Authority,
   { name, key: kind }: WantedCertificate,
   { names, url }: PlacedOrder,
 ): Promise<string> {
+  const { host, state } = authority;
   const { key, request } = certificateFiles(state, name).ofOrder(url);
   if ((await host.readState(key)) === null) await createPrivately(key, asPem(await newKey(kind)));
+  const pem = (await keyOfOrder(authority, name, key)) ?? '';
   if ((await host.readState(request)) === null) {
-    const [, made] = await acme.crypto.createCsr({ altNames: [...names] }, (await host.readState(key)) ?? '');
+    const [, made] = await acme.crypto.createCsr({ altNames: [...names] }, pem);
     await createPrivately(request, made.toString());
   }
   return acme.crypto.getPemBodyAsB64u((await host.readState(request)) ?? '');
+}
+
+/** The key of an order as PEM; null where none was made. An order is worth nothing without it, so it is forgotten then. */
+async function keyOfOrder(authority: Authority, name: string, file: string): Promise<string | null> {
+  const pem = await authority.host.readState(file);
+  if (pem === null) return null;
+  try {
+    return asPem(createPrivateKey(pem));
+  } catch {
+    await forgetOrder(authority, name);
+    throw new BasculeError('acme-file-damaged', { name, file, reason: 'it holds no private key that can be read' });
+  }
 }
 
 async function newKey(kind: KeyKind): Promise<KeyObject> {
@@ -106,7 +121,7 @@ export interface DownloadedCertificate {
 /**
  * Fetches the certificate of an order, checks it, and puts it with its key and its chain into a file on the edge's host.
  *
- * @throws `certificate-unusable`, `acme-order-missing`, `acme-order-pending`, and those of `Session`
+ * @throws `certificate-unusable`, `acme-file-damaged`, `acme-order-missing`, `acme-order-pending`, and those of `Session`
  */
 export async function downloadCertificate(
   authority: Authority,
@@ -115,7 +130,7 @@ export async function downloadCertificate(
 ): Promise<DownloadedCertificate> {
   const placed = await placedOrder(authority, wanted.name);
   const files = certificateFiles(authority.state, wanted.name).ofOrder(placed.url);
-  const key = await authority.host.readState(files.key);
+  const key = await keyOfOrder(authority, wanted.name, files.key);
   if (key === null) {
     await forgetOrder(authority, wanted.name);
     throw new BasculeError('certificate-unusable', {
@@ -123,9 +138,7 @@ export async function downloadCertificate(
       reason: 'its key was never made on this machine',
     });
   }
-  const pem =
-    (await authority.host.readState(files.next)) ??
-    asPem(createPrivateKey(key)) + (await fetchChain(authority, placed, signal));
+  const pem = (await authority.host.readState(files.next)) ?? key + (await fetchChain(authority, placed, signal));
   const expected = { ...wanted, names: placed.names };
   let facts: CertificateFacts;
   try {

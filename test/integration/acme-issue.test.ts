@@ -6,6 +6,8 @@ import { registerAccount } from '../../src/acme/account.js';
 import { answerChallenges } from '../../src/acme/challenges.js';
 import { downloadCertificate, finalizeOrder, readDownloaded } from '../../src/acme/finalize.js';
 import { beginOrder, closeOrder } from '../../src/acme/order.js';
+import { certificateFiles } from '../../src/acme/places.js';
+import { writePrivately } from '../../src/acme/private-files.js';
 import type { WantedCertificate } from '../../src/domain/certificates.js';
 import { type AcmeUnderTest, issue, startAcme } from '../rig/acme.js';
 import type { Endpoint } from '../rig/ca-proxy.js';
@@ -191,4 +193,25 @@ describe('one that is fast', () => {
     await issue(authority, wanted('one.test'));
     expect(orders()).toBe(2);
   });
+
+  test.each(['finalize', 'download'])(
+    'an order whose key is damaged before the %s gives way to another',
+    async (step) => {
+      const name = `damaged-${step}.test`;
+      const { authority, orders } = await issuing(name, `www.${name}`);
+      await registerAccount(authority);
+      const { url } = await beginOrder(authority, wanted(name));
+      await answerChallenges(authority, name);
+      if (step === 'download') await finalizeOrder(authority, wanted(name));
+      const { key } = certificateFiles(authority.state, name).ofOrder(url);
+      await writePrivately(key, 'no key\n');
+      await expect(issue(authority, wanted(name))).rejects.toMatchObject({
+        ...{ code: 'acme-file-damaged', isRetryable: false },
+        message: expect.stringContaining(key),
+      });
+      const { facts } = await issue(authority, wanted(name));
+      expect(facts.names).toEqual([name, `www.${name}`]);
+      expect(orders()).toBe(2);
+    },
+  );
 });
