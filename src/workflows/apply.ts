@@ -4,10 +4,10 @@ import type { CertificatesRequest, CertificatesResult } from '../domain/issuance
 import { certificatesWorkflowId, projectOfWorkflow } from '../domain/names.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
 import type { certificates } from './certificates.js';
-import { failureOf } from './edge-answers.js';
+import { failureOf, requestOrWithdraw } from './edge-answers.js';
 import { describeFailure } from './failure.js';
 import { certificatesProgressQuery } from './messages.js';
-import { certificates as acts, edgeRequests } from './proxies.js';
+import { certificates as acts } from './proxies.js';
 import { Saga } from './saga.js';
 import { describeBySearchAttributes, recordOutcome } from './search-attributes.js';
 
@@ -47,7 +47,8 @@ export async function apply(change: ApplyChange): Promise<EdgeChangeResult> {
 
   async function putInForce(): Promise<void> {
     const asked: ApplyChange = { ...change, id: `${change.id}/in-force`, skipCertificates: true };
-    const answer = await edgeRequests.requestEdgeChange.executeWithOptions({ summary: 'apply bascule.yaml' }, [asked]);
+    const look = '`bascule status` says what the edge serves, `bascule doctor` what is wrong.';
+    const answer = await requestOrWithdraw('apply bascule.yaml', asked, { whyItEnded: describeFailure, look });
     if (answer.outcome !== 'succeeded') throw failureOf(answer);
     applied = answer;
   }

@@ -21,7 +21,7 @@ import type {
   StopRequest,
 } from '../domain/operation.js';
 import { parentRequired } from './by-hand.js';
-import { failureOf } from './edge-answers.js';
+import { failureOf, requestOrWithdraw, withdraw } from './edge-answers.js';
 import { describeFailure, type Failure } from './failure.js';
 import { approvedSignal, progressQuery, stopSignal, takingBackSignal } from './messages.js';
 import { tell } from './notices.js';
@@ -126,7 +126,10 @@ export class Operation {
    */
   async changeEdge(name: string, change: EdgeChange): Promise<EdgeChangeResult> {
     const result = await this.saga.phase(name, async () => {
-      const answer = await this.requestOrWithdraw(name, change);
+      const answer = await requestOrWithdraw(name, change, {
+        whyItEnded: (error) => this.whyItEnded(error),
+        look: this.look(),
+      });
       if (answer.outcome !== 'succeeded') throw failureOf(answer);
       return answer;
     });
@@ -184,31 +187,6 @@ export class Operation {
       return await run();
     } finally {
       this.waiting = { waiting: null, until: null };
-    }
-  }
-
-  private async requestOrWithdraw(name: string, change: EdgeChange): Promise<EdgeChangeResult> {
-    try {
-      return await edgeRequests.requestEdgeChange.executeWithOptions({ summary: name }, [change]);
-    } catch (error) {
-      const settled = await this.withdrawOrSaySo(name, change, error);
-      if (settled.outcome === 'withdrawn') throw error;
-      return settled;
-    }
-  }
-
-  /** Where the edge can't be asked either, the change may be in force, or come into force: nobody may take it for undone. */
-  private async withdrawOrSaySo(name: string, change: EdgeChange, error: unknown): Promise<EdgeChangeResult> {
-    try {
-      return await CancellationScope.nonCancellable(() => withdraw(change.id, `withdraw: ${name}`));
-    } catch (unanswered) {
-      const messages = [this.whyItEnded(error), describeFailure(unanswered)].map(({ message }) => message);
-      throw ApplicationFailure.create({
-        type: 'needs-operator',
-        message: `${messages.join('; and it could not be withdrawn: ')}; the edge may have done this all the same: ${name}`,
-        nonRetryable: true,
-        details: [{ remedy: this.look() }],
-      });
     }
   }
 
@@ -278,8 +256,4 @@ export function beginOperation(
   parentRequired(command);
   describeBySearchAttributes({ environment: input.environment, kind, sha });
   return new Operation(input.operation, input.environment, kind, sha);
-}
-
-function withdraw(id: string, summary: string): Promise<EdgeChangeResult> {
-  return edgeRequests.withdrawEdgeChange.executeWithOptions({ summary }, [{ id }]);
 }

@@ -327,4 +327,18 @@ describe('a run that is cancelled', () => {
     expect(await rig.client.workflow.getHandle(again).result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.ordersPlaced).toBe(1);
   });
+
+  test('and that puts bascule.yaml in force leaves the edge as it was', async () => {
+    const run = certificateRuns['an apply of a new host'];
+    run.prepare(world);
+    const held = world.faults.hold('verifyTraffic of in-force');
+    const id = await beginRun(rig, world, run);
+    await held.reached;
+    const isApplied = (): boolean => world.edge.running.states.some(({ name }) => name === 'new');
+    expect(isApplied()).toBe(true);
+    const { client } = rig;
+    await client.workflow.getHandle(id).cancel();
+    expect(await client.workflow.getHandle(id).result()).toMatchObject({ outcome: 'failed', code: 'cancelled' });
+    expect(isApplied()).toBe(false);
+  });
 });
