@@ -8,7 +8,8 @@ import { downloadCertificate, finalizeOrder, readDownloaded } from '../../src/ac
 import { beginOrder, closeOrder } from '../../src/acme/order.js';
 import { certificateFiles } from '../../src/acme/places.js';
 import { writePrivately } from '../../src/acme/private-files.js';
-import type { WantedCertificate } from '../../src/domain/certificates.js';
+import { renewalWindow } from '../../src/acme/renewal.js';
+import { renewalMoment, type WantedCertificate } from '../../src/domain/certificates.js';
 import { type AcmeUnderTest, issue, startAcme } from '../rig/acme.js';
 import type { Endpoint } from '../rig/ca-proxy.js';
 import { isIssuedBy } from '../rig/pebble.js';
@@ -214,4 +215,30 @@ describe('one that is fast', () => {
       expect(orders()).toBe(2);
     },
   );
+
+  test('an authority that cannot say when to renew is not asked again for hours; the age counts until then', async () => {
+    const { authority } = await issuing('ari.test', 'www.ari.test');
+    const { facts, file } = await issue(authority, wanted('ari.test'));
+    const renewalInfo = authority.directory.replace(/dir$/, 'renewal-info/');
+    acme.proxy.inject('directory', { change: (body) => ({ ...body, renewalInfo }) });
+    acme.proxy.inject('renewalInfo', { answer: { status: 500 } }, 1);
+    const suggestedWindow = { start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' };
+    const answer = { status: 200, headers: { 'retry-after': '0' }, body: { suggestedWindow } };
+    acme.proxy.inject('renewalInfo', { answer }, 1);
+    acme.proxy.inject('renewalInfo', { answer: { status: 500 } });
+    const asked = () => acme.proxy.payloads('renewalInfo').length;
+    const before = asked();
+
+    const window = await renewalWindow(authority, { name: 'ari.test', file });
+    expect(await renewalWindow(authority, { name: 'ari.test', file })).toBe(window);
+    expect([window, asked() - before]).toEqual([null, 1]);
+    const [from, until] = [Date.parse(facts.notBefore), Date.parse(facts.notAfter)];
+    expect(renewalMoment(facts, window)).toBe(until - (until - from) / 3);
+
+    // What it has said for another one counts on while it fails.
+    const said = await renewalWindow(authority, { name: 'other.test', file });
+    expect(await renewalWindow(authority, { name: 'other.test', file })).toEqual(said);
+    expect([said, asked() - before]).toEqual([suggestedWindow, 3]);
+    acme.proxy.mend();
+  });
 });
