@@ -166,6 +166,7 @@ async function edgeLeftovers({ configuration, edge, applied }: Known): Promise<r
   const folders = [
     dirname(config),
     dirname(appliedFile),
+    edge.configuration.files.certificates,
     ...names.map((name) => join(configuration.instances.directory, name)),
   ];
   const found = await Promise.all(folders.map((folder) => pathsIn(folder, /\.(?:staged|tmp)$/)));

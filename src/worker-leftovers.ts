@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { acmeFolder } from './acme/places.js';
 import type { LocalConfiguration } from './domain/configuration.js';
 import { hasSystemCode } from './system-error.js';
 
@@ -11,11 +13,15 @@ export async function removeLeftovers(configuration: LocalConfiguration): Promis
   for (const path of await findLeftovers(configuration)) await rm(path, { recursive: true, force: true });
 }
 
-/** Paths of what a worker has half-written: artifacts, folders in which one is being unpacked, a lease. */
-export async function findLeftovers({ instances }: LocalConfiguration): Promise<readonly string[]> {
+/**
+ * Paths of what a worker has half-written: artifacts, folders in which one is being unpacked, a lease, keys of certificates.
+ */
+export async function findLeftovers({ instances, edge }: LocalConfiguration): Promise<readonly string[]> {
   const { directory, addressBook } = instances;
   const instanceFolders = await namesIn(directory);
+  const acme = acmeFolder(edge.files.state);
   const found = await Promise.all([
+    ...[acme, ...(await foldersBelow(acme))].map((folder) => pathsIn(folder, /\.partial$/)),
     pathsIn(dirname(addressBook), /^worker\.lease\./),
     pathsIn(join(directory, 'artifacts'), /\.partial-/),
     ...instanceFolders.map((name) => pathsIn(join(directory, name, 'releases'), /^\.unpacked-/)),
@@ -26,6 +32,12 @@ export async function findLeftovers({ instances }: LocalConfiguration): Promise<
 /** Paths of what lies in a folder and whose name matches; none where there is no such folder. */
 export async function pathsIn(folder: string, pattern: RegExp): Promise<readonly string[]> {
   return (await namesIn(folder)).filter((name) => pattern.test(name)).map((name) => join(folder, name));
+}
+
+async function foldersBelow(folder: string): Promise<readonly string[]> {
+  if (!existsSync(folder)) return [];
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ parentPath, name }) => join(parentPath, name));
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {

@@ -5,14 +5,17 @@ import type { Authority } from './authority.js';
 /** Enough to tell a few URLs apart. */
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
+/** Where all that is secret between authorities and us is kept. */
+export const acmeFolder = (state: string): string => join(state, 'acme');
+
 /** Where the account with an authority is kept. */
 export function accountFiles({ state, directory }: Pick<Authority, 'state' | 'directory'>) {
-  const folder = join(state, 'acme', `account-${shortHash(directory)}`);
+  const folder = join(acmeFolder(state), `account-${shortHash(directory)}`);
   return { folder, key: join(folder, 'key.pem'), record: join(folder, 'account.json') };
 }
 
 /** Where all certificates' orders are kept. */
-export const certificatesFolder = (state: string): string => join(state, 'acme', 'certificates');
+export const certificatesFolder = (state: string): string => join(acmeFolder(state), 'certificates');
 
 /** Where what belongs to a certificate is kept. */
 export function certificateFiles(state: string, name: string) {
