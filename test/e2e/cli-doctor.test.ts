@@ -43,7 +43,7 @@ test('finds nothing where all is well, and says what takes how much', async () =
   expect(diagnosis.examinedBy).toBe('worker');
   expect(diagnosis.checks.map(({ name }) => name)).toEqual([
     ...['Temporal', 'search attributes', 'worker', 'clocks', 'bascule.yaml', 'HAProxy', 'HAProxy runs', 'haproxy.cfg'],
-    ...['instances', 'secrets', 'artifacts', 'disk', 'files and process agree', 'servers are UP'],
+    ...['instances', 'secrets', 'certificates', 'artifacts', 'disk', 'files and process agree', 'servers are UP'],
     ...['instances hold their release', 'visitors get the active color', 'nothing half-done is left'],
   ]);
   expect(diagnosis.usage.find(({ what }) => what === 'releases')?.bytes).toBeGreaterThan(0);
