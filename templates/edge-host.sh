@@ -90,11 +90,6 @@ write_file() { # file content [SHA-256 of the content]
   sync_folder "$1"
 }
 
-fail_to_write() { # file: what is half-written takes no room on a full disk
-  rm -f "$1.tmp" 2>/dev/null || :
-  fail 13 "$1"
-}
-
 copy_file() { # from to
   rm -f "$2.tmp" && cp -p "$1" "$2.tmp" && sync "$2.tmp" && mv -f "$2.tmp" "$2" || fail_to_write "$2"
   sync_folder "$2"
