@@ -1,7 +1,7 @@
 import { type Client, ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy } from '@temporalio/client';
 import { defaults } from '../domain/defaults.js';
 import type { CertificatesRequest } from '../domain/issuance.js';
-import { certificateScheduleId, certificateWorkflowId, taskQueue } from '../domain/names.js';
+import { certificateScheduleId, certificatesWorkflowId, taskQueue } from '../domain/names.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
 
 /**
@@ -27,7 +27,7 @@ export async function keepCertificateSchedule(client: Client, project: string, i
       action: {
         type: 'startWorkflow',
         workflowType: 'certificates',
-        workflowId: certificateWorkflowId(project, 'renew'),
+        workflowId: certificatesWorkflowId(project, 'renew', 'scheduled'),
         taskQueue: taskQueue(project),
         workflowTaskTimeout: workflowTaskTimeoutMs,
         args: [request],

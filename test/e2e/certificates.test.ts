@@ -7,7 +7,7 @@ import { servedSerial } from '../../src/haproxy/certificates.js';
 import { ask } from '../rig/ask.js';
 import { problem } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
-import { mustSucceed } from '../rig/chaos.js';
+import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
 import { type Listener, startListener } from '../rig/listener.js';
 import { isIssuedBy } from '../rig/pebble.js';
@@ -205,6 +205,19 @@ describe('a renewal', () => {
     const before = await served('blog.test');
     expect((await run('certs', 'renew', 'blog.test', '--force')).exitCode).toBe(0);
     expect((await served('blog.test')).serial).not.toBe(before.serial);
+  });
+  test('by the Schedule is followed as any other, and told where it did not succeed', async () => {
+    const temporal = await connectTemporal(https.project);
+    await temporal.client.schedule.getHandle('demo/certificates').trigger();
+    const id = await until('the Schedule has begun a run', async () => {
+      const query = 'WorkflowId STARTS_WITH "demo/certificates/renew/scheduled"';
+      for await (const { workflowId } of temporal.client.workflow.list({ query })) return workflowId;
+      return null;
+    });
+    await temporal.close();
+    const { exitCode, stdout } = await run('follow', id);
+    expect([exitCode, stdout]).toEqual([1, expect.stringContaining('no address in DNS for gone.test')]);
+    await told({ operation: id, outcome: 'failed', code: 'name-not-found' });
   });
 });
 
