@@ -19,7 +19,7 @@ import {
 import { BasculeError } from '../errors.js';
 import { certificateFile } from '../haproxy/certificates.js';
 import type { Edge } from '../haproxy/edge.js';
-import { readApplied } from '../haproxy/installed.js';
+import { examineApplied, readApplied } from '../haproxy/installed.js';
 import { asActivities } from './as-activities.js';
 import { authorityOf, isDue, knownThumbprint } from './authority.js';
 import { certificatesOf, type Project, readProject, type WorkerContext } from './project.js';
@@ -50,7 +50,8 @@ export function certificateActivities(context: WorkerContext) {
         asked.flatMap(({ name, names }) => [name, names[0] ?? '']),
         all,
       );
-      const applied = (await readApplied(edge))?.applied ?? null;
+      // What is damaged is mended by a repair, which comes here before.
+      const { applied } = await examineApplied(edge);
       const wanted: PlannedCertificate[] = [];
       const kept: CertificateFacts[] = [];
       for (const certificate of asked) {
@@ -208,7 +209,7 @@ export async function refuseWithoutCertificates(
   wanted: AppliedConfiguration,
 ): Promise<void> {
   if (change.skipCertificates || change.dryRun) return;
-  const applied = (await readApplied(edge))?.applied ?? null;
+  const { applied } = await examineApplied(edge);
   const missing: string[] = [];
   for (const certificate of wantedCertificates(wanted.configuration.certificates)) {
     if (!isNew(certificate, applied)) continue;

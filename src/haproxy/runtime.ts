@@ -140,6 +140,10 @@ export async function markServersDown(socket: string, servers: readonly ServerPl
       for (const { backend, server } of servers) {
         const command = `set server ${backend}/${server} health down`;
         const answer = (await ask(command)).trim();
+        // A worker that a reload is replacing right now: the next one can be asked in a moment.
+        if (answer === 'Proxy is disabled.') {
+          throw new BasculeError('haproxy-unreachable', { socket, reason: 'its worker is being replaced' });
+        }
         if (answer !== '') throw new BasculeError('haproxy-command-refused', { socket, command, answer });
       }
       return pid;

@@ -186,7 +186,7 @@ function sampleTest(): void {
     timeout: 600_000,
   }, async () => {
     stage = await Stage.start();
-    for (const wanted of ['certs issue', 'certs renew']) {
+    for (const wanted of random.shuffled(['certs issue', 'certs renew']).slice(0, 1)) {
       const [line] = random.shuffled(lines.filter(({ kind }) => kind.name === wanted));
       const [place] = random.shuffled(line?.places ?? []);
       if (!line || !place) throw new Error(`${wanted} has no places`);

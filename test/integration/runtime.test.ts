@@ -169,6 +169,31 @@ describe('where HAProxy does not answer', () => {
     await once(late, 'close');
     await rm(folder, { recursive: true });
   });
+
+  it('is asked once more where a reload replaces the worker that was about to carry out a command', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bascule-'));
+    const socket = join(folder, 's');
+    const fields = { pxname: 'prod_web_pool', svname: 'demo-web-green', bck: '1', weight: '0', status: 'UP' };
+    const rows = Object.entries(fields).map(([field, value], index) => `S.1.2.${index}.${field}.1:MGP:str:${value}\n`);
+    const replies = [['Proxy is disabled.'], ['']];
+    const asked: string[] = [];
+    const fake = createServer((connection) => {
+      const [answer = ''] = replies.shift() ?? [];
+      connection.setEncoding('utf8').on('data', (text) => {
+        const command = String(text).trim();
+        if (command.startsWith('set server')) asked.push(command);
+        const said = command === 'show info' ? `Pid: ${8 - replies.length}\n` : '';
+        const stat = command.startsWith('show stat') ? rows.join('') : '';
+        connection.write(`${said}${stat}${command.startsWith('set server') ? answer : ''}\n> `);
+      });
+      connection.on('error', () => undefined);
+    }).listen(socket);
+    const pid = await markServersDown(socket, [{ backend: 'prod_web_pool', server: 'demo-web-green' }]);
+    expect(pid).toBe(8);
+    expect(asked).toEqual(Array(2).fill('set server prod_web_pool/demo-web-green health down'));
+    fake.close();
+    await rm(folder, { recursive: true });
+  });
 });
 
 function digestOf(text: string): string | undefined {

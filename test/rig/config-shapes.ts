@@ -166,9 +166,10 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
     ...(isIncus && {
       certificates: {
         ca: value('authority', 'letsencrypt'),
-        caFile: value('file', 'base/roots.pem'),
-        eab: { keyId: value('externalKeyId', 'base'), key: { file: value('file', 'base/eab') } },
-        profile: value('profile', 'base'),
+        // Opened, and rendered nowhere: any path will do.
+        caFile: 'base/roots.pem',
+        eab: { keyId: 'base', key: { file: 'base/eab' } },
+        profile: 'base',
         keys: ['ecdsa', 'rsa2048'],
         email: value('email', 'base@example.org'),
         challenge: value('serverAddress', '127.0.0.1:8888'),
@@ -181,7 +182,6 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
     instances: isIncus
       ? { driver, image: value('image', 'images:debian/13'), domain: value('domain', 'lxd') }
       : { driver, addresses: value('range', '127.77.0.0/16'), directory: value('file', 'instances') },
-    ...(isIncus && { notify: { url: { file: value('file', 'base/hook') } } }),
   };
   return written;
 }
