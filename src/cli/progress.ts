@@ -1,13 +1,8 @@
+import type { Sight } from '../client/follow.js';
 import type { StepReport } from '../domain/edge-change.js';
-import type { Progress } from '../domain/operation.js';
 import { formatClock, formatSeconds } from './format.js';
 import { LiveArea } from './live-area.js';
 import type { Output } from './output.js';
-
-/** What is seen of an operation while it runs. */
-export type Sight =
-  | { readonly state: 'queued'; readonly behind: string }
-  | { readonly state: 'running'; readonly progress: Pick<Progress, 'steps' | 'waiting' | 'until'> };
 
 /** Shows an operation's steps while it runs, on stderr. */
 export interface ProgressView {

@@ -1,15 +1,15 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { OperationResult, Progress } from '../domain/operation.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { isUnanswered } from './connection.js';
 import { type EnvironmentName, readEnvironment, readProgress, readResult } from './operations.js';
+import { watchWhile } from './watch.js';
 
 /** What an operation does at the moment. */
 export type Sight =
   | { readonly state: 'queued'; readonly behind: string }
-  | { readonly state: 'running'; readonly progress: Progress };
+  | { readonly state: 'running'; readonly progress: Pick<Progress, 'steps' | 'waiting' | 'until'> };
 
 export interface FollowOptions {
   /** Called with what is seen, about three times a second. */
@@ -20,8 +20,6 @@ export interface FollowOptions {
 
 /** How often the environment is asked whether an operation that waits has begun, and one that ran is recorded. */
 const askEveryMs = { first: 20, last: 1_000 } as const;
-const lookEveryMs = 300;
-const lookWithinMs = 5_000;
 
 /**
  * Waits for an operation's end and shows what it does meanwhile. A worker that is killed and started again is waited
@@ -33,28 +31,23 @@ export async function followOperation(
   operation: string,
   { onSight, signal }: FollowOptions,
 ): Promise<OperationResult> {
-  const watching = new AbortController();
-  // Each call listens for its signal, and there are many in half an hour.
-  setMaxListeners(0, signal, watching.signal);
   let wasSeen = false;
-  const see = (sight: Sight): void => {
-    wasSeen = true;
-    onSight(sight);
-  };
-  const watcher = watchProgress(client, name, operation, see, watching.signal);
   try {
-    const result = await client.withAbortSignal(signal, () => waitForEnd(client, name, operation, signal));
-    return result;
+    return await watchWhile(client, signal, {
+      wait: () => waitForEnd(client, name, operation, signal),
+      look: () => look(client, name, operation),
+      show: (sight) => {
+        if (!sight) return;
+        wasSeen = true;
+        onSight(sight);
+      },
+    });
   } catch (error) {
     signal.throwIfAborted();
     if (wasSeen && isBasculeError(error) && error.code === 'unknown-operation') {
       throw new BasculeError('operation-lost', { operation }, { cause: error });
     }
     throw error;
-  } finally {
-    watching.abort();
-    // A call of its own that waits for its next try would throw in nobody's hands where the caller closes the connection.
-    await watcher;
   }
 }
 
@@ -108,26 +101,6 @@ async function resultOfWorkflow(client: Client, operation: string): Promise<Oper
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw new BasculeError('unknown-operation', { operation });
     throw error;
-  }
-}
-
-async function watchProgress(
-  client: Client,
-  name: EnvironmentName,
-  operation: string,
-  onSight: FollowOptions['onSight'],
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      const sight = await client.withAbortSignal(signal, () =>
-        client.withDeadline(Date.now() + lookWithinMs, () => look(client, name, operation)),
-      );
-      if (sight && !signal.aborted) onSight(sight);
-    } catch {
-      // Only what is shown: that nobody answers is said by whoever waits for the end.
-    }
-    await sleep(lookEveryMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
