@@ -16,6 +16,10 @@ export async function readCertificate(edge: Edge, name: string): Promise<Certifi
   return pem === null ? null : (factsOf(name, pem) ?? 'unreadable');
 }
 
+/** Whether there is one that can be read. */
+export const isReadable = (found: CertificateFacts | 'unreadable' | null): found is CertificateFacts =>
+  found !== null && found !== 'unreadable';
+
 /** Each certificate that bascule.yaml asks for, as it is installed and as the edge serves it. */
 export async function readCertificateStates({
   configuration,
@@ -26,7 +30,7 @@ export async function readCertificateStates({
   return await Promise.all(
     wantedCertificates(configuration.certificates).map(async ({ name, names, key }) => {
       const found = await readCertificate(edge, name);
-      const certificate = found === 'unreadable' ? null : found;
+      const certificate = isReadable(found) ? found : null;
       const served = https && names[0] !== undefined ? await servedSerial(https, names[0], key) : null;
       const state = stateOf(found, names, now);
       const isServed = certificate === null || served === certificate.serial;
@@ -40,7 +44,7 @@ export async function certificateMetrics({ configuration, edge }: ProjectWithEdg
   const lines: string[] = [];
   for (const { name } of wantedCertificates(configuration.certificates)) {
     const certificate = await readCertificate(edge, name);
-    if (certificate === null || certificate === 'unreadable') continue;
+    if (!isReadable(certificate)) continue;
     const seconds = Math.round((Date.parse(certificate.notAfter) - Date.now()) / 1_000);
     lines.push(`bascule_certificate_expiry_seconds{certificate="${name}"} ${seconds}`);
   }

@@ -343,7 +343,7 @@ const prose = {
   }),
   'certificate-unreadable': (a: { file: string }): Prose => ({
     message: `${a.file} holds no certificate, and keeps HAProxy from loading any configuration`,
-    remedy: `Move it out of that folder (\`mv ${a.file} /root/\`), then \`bascule certs issue\`.`,
+    remedy: `Move it out of that folder (\`mv ${a.file} ~\`), then \`bascule certs issue\`.`,
   }),
   'no-certificate': (a: { name: string; file: string }): Prose => ({
     message: `there is no certificate of ${a.name}: ${a.file}`,

@@ -275,14 +275,23 @@ restore() { # number owner SHA-256|none|same kept-generation SHA-256-of-applied.
 
 # Certificates, with their keys. A file whose name begins with a dot is none to HAProxy.
 
+places_of() { # folder name
+  installed_pem=$1/$2.pem staged_pem=$1/.$2.pem.staged kept_pem=$1/.$2.pem.kept
+  refuse_links "$installed_pem" "$staged_pem" "$kept_pem"
+}
+
+put_staged() { # durably, in one step
+  mv -f "$staged_pem" "$installed_pem" || fail 13 "$installed_pem"
+  sync_folder "$installed_pem"
+}
+
 stage_certificate() { # number owner folder name SHA-256
   read_input
   lock
   require_claim "$1" "$2"
-  installed_pem=$3/$4.pem staged_pem=$3/.$4.pem.staged
+  places_of "$3" "$4"
   [ "$(digest_of "$installed_pem")" != "$5" ] || return 0
   [ -d "$3" ] || (umask 077 && mkdir -p "$3") || fail 13 "$3"
-  refuse_links "$installed_pem" "$staged_pem"
   (umask 077 && write_file "$staged_pem" "$input" "$5") || exit
   printf 'frontend check\n  mode http\n  timeout client 1s\n  bind 127.0.0.1:1 ssl crt %s\n' "$staged_pem" |
     haproxy -c -f /dev/stdin 9>&- || {
@@ -297,19 +306,17 @@ install_certificates() { # number owner folder [name SHA-256]…
   certificates=$3
   shift 3
   while [ "$#" -gt 0 ]; do
-    installed_pem=$certificates/$1.pem hidden_pem=$certificates/.$1.pem
-    refuse_links "$installed_pem" "$hidden_pem.staged" "$hidden_pem.kept"
+    places_of "$certificates" "$1"
     if [ "$(digest_of "$installed_pem")" != "$2" ]; then
-      require_file "$hidden_pem.staged" "$2"
+      require_file "$staged_pem" "$2"
       if [ -e "$installed_pem" ]; then
-        copy_file "$installed_pem" "$hidden_pem.kept"
+        copy_file "$installed_pem" "$kept_pem"
       else
-        remove_file "$hidden_pem.kept"
+        remove_file "$kept_pem"
       fi
-      mv -f "$hidden_pem.staged" "$installed_pem" || fail 13 "$installed_pem"
-      sync_folder "$installed_pem"
+      put_staged
     fi
-    remove_file "$hidden_pem.staged" "$hidden_pem".*.tmp
+    remove_file "$staged_pem" "$staged_pem.tmp" "$kept_pem.tmp"
     shift 2
   done
 }
@@ -320,17 +327,15 @@ restore_certificates() { # number owner folder [name SHA-256|none]…
   certificates=$3
   shift 3
   while [ "$#" -gt 0 ]; do
-    installed_pem=$certificates/$1.pem hidden_pem=$certificates/.$1.pem
-    refuse_links "$installed_pem" "$hidden_pem.staged" "$hidden_pem.kept"
+    places_of "$certificates" "$1"
     if [ "$2" = none ]; then
       remove_file "$installed_pem"
     elif [ "$(digest_of "$installed_pem")" != "$2" ]; then
-      require_file "$hidden_pem.kept" "$2"
-      copy_file "$hidden_pem.kept" "$hidden_pem.staged"
-      mv -f "$hidden_pem.staged" "$installed_pem" || fail 13 "$installed_pem"
-      sync_folder "$installed_pem"
+      require_file "$kept_pem" "$2"
+      copy_file "$kept_pem" "$staged_pem"
+      put_staged
     fi
-    remove_file "$hidden_pem.staged" "$hidden_pem".*.tmp
+    remove_file "$staged_pem" "$staged_pem.tmp" "$kept_pem.tmp"
     shift 2
   done
 }

@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { accountThumbprint } from '../acme/account.js';
 import { adoptAccount } from '../acme/adopt.js';
 import { revokeCertificate } from '../acme/revoke.js';
-import { readCertificate } from '../certificate-states.js';
+import { isReadable, readCertificate } from '../certificate-states.js';
 import { keepCertificateSchedule } from '../client/certificate-schedule.js';
 import type { CertificateFacts, RevocationReason } from '../domain/certificates.js';
 import type { AppliedCertificates, AppliedConfiguration, Configuration } from '../domain/configuration.js';
@@ -58,7 +58,7 @@ export function certificateActivities(context: WorkerContext) {
         const found = await readCertificate(edge, certificate.name);
         const why = await whyWanted(project, request, certificate, found, applied);
         if (why !== null) wanted.push({ ...certificate, why });
-        else if (found !== null && found !== 'unreadable') kept.push(found);
+        else if (isReadable(found)) kept.push(found);
       }
       return {
         wanted,
@@ -88,10 +88,8 @@ export function certificateActivities(context: WorkerContext) {
         all,
       );
       const found = await readCertificate(project.edge, name);
-      if (found === null || found === 'unreadable') {
-        throw new BasculeError('no-certificate', { name, file: certificateFile(project.edge, name) });
-      }
       const file = certificateFile(project.edge, name);
+      if (!isReadable(found)) throw new BasculeError('no-certificate', { name, file });
       const signal = Context.current().cancellationSignal;
       await revokeCertificate(authorityOf(project.edge, certificatesOf(project.configuration)), {
         ...{ name, file, reason, signal },
@@ -115,7 +113,7 @@ export function certificateActivities(context: WorkerContext) {
         const state = stateOf(found, names, Date.now());
         if (state !== 'valid')
           warnings.push(`${certificateFile(edge, name)}: ${state}; \`bascule certs issue\` obtains another`);
-        if (found !== null && found !== 'unreadable') certificates.push(found);
+        if (isReadable(found)) certificates.push(found);
       }
       const applied = (await readApplied(edge))?.applied ?? null;
       return { certificates, answersChallenges: await isAnswering(project, applied), warnings };
@@ -196,8 +194,7 @@ export async function appliedCertificates(
   const brought = change.kind === 'certificates' ? change.certificates.map(({ name }) => name) : [];
   const present: string[] = [];
   for (const [first = ''] of certificates.domains) {
-    const found = brought.includes(first) ? null : await readCertificate(edge, first);
-    if (brought.includes(first) || (found !== null && found !== 'unreadable')) present.push(first);
+    if (brought.includes(first) || isReadable(await readCertificate(edge, first))) present.push(first);
   }
   return { thumbprint: known ?? madeByApply, present };
 }
@@ -214,8 +211,7 @@ export async function refuseWithoutCertificates(
   for (const certificate of wantedCertificates(wanted.configuration.certificates)) {
     if (!isNew(certificate, applied)) continue;
     const found = await readCertificate(edge, certificate.name);
-    const isThere = found !== null && found !== 'unreadable' && coversNames(found, certificate.names);
-    if (!isThere) missing.push(certificate.name);
+    if (!isReadable(found) || !coversNames(found, certificate.names)) missing.push(certificate.name);
   }
   if (missing.length > 0) throw new BasculeError('certificates-missing', { names: missing });
 }

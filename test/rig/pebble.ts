@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { ask } from './ask.js';
 import { freePort } from './ports.js';
 
 export interface PebbleOptions {
@@ -85,12 +85,17 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     await rm(folder, { recursive: true, force: true });
   };
 
-  const trusted = await readFile(caFile, 'utf8');
-  const manage = async (path: string) => await fetchText(managementPort, path, trusted);
+  const trusted = [await readFile(caFile, 'utf8')];
+  const text = async (of: number, path: string): Promise<string> => {
+    const { status, body } = await ask({ address, port: of, trusted }, 'localhost', path);
+    if (status !== 200) throw new Error(`${status} ${body}`);
+    return body;
+  };
+  const manage = async (path: string) => await text(managementPort, path);
   const deadline = performance.now() + startsWithinMs;
   for (;;) {
     const root = await manage('/roots/0').catch(() => null);
-    const isServing = root !== null && (await fetchText(port, '/dir', trusted).catch(() => null)) !== null;
+    const isServing = root !== null && (await text(port, '/dir').catch(() => null)) !== null;
     if (isServing) {
       return {
         address,
@@ -149,23 +154,4 @@ export function isIssuedBy(root: string, pem: string): boolean {
   );
   const top = chain.at(-1);
   return chain.length > 1 && top !== undefined && top.verify(new X509Certificate(root).publicKey);
-}
-
-function fetchText(port: number, path: string, ca: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asking = request({ host: address, port, path, ca, agent: false, signal: AbortSignal.timeout(5_000) });
-    asking.on('error', reject);
-    asking.on('response', (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        body += chunk;
-      });
-      response.on('error', reject);
-      response.on('end', () =>
-        response.statusCode === 200 ? resolve(body) : reject(new Error(`${response.statusCode} ${body}`)),
-      );
-    });
-    asking.end();
-  });
 }
