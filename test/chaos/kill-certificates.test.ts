@@ -12,8 +12,9 @@ import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { activitiesOf, type Row, rowsOf } from '../rig/kill-kinds.js';
+import { type KillRow, killInRows } from '../rig/kill-rows.js';
 import type { CommandResult } from '../rig/project.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
+import { isWhole } from '../rig/reliability.js';
 import { replayAll } from '../rig/replay-all.js';
 
 const moments = ['before', 'during', 'after'] as const;
@@ -216,25 +217,19 @@ function wholeTests(): void {
 
 /** Kills in each place of these lines. */
 async function killInAll(own: readonly Line[], part: number): Promise<void> {
-  const problems: string[] = [];
-  const told: string[][] = [];
-  let faults = 0;
-  const stages: Stage[] = [];
-  const begin = async () => {
-    const begun = await Stage.start();
-    stages.push(begun);
-    return begun;
-  };
-  let stage = await begin();
-  const leave = async () => {
-    await stage.end().catch((error: Error) => {
-      problems.push(`part ${part}: ${error.message}`);
-      say(problems.at(-1) ?? '');
-    });
-    await stage.stop();
-  };
-  const report = () =>
-    reportCells(`kill-certificates.${part}`, {
+  const killRows = own.map(
+    ({ kind, killedIn, places }): KillRow<Stage> => ({
+      label: [kind.name, killedIn],
+      cells: places.map((place) => ({
+        name: `${kind.name}: ${inWords(place)}`,
+        moment: place.moment,
+        run: (stage) => stage.run(kind, place),
+      })),
+    }),
+  );
+  await killInRows(killRows, {
+    section: `kill-certificates.${part}`,
+    table: {
       title: 'The worker is killed in every step of a certificate',
       about:
         'SIGKILL before, during and after each activity, and while the authority (Pebble) has done what it was asked for ' +
@@ -242,35 +237,10 @@ async function killInAll(own: readonly Line[], part: number): Promise<void> {
         'certificate, its certificate is served by SNI, and no key, request or token is found outside of the folder of ' +
         'the edge.',
       columns: ['operation', 'killed in', ...moments],
-      rows: told,
-      operations: stages.reduce((sum, one) => sum + one.operations, 0),
-      faults,
-      violations: problems.length,
-    });
-  for (const { kind, killedIn, places } of own) {
-    const cells = new Map<string, string>();
-    for (const place of places) {
-      faults += 1;
-      try {
-        await stage.run(kind, place);
-        cells.set(place.moment, 'as it should');
-      } catch (error) {
-        problems.push(`${kind.name}: ${inWords(place)}: ${String(error)}`);
-        say(problems.at(-1) ?? '');
-        cells.set(place.moment, '**not**');
-        // Whatever is wrong by now is not the next one's.
-        await leave();
-        stage = await begin();
-      }
-    }
-    const inOrder = moments.map((moment) => cells.get(moment) ?? '');
-    say(`${kind.name}, ${killedIn}: ${inOrder.join(', ')}`);
-    told.push([kind.name, killedIn, ...inOrder]);
-    report();
-  }
-  await leave();
-  report();
-  expect(problems).toEqual([]);
+    },
+    part: `part ${part}`,
+    start: Stage.start,
+  });
 }
 
 if (isWhole) describe('a worker that is killed anywhere in the issuance of a certificate', wholeTests);

@@ -27,8 +27,9 @@ import {
   rowsOf,
   unvisitedHost,
 } from '../rig/kill-kinds.js';
+import { type KillRow, killInRows } from '../rig/kill-rows.js';
 import type { Project } from '../rig/project.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
+import { isWhole } from '../rig/reliability.js';
 import { replayAll } from '../rig/replay-all.js';
 import type { Visitors } from '../rig/visitors.js';
 
@@ -224,60 +225,28 @@ function wholeTests(): void {
 
 /** Kills in each of these rows, at each moment. */
 async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promise<void> {
-  const problems: string[] = [];
-  const told: string[][] = [];
-  let faults = 0;
-  const stages: Stage[] = [];
-  const begin = async () => {
-    const begun = await Stage.start();
-    stages.push(begun);
-    return begun;
-  };
-  let stage = await begin();
-  const leave = async () => {
-    await stage.end().catch((error: Error) => {
-      problems.push(`${kind.name}, part ${part}: ${error.message}`);
-      say(problems.at(-1) ?? '');
-    });
-    await stage.stop();
-  };
-  const report = () =>
-    reportCells(`kill-worker.${1 + kinds.indexOf(kind)}${part}`, {
+  const killRows = rows.map((row): KillRow<Stage> => {
+    const { activity, nth, times } = row;
+    return {
+      label: [kind.name, times === 1 ? activity : `${activity}, ${nth} of ${times}`],
+      cells: moments.map((moment) => {
+        const cell = { kind, row, moment };
+        return { name: nameOf(cell), moment, run: (stage) => stage.run(cell) };
+      }),
+    };
+  });
+  await killInRows(killRows, {
+    section: `kill-worker.${1 + kinds.indexOf(kind)}${part}`,
+    table: {
       title: 'The worker is killed in every activity',
       about:
         'SIGKILL before, during and after each activity; another worker is started. The operation has to end as the ' +
         'same one does that nobody disturbs, with the exit code of the command that waits for it.',
       columns: ['operation', 'activity', ...moments],
-      rows: told,
-      operations: stages.reduce((sum, one) => sum + one.operations, 0),
-      faults,
-      violations: problems.length,
-    });
-  for (const row of rows) {
-    const cells: string[] = [];
-    for (const moment of moments) {
-      const cell = { kind, row, moment };
-      faults += 1;
-      try {
-        await stage.run(cell);
-        cells.push('as it should');
-      } catch (error) {
-        problems.push(`${nameOf(cell)}: ${String(error)}`);
-        say(problems.at(-1) ?? '');
-        cells.push('**not**');
-        // Whatever is wrong by now is not the next cell's.
-        await leave();
-        stage = await begin();
-      }
-    }
-    say(`${kind.name}, ${row.activity} ${row.nth} of ${row.times}: ${cells.join(', ')}`);
-    told.push([kind.name, row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`, ...cells]);
-    // A run that is broken off has told what it found.
-    report();
-  }
-  await leave();
-  report();
-  expect(problems).toEqual([]);
+    },
+    part: `${kind.name}, part ${part}`,
+    start: Stage.start,
+  });
 }
 
 if (isWhole) describe('a worker that is killed before, during and after each activity', wholeTests);
