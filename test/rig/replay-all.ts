@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { untold } from './untold.js';
 
 // Once in a process: two may replay at the same time.
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -15,7 +16,10 @@ export async function replayAll(client: Client): Promise<{ readonly replayed: nu
   const problems: string[] = [];
   let replayed = 0;
   const histories = client.workflow.list({ query: 'WorkflowType != "inspect"' }).intoHistories({ concurrency: 5 });
-  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: { codePath } }, histories)) {
+  for await (const { workflowId, error } of Worker.runReplayHistories(
+    { workflowBundle: { codePath }, sinks: untold },
+    histories,
+  )) {
     replayed += 1;
     if (error) problems.push(`${workflowId}: ${error.message.slice(0, 500)}`);
   }

@@ -8,6 +8,7 @@ import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { taskQueue } from '../../../src/domain/names.js';
 import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
 import { temporalPath, temporalTestServerPath } from '../../rig/temporal.js';
+import { untold } from '../../rig/untold.js';
 import { EdgeWorld } from './edge-world.js';
 import { project, World } from './world.js';
 
@@ -95,6 +96,7 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
   const activities = dispatching(new World('any', client), worlds);
   const startWorker = async () => {
     const worker = await Worker.create({
+      sinks: untold,
       connection: env.nativeConnection,
       taskQueue: taskQueue(project),
       identity: 'test',
