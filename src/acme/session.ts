@@ -1,5 +1,5 @@
 import { Agent } from 'node:https';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates } from 'node:tls';
 import acme from 'acme-client';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
@@ -184,7 +184,9 @@ async function agentOf({ host, caFile }: Authority): Promise<Agent> {
   if (roots === null) throw new BasculeError('acme-ca-file-missing', { file: caFile ?? '' });
   const known = agents.get(roots);
   if (known) return known;
-  const agent = new Agent({ keepAlive: true, ...(roots && { ca: [...rootCertificates, roots] }) });
+  // Read once: `ca` would have all roots read again for each connection, which takes longer than the rest of it.
+  const trust = roots === '' ? {} : { secureContext: createSecureContext({ ca: [...rootCertificates, roots] }) };
+  const agent = new Agent({ keepAlive: true, ...trust });
   agents.set(roots, agent);
   return agent;
 }

@@ -16,7 +16,7 @@ import { describeFailure } from './failure.js';
 import { certificates as acts } from './proxies.js';
 
 /** How many are obtained at the same time: authorities bound how many orders an account may place at once. */
-const atOnce = 10;
+const atOnce = 25;
 
 /**
  * Obtains the certificates that are missing or due, each by a workflow of its own, and has the edge serve each as soon as

@@ -168,16 +168,17 @@ describe('certificates side by side', () => {
     expect(Object.keys(world.edge.certificates).toSorted()).toEqual([nameOf('a'), nameOf('c')]);
   });
 
-  test('are ten at a time; after one that failed no other is begun and those are named, unless it was asked to keep going', async () => {
-    world.missing(...'abcdefghijkl');
+  test('are twenty-five at a time; after one that failed no other is begun and those are named, unless it was asked to keep going', async () => {
+    const names = Array.from({ length: 27 }, (_, index) => `n${index + 1}`);
+    world.missing(...names);
     world.faults.set('checkNames', 'fails');
     const { certificates, message } = await obtain();
-    expect(certificates).toHaveLength(10);
-    expect(message).toContain(`not begun (--keep-going does): ${nameOf('k')}, ${nameOf('l')}`);
-    expect((await obtain({ kind: 'issue', keepGoing: true })).certificates).toHaveLength(12);
+    expect(certificates).toHaveLength(25);
+    expect(message).toContain(`not begun (--keep-going does): ${nameOf('n26')}, ${nameOf('n27')}`);
+    expect((await obtain({ kind: 'issue', keepGoing: true })).certificates).toHaveLength(27);
     world.faults.mend('checkNames');
     expect(await obtain()).toMatchObject({
-      ...{ outcome: 'succeeded', message: '12 certificates are served' },
+      ...{ outcome: 'succeeded', message: '27 certificates are served' },
     });
   });
 
