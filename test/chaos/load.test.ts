@@ -208,7 +208,7 @@ async function cycle(environment: string, sha: string): Promise<readonly Operati
     const { operation } = await request(temporal.client, nameOf(environment), kind, args);
     results.push(await ended(environment, operation));
   }
-  for (const result of results) expect(result.outcome).toBe('succeeded');
+  for (const { outcome, message } of results) expect(outcome, message).toBe('succeeded');
   return results;
 }
 
