@@ -1,6 +1,5 @@
 import { createHash, createPrivateKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import acme from 'acme-client';
 import type { CertificateFacts, KeyKind, WantedCertificate } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
 import { asPem, openAccount } from './account.js';
@@ -11,7 +10,7 @@ import { certificateFiles } from './places.js';
 import { poll } from './polling.js';
 import { createPrivately } from './private-files.js';
 import { problemInWords, refusalOf } from './problem.js';
-import type { Answer, Session } from './session.js';
+import { type Answer, loadClient, type Session } from './session.js';
 import { checkCertificate, checkDates } from './x509.js';
 
 const finalize = 'finalize the order';
@@ -80,14 +79,15 @@ async function certificateRequest(
   { names, url }: PlacedOrder,
 ): Promise<string> {
   const { host, state } = authority;
+  const { crypto } = await loadClient();
   const { key, request } = certificateFiles(state, name).ofOrder(url);
   if ((await host.readState(key)) === null) await createPrivately(key, asPem(await newKey(kind)));
   const pem = (await keyOfOrder(authority, name, key)) ?? '';
   if ((await host.readState(request)) === null) {
-    const [, made] = await acme.crypto.createCsr({ altNames: [...names] }, pem);
+    const [, made] = await crypto.createCsr({ altNames: [...names] }, pem);
     await createPrivately(request, made.toString());
   }
-  return acme.crypto.getPemBodyAsB64u((await host.readState(request)) ?? '');
+  return crypto.getPemBodyAsB64u((await host.readState(request)) ?? '');
 }
 
 /** The key of an order as PEM; null where none was made. An order is worth nothing without it, so it is forgotten then. */

@@ -1,6 +1,6 @@
 import { Agent } from 'node:https';
 import { createSecureContext, rootCertificates } from 'node:tls';
-import acme from 'acme-client';
+import type acme from 'acme-client';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
 import { type Authority, nameOf } from './authority.js';
@@ -59,8 +59,13 @@ const answerWithinMs = 30_000;
 const nonceTries = 10;
 const largestAnswer = 1_000_000;
 
-// Whoever called waits, and knows for how long: a retry here would hide that, and would not survive a restart.
-Object.assign(acme.axios.defaults, { acmeSettings: { retryMaxAttempts: 0 } });
+/** Loaded by the first who asks an authority: it takes a worker a sixth of its start, and most have nothing to ask. */
+export async function loadClient(): Promise<typeof acme> {
+  const { default: client } = await import('acme-client');
+  // Whoever called waits, and knows for how long: a retry here would hide that, and would not survive a restart.
+  Object.assign(client.axios.defaults, { acmeSettings: { retryMaxAttempts: 0 } });
+  return client;
+}
 
 /** Connections that are kept open, by the roots that they trust. */
 const agents = new Map<string, Agent>();
@@ -71,13 +76,14 @@ export class Session {
   readonly #nonces: string[] = [];
 
   private constructor(
+    { Client }: Pick<typeof acme, 'Client'>,
     readonly authority: Authority,
     private readonly credentials: Credentials,
     private readonly agent: Agent,
     private readonly signal: AbortSignal | undefined,
   ) {
     const { key, externalAccount } = credentials;
-    const client = new acme.Client({
+    const client = new Client({
       directoryUrl: authority.directory,
       accountKey: key,
       ...(externalAccount && { externalAccountBinding: { kid: externalAccount.keyId, hmacKey: externalAccount.key } }),
@@ -90,7 +96,7 @@ export class Session {
 
   /** Throws `acme-ca-file-missing`. */
   static async open(authority: Authority, credentials: Credentials, signal?: AbortSignal): Promise<Session> {
-    return new Session(authority, credentials, await agentOf(authority), signal);
+    return new Session(await loadClient(), authority, credentials, await agentOf(authority), signal);
   }
 
   /** Throws `acme-answer-unreadable`, `acme-untrusted`, `acme-unavailable`. */
