@@ -61,7 +61,8 @@ export class Expectation {
   }
 
   disturb(...disturbances: readonly Disturbance[]): void {
-    this.disturbances.push(...disturbances);
+    const isNew = ({ step }: Disturbance): boolean => disturbances.every((other) => other.step !== step);
+    this.disturbances = [...this.disturbances.filter(isNew), ...disturbances];
   }
 
   /** An operation stands still at a step, so that all others wait. */
@@ -228,11 +229,13 @@ export class Expectation {
       const codes = [...(row.fails ? [row.fails] : []), ...(hits.length > 0 ? ['broken'] : []), ...stops];
       // What was stopped may have ended well all the same: then the next step is where it ends.
       const left = isStoppedHere ? [...row.left, ...(rows[index + 1]?.left ?? [])] : row.left;
-      const failing = this.disturbances.filter(({ step }) => row.takeBacks?.[step]);
-      for (const code of codes) endings.push(...left.map((state) => ended('failed', code, state)));
-      if (codes.length > 0) {
-        const kept = failing.flatMap(({ step }) => row.takeBacks?.[step] ?? []);
-        endings.push(...kept.map((state) => ended('needs-operator', 'needs-operator', state)));
+      const failing = (row.takeBacks ?? []).filter((one) => this.disturbances.some(({ step }) => one.step.test(step)));
+      for (const code of codes) {
+        endings.push(...left.map((state) => ended('failed', code, state)));
+        for (const { outcome, left } of failing) {
+          const told = outcome === 'failed' ? code : 'needs-operator';
+          endings.push(...left.map((state) => ended(outcome, told, state)));
+        }
       }
       // A request that had its effect is found to be in force.
       const isSure = hits.some(({ step }) => !step.startsWith('requestEdgeChange'));

@@ -80,10 +80,17 @@ export const isUnhealthy = (sha: string): boolean => sha.startsWith('bad');
 interface Row {
   readonly step: RegExp;
   readonly left: readonly State[];
-  /** Set where taking that back can fail: the step of it, and what is left then. */
-  readonly takeBacks?: Readonly<Record<string, readonly State[]>>;
+  /** Steps that take it back and can fail. */
+  readonly takeBacks?: readonly TakeBack[];
   /** It fails by itself. */
   readonly fails?: string;
+}
+
+/** What is left where a take-back fails, and how the operation ends then. */
+export interface TakeBack {
+  readonly step: RegExp;
+  readonly left: readonly State[];
+  readonly outcome: 'failed' | 'needs-operator';
 }
 
 export interface Journey {
@@ -140,13 +147,19 @@ function replaceInactive(sha: string, before: State, done: State, keptOn: State 
   const target = otherColor(before.color);
   const stoodDown = { ...before, standby: null };
   const touched = holds(stoodDown, target, 'rubble');
-  // Instances that are not marked as failed look like a release that runs.
+  // Instances that are not marked as failed look like a release that runs; no visitor notices.
   const markFailed = [touched, holds(stoodDown, target, { sha }), stoodDown];
-  const takeBacks = { markFailed };
+  const takeBacks: readonly TakeBack[] = [{ step: /^markFailed$/, left: markFailed, outcome: 'failed' }];
   const isDeploy = keptOn !== null;
+  const switchBack = (left: State): TakeBack => ({
+    step: /^(requestEdgeChange|\w+ of) switch-back$/,
+    left: [left],
+    outcome: 'needs-operator',
+  });
   return {
     rows: [
-      { step: /^(pinRelease|planRollback|requestEdgeChange stand-down|\w+ of stand-down)$/, left: [before] },
+      { step: /^(pinRelease|planRollback)$/, left: [before] },
+      standDownOf(before),
       ...(before.history.length > 0 ? [{ step: /^drainColor$/, left: [stoodDown] }] : []),
       { step: /^fetchArtifact \w+$/, left: [stoodDown] },
       { step: /^recreateInstance \w+$/, left: [stoodDown, touched], takeBacks },
@@ -158,19 +171,20 @@ function replaceInactive(sha: string, before: State, done: State, keptOn: State 
         ...(isUnhealthy(sha) ? { fails: 'instance-unhealthy' } : {}),
       },
       { step: /^(waitUntilUpOnEdge|requestEdgeChange switch|\w+ of switch)$/, left: [touched], takeBacks },
-      ...(keptOn
-        ? [
-            {
-              step: /^watchSoak$/,
-              left: [touched],
-              takeBacks: { ...takeBacks, 'requestEdgeChange switch-back': [keptOn] },
-            },
-          ]
-        : []),
+      ...(keptOn ? [{ step: /^watchSoak$/, left: [touched], takeBacks: [...takeBacks, switchBack(keptOn)] }] : []),
     ],
     done: holds(done, target, { sha }),
   };
 }
+
+/** Where there is no standby, the edge has nothing to change. */
+const standDownOf = (state: State): Row => ({
+  step:
+    state.standby === null
+      ? /^(requestEdgeChange|(readEdge|renderConfig) of) stand-down$/
+      : /^(requestEdgeChange|\w+ of) stand-down$/,
+  left: [state],
+});
 
 /** The lines above go, and the release becomes active; nobody falls back to the one that is left. */
 function goBack(state: State, color: Color, sha: string): State {
@@ -179,9 +193,10 @@ function goBack(state: State, color: Color, sha: string): State {
 }
 
 const edgeSwitch = /^(planRollback|planSwitch|requestEdgeChange switch|\w+ of switch)$/;
+const edgeSwitchToTheSame = /^(planSwitch|(requestEdgeChange|(readEdge|renderConfig) of) switch)$/;
 
 function switchTo(color: Color, state: State): Journey {
-  if (color === state.color) return asBefore(state, edgeSwitch);
+  if (color === state.color) return asBefore(state, edgeSwitchToTheSame);
   const held = state.held[color];
   if (typeof held !== 'object') return refused(state, 'switch-refused|color-not-up');
   if (state.history.slice(1).includes(line(color, held.sha))) {
@@ -218,7 +233,8 @@ function cleanup({ standby }: Extract<Request, { kind: 'cleanup' }>, state: Stat
   const done = holds(stoodDown, target, 'nothing');
   return {
     rows: [
-      { step: /^(planCleanup|requestEdgeChange stand-down|\w+ of stand-down)$/, left: [state] },
+      { step: plan, left: [state] },
+      standDownOf(state),
       ...(state.history.length > 0 ? [{ step: /^drainColor$/, left: [stoodDown] }] : []),
       { step: /^removeInstance \w+$/, left: [stoodDown, holds(stoodDown, target, 'rubble'), done] },
     ],

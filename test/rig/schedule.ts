@@ -38,7 +38,7 @@ export interface SiteFault {
 /** What the model knows: one expectation for each environment. */
 export type Expectations = Readonly<Record<Environment, Expectation>>;
 
-type Command = fc.AsyncCommand<Expectations, Site>;
+export type Command = fc.AsyncCommand<Expectations, Site>;
 
 /** `nth` names one of the operations that are open. */
 type Aimed = Ask & { readonly nth?: number };

@@ -1,0 +1,171 @@
+import { expect } from 'vitest';
+import { asRefusal } from '../../../src/client/refusal.js';
+import type { Color } from '../../../src/domain/edge-state.js';
+import { operationId } from '../../../src/domain/names.js';
+import type { Accepted, OperationResult } from '../../../src/domain/operation.js';
+import { BasculeError } from '../../../src/errors.js';
+import type { Answer, Ask } from '../../rig/expectation.js';
+import { type Held, isUnhealthy, isUnknown } from '../../rig/model.js';
+import { type Environment, environments, type Site, type SiteFault } from '../../rig/schedule.js';
+import type { Fault } from './faults.js';
+import { Operator } from './operator.js';
+import type { Rig } from './rig.js';
+import { story } from './story.js';
+import { project, type World } from './world.js';
+
+interface Place {
+  readonly world: World;
+  readonly operator: Operator;
+  /** Number of the last operation that is known. */
+  number: number;
+  held: { readonly reached: Promise<unknown> } | null;
+}
+
+/** Acts out schedules on the real workflows, with an edge and instances in memory. */
+export function worldSite(rig: Rig): Site {
+  const [staging, prod] = rig.newNeighbors();
+  const places: Record<Environment, Place> = { staging: placeOf(rig, staging), prod: placeOf(rig, prod) };
+  staging.edge.isUp = (name, color) => typeof heldBy(staging.name === name ? staging : prod, color) === 'object';
+
+  return {
+    async ask(environment, client, ask) {
+      const place = places[environment];
+      const answer = await (client === 'operator' && isSignal(ask) ? signal(place, ask) : update(place, ask));
+      if (answer !== 'nothing said' && 'operation' in answer) {
+        place.number = Math.max(place.number, Number(answer.operation.split('/').at(-1)));
+      }
+      return answer;
+    },
+
+    async disturb(environment, { step, what }: SiteFault) {
+      if (step === null) {
+        await rig.restartWorker();
+        return [];
+      }
+      places[environment].world.faults.set(step, what as Fault);
+      return [{ step, isForGood: !what.includes(' once') }];
+    },
+
+    pause(environment, step) {
+      places[environment].held = hold(places[environment].world, step);
+    },
+
+    async hasPaused(environment, operation) {
+      const { held, operator, world } = places[environment];
+      const ended = operation === null ? Promise.resolve() : operator.waitedFor({ operation });
+      const isReached = await Promise.race([held?.reached.then(() => true), ended.then(() => false)]);
+      if (!isReached) world.faults.releaseAll();
+      return isReached ?? false;
+    },
+
+    async settle(environment, operations) {
+      const { world, operator } = places[environment];
+      world.faults.releaseAll();
+      const results = new Map<string, OperationResult>();
+      for (const { id, isWaiting } of operations) {
+        const approving = new AbortController();
+        const approved = isWaiting ? approve(operator, id, approving.signal) : null;
+        results.set(id, await operator.waitedFor({ operation: id }));
+        approving.abort();
+        await approved;
+      }
+      world.faults.mendAll();
+      return results;
+    },
+
+    async see(environment) {
+      const { world } = places[environment];
+      return {
+        ...world.serves,
+        history: world.history,
+        held: { blue: heldBy(world, 'blue'), green: heldBy(world, 'green') },
+      };
+    },
+
+    /** Edge, files and instances agree with each other. */
+    async check() {
+      const { edge } = staging;
+      expect(edge.staged, 'a candidate is left').toBeNull();
+      expect(edge.needsOperator).toBeNull();
+      expect(edge.running.digest, 'what HAProxy runs').toBe(edge.installed.digest);
+      for (const environment of environments) {
+        const { world, operator } = places[environment];
+        const { color, sha } = world.serves;
+        const top = world.history[0] ?? null;
+        expect(edge.recorded.colors[world.name], `color file of ${environment}`).toBe(color);
+        expect(top, `history of ${environment}`).toBe(sha === null ? null : `${color} ${sha}`);
+        if (sha !== null) expect(heldBy(world, color), `instances of ${environment}`).toEqual({ sha });
+        if (world.serves.standby !== null) {
+          const other = color === 'blue' ? 'green' : 'blue';
+          expect(heldBy(world, other), `standby of ${environment}`).toEqual({ sha: world.serves.standby });
+        }
+        if (places[environment].number === 0) continue;
+        expect(await operator.status(), `what runs in ${environment}`).toMatchObject({ operation: null, queue: [] });
+      }
+    },
+  };
+}
+
+function placeOf(rig: Rig, world: World): Place {
+  Object.assign(world, { isUnknown, isUnhealthy, isActiveAlready: true, soakMs: 60_000 });
+  return { world, operator: new Operator(rig, world), number: 0, held: null };
+}
+
+/** With all that run at the same time; nothing is drained where nothing was ever deployed. */
+function hold({ faults, history }: World, step: string): { readonly reached: Promise<unknown> } {
+  const isRun = (one: string): boolean => one !== 'drainColor' || history.length > 0;
+  const together = story.find((steps) => steps.includes(step) && isRun(step))?.filter(isRun) ?? [step];
+  return { reached: Promise.all(together.map((one) => faults.hold(one).reached)) };
+}
+
+function heldBy(world: World, color: Color): Held {
+  const found = world.instancesOf(color);
+  if (found.every((one) => one.endsWith(': none'))) return 'nothing';
+  const [sha] = new Set(found.map((one) => / running (\S+)$/.exec(one)?.[1] ?? null));
+  const isWhole = sha && found.every((one) => one.endsWith(` running ${sha}`));
+  return isWhole ? { sha } : 'rubble';
+}
+
+function refusedWith(error: unknown): string | null {
+  const refusal = asRefusal(error);
+  return refusal instanceof BasculeError && refusal.code === 'refused'
+    ? (refusal as BasculeError<'refused'>).args.code
+    : null;
+}
+
+const isSignal = (ask: Ask): boolean => ['rollback', 'approve', 'abort'].includes(ask.kind);
+
+async function update({ operator }: Place, { kind, ...argument }: Ask): Promise<Answer> {
+  try {
+    const { operation, joined } = await operator.update<Accepted>(kind, argument);
+    return { operation, joined };
+  } catch (error) {
+    const refused = refusedWith(error);
+    if (refused === null) throw error;
+    return { refused };
+  }
+}
+
+/** A signal is not answered; whether it became an operation shows in the environment. */
+async function signal(place: Place, { kind, ...argument }: Ask): Promise<Answer> {
+  const { operator, world } = place;
+  if (place.number === 0) return update(place, { kind, ...argument } as Ask);
+  await operator.signal(kind as 'rollback', argument);
+  if (kind !== 'rollback') return 'nothing said';
+  const operation = operationId(project, world.name, 'rollback', place.number + 1);
+  const { state } = await operator.result(operation);
+  return state === 'unknown' ? 'nothing said' : { operation, joined: false };
+}
+
+/** As early as the operation runs: an approval that comes before it is waited for counts too. */
+async function approve(operator: Operator, operation: string, stopped: AbortSignal): Promise<void> {
+  while (!stopped.aborted) {
+    try {
+      await operator.approve({ operation });
+      return;
+    } catch (error) {
+      if (refusedWith(error) === null) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}

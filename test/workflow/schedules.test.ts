@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { SiteFault } from '../rig/schedule.js';
+import { violationsOf } from '../rig/schedule-runs.js';
+import type { Fault } from './rig/faults.js';
+import { type Rig, startRigWithLimits } from './rig/rig.js';
+import { worldSite } from './rig/world-site.js';
+
+// Random schedules of two clients on two environments: the real workflows on Temporal's dev server, with an edge and
+// instances in memory, compared with test/rig/model.ts.
+
+const runs = Number(process.env.CHAOS_RUNS ?? 200);
+
+const stepsOfOperations = [
+  'pinRelease',
+  'planRollback',
+  'planSwitch',
+  'planCleanup',
+  'requestEdgeChange stand-down',
+  'drainColor',
+  'fetchArtifact backend',
+  'recreateInstance web',
+  'migrate backend',
+  'migrate web',
+  'startInstance backend',
+  'waitUntilUpOnEdge',
+  'requestEdgeChange switch',
+  'watchSoak',
+  'removeInstance web',
+];
+const stepsOfEdge = ['readEdge', 'renderConfig', 'stageConfig', 'installConfig', 'reloadEdge', 'verifyTraffic'].flatMap(
+  (step) => [`${step} of stand-down`, `${step} of switch`],
+);
+const recording = ['recordColor of stand-down', 'recordColor of switch'];
+
+const step = fc.constantFrom(...stepsOfOperations, ...stepsOfEdge, ...recording);
+const kind = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc.constantFrom<Fault>('fails once', 'fails once after its effect', 'fails', 'fails after its effect'),
+  },
+  // Noticed only when no heartbeat came for five seconds.
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<Fault>('falls silent after its effect', 'falls silent once after its effect'),
+  },
+);
+const one = fc.tuple(step, kind).map(([step, what]): SiteFault => ({ step, what }));
+/** A step fails, and what takes it back fails too. */
+const takeBacks = [
+  ['watchSoak', 'requestEdgeChange switch-back'],
+  ['watchSoak', 'installConfig of switch-back'],
+  ['watchSoak', 'markFailed'],
+  ['startInstance web', 'markFailed'],
+  ['requestEdgeChange switch', 'markFailed'],
+] as const;
+const twice = fc
+  .constantFrom(...takeBacks)
+  .map((steps): readonly SiteFault[] => steps.map((step) => ({ step, what: 'fails' })));
+const faults = fc.oneof(
+  { weight: 30, arbitrary: one.map((fault): readonly SiteFault[] => [fault]) },
+  { weight: 6, arbitrary: twice },
+  { weight: 1, arbitrary: fc.constant<readonly SiteFault[]>([{ step: null, what: 'the worker is restarted' }]) },
+);
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRigWithLimits({ maxHeartbeatThrottleInterval: '200ms', shutdownGraceTime: '100ms' });
+});
+afterAll(() => rig.stop());
+
+test(`${runs} random schedules of two clients on two environments leave what the model says`, {
+  timeout: 120_000 + runs * 3_000,
+}, async () => {
+  const violations = await violationsOf({
+    runs,
+    lanes: 10,
+    shrinkMs: 60_000,
+    maxCommands: 6,
+    pauses: [...stepsOfOperations, ...stepsOfEdge],
+    faults,
+    newSite: async () => worldSite(rig),
+  });
+  expect(violations).toBe('');
+});
