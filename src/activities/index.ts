@@ -2,9 +2,9 @@ import { authorityActivities } from './authority.js';
 import { certificateActivities } from './certificates.js';
 import { edgeActivities } from './edge.js';
 import { edgeRequestActivities } from './edge-requests.js';
+import { environmentActivities } from './environments.js';
 import { inspectionActivities } from './inspection.js';
 import { instanceActivities } from './instances.js';
-import { localActivities } from './local.js';
 import { planActivities } from './plans.js';
 import type { WorkerContext } from './project.js';
 import { watchActivities } from './watches.js';
@@ -16,9 +16,9 @@ export function createActivities(context: WorkerContext) {
     certificates: certificateActivities(context),
     edge: edgeActivities(context),
     edgeRequests: edgeRequestActivities(context),
+    environments: environmentActivities(context),
     inspection: inspectionActivities(context),
     instances: instanceActivities(context),
-    local: localActivities(context),
     plans: planActivities(context),
     watches: watchActivities(context),
   };

@@ -63,7 +63,7 @@ import {
   takingBackSignal,
   waitUpdate,
 } from './messages.js';
-import { local } from './proxies.js';
+import { environments, environmentsBefore } from './proxies.js';
 import { describeBySearchAttributes, searchAttributes } from './search-attributes.js';
 
 /** Temporal allows few Updates in flight: `wait` answers after this long, and the caller asks again. */
@@ -415,7 +415,8 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
 
   async function refuseUnknown(): Promise<void> {
     if (book.state.number > 0) return;
-    const known = await local.knownEnvironments({});
+    const { knownEnvironments } = patched('known-by-activity') ? environments : environmentsBefore;
+    const known = await knownEnvironments({});
     if (known.includes(name)) return;
     isUnknown = book.state.number === 0;
     throw refusalOf(new BasculeError('unknown-environment', { environment: name, known }));

@@ -70,8 +70,14 @@ export const inspection = proxyActivities<Activities['inspection']>({
   retry: { ...retry, maximumAttempts: 3 },
 });
 
-/** Asked from inside an Update: no hop through the server. */
-export const local = proxyLocalActivities<Activities['local']>({
-  startToCloseTimeout: '5s',
-  retry: { maximumAttempts: 3 },
-});
+/** Asked from inside an Update, whose caller waits for the answer. */
+const fromAnUpdate = { startToCloseTimeout: '5s', retry: { ...retry, maximumAttempts: 3 } } as const;
+
+/**
+ * No local activities: two that run at the same time resolve together for the worker that takes over, and one after the
+ * other for the one before, whose history it then can't follow.
+ */
+export const environments = proxyActivities<Activities['environments']>({ ...common, ...fromAnUpdate });
+
+/** What histories from before hold. */
+export const environmentsBefore = proxyLocalActivities<Activities['environments']>(fromAnUpdate);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Accepted } from '../../src/domain/operation.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRigWithLimits } from './rig/rig.js';
 
@@ -38,4 +39,19 @@ test('a worker that is told to end as an operation asks the edge for a change en
   release();
   await restarted;
   expect(await operator.ended(accepted)).toMatchObject({ outcome: 'succeeded' });
+});
+
+test('the first two requests of an environment come at once, and the worker after the next goes on with both', async () => {
+  const world = rig.newWorld();
+  const operator = new Operator(rig, world);
+  const { release } = world.faults.hold('pinRelease');
+  const asked: Promise<Accepted>[] = [];
+  await rig.withoutWorker(async () => {
+    asked.push(operator.deploy('aaaaaaa'), operator.deploy('bbbbbbb'));
+  });
+  const accepted = await Promise.all(asked);
+  // It knows the environment by its history alone.
+  await rig.restartWorker();
+  release();
+  for (const one of accepted) expect(await operator.ended(one)).toMatchObject({ outcome: 'succeeded' });
 });

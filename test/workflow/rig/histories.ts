@@ -227,6 +227,14 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
     return operator.environmentId;
   },
 
+  'environment.first-two-at-once': async ({ rig, operator }) => {
+    const asked: Promise<Accepted>[] = [];
+    await rig.withoutWorker(async () => {
+      asked.push(operator.deploy('ccccccc'), operator.deploy('ddddddd'));
+    });
+    for (const one of asked) await endedId(operator, await one);
+    return operator.environmentId;
+  },
   'environment.unknown': async ({ rig, operator, world }) => {
     world.isKnown = false;
     await expect(operator.deploy('ccccccc')).rejects.toThrow();

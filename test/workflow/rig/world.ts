@@ -114,7 +114,7 @@ export class World {
   }
 
   private readonly operations: Omit<Groups, 'edge' | 'certificates' | 'authority'> = {
-    local: {
+    environments: {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },
 
