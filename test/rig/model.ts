@@ -158,7 +158,7 @@ function replaceInactive(sha: string, before: State, done: State, keptOn: State 
   });
   return {
     rows: [
-      { step: /^(pinRelease|planRollback)$/, left: [before] },
+      { step: isDeploy ? /^pinRelease$/ : /^(planRollback|pinRelease)$/, left: [before] },
       standDownOf(before),
       ...(before.history.length > 0 ? [{ step: /^drainColor$/, left: [stoodDown] }] : []),
       { step: /^fetchArtifact \w+$/, left: [stoodDown] },

@@ -6,6 +6,8 @@ export interface ScheduleRuns extends ScheduleOptions {
   readonly runs: number;
   /** How many are acted out at once. */
   readonly lanes: number;
+  /** One that takes longer stands still somewhere. */
+  readonly withinMs: number;
   /** How long a shorter schedule is looked for that goes against the model too. */
   readonly shrinkMs: number;
   /** Where one schedule is acted out. */
@@ -44,13 +46,13 @@ export async function violationsOf(wanted: ScheduleRuns): Promise<string> {
 }
 
 async function check(
-  { newSite, ...options }: ScheduleRuns,
+  { newSite, withinMs, ...options }: ScheduleRuns,
   parameters: fc.Parameters<[Iterable<Command>]>,
   replayPath?: string,
 ): Promise<Found | null> {
   const drawn = schedules({ ...options, ...(replayPath ? { replayPath } : {}) });
   const acted = fc.asyncProperty(drawn, async (commands) => actOut(commands, await newSite()));
-  const found = await fc.check(acted, parameters);
+  const found = await fc.check(acted, { ...parameters, timeout: withinMs });
   if (!found.failed || found.counterexamplePath === null) return null;
   const { seed, counterexamplePath, counterexample, errorInstance } = found;
   const commands = counterexample?.[0] ?? [];

@@ -75,6 +75,7 @@ test(`${runs} random schedules of two clients on two environments leave what the
   const violations = await violationsOf({
     runs,
     lanes: 10,
+    withinMs: 120_000,
     shrinkMs: 60_000,
     maxCommands: 6,
     pauses: [...stepsOfOperations, ...stepsOfEdge],

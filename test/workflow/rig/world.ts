@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
+import { asActivities } from '../../../src/activities/as-activities.js';
 import type { Activities } from '../../../src/activities/index.js';
 import { changeEdge, withdrawEdgeChange } from '../../../src/client/edge.js';
 import type { CertificateFacts } from '../../../src/domain/certificates.js';
@@ -118,12 +119,13 @@ export class World {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },
 
-    edgeRequests: {
+    // One that is stopped says so, whatever its client makes of that.
+    edgeRequests: asActivities({
       requestEdgeChange: (change) =>
         changeEdge(this.client, { project, edge: this.edgeName }, change, Context.current().cancellationSignal),
       withdrawEdgeChange: ({ id }) =>
         withdrawEdgeChange(this.client, { project, edge: this.edgeName }, id, Context.current().cancellationSignal),
-    },
+    }),
 
     plans: {
       pinRelease: async ({ request, isRollback }) => this.pin(request, isRollback),
