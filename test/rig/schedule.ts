@@ -86,10 +86,12 @@ class BothAsk implements Command {
 
   async run(expectations: Expectations, site: Site): Promise<void> {
     const expectation = expectations[this.environment];
+    // Nobody could tell which of two rollbacks is the one that was signalled.
+    const second: Client = this.first.kind === 'rollback' && this.second.kind === 'rollback' ? 'ci' : 'operator';
     const answers = await Promise.all(
       ([this.first, this.second] as const).map(async (wanted, index) => {
         const ask = aimed(wanted, expectation);
-        return { ask, answer: await site.ask(this.environment, index === 0 ? 'ci' : 'operator', ask) };
+        return { ask, answer: await site.ask(this.environment, index === 0 ? 'ci' : second, ask) };
       }),
     );
     const order = ({ answer }: { answer: Answer }): number =>

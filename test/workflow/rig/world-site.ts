@@ -148,13 +148,17 @@ async function update({ operator }: Place, { kind, ...argument }: Ask): Promise<
 
 /** A signal is not answered; whether it became an operation shows in the environment. */
 async function signal(place: Place, { kind, ...argument }: Ask): Promise<Answer> {
-  const { operator, world } = place;
-  if (place.number === 0) return update(place, { kind, ...argument } as Ask);
+  const { operator, world, number } = place;
+  if (number === 0) return update(place, { kind, ...argument } as Ask);
   await operator.signal(kind as 'rollback', argument);
   if (kind !== 'rollback') return 'nothing said';
-  const operation = operationId(project, world.name, 'rollback', place.number + 1);
-  const { state } = await operator.result(operation);
-  return state === 'unknown' ? 'nothing said' : { operation, joined: false };
+  // Who asks at the same moment may be the one before.
+  for (const next of [number + 1, number + 2]) {
+    const operation = operationId(project, world.name, 'rollback', next);
+    const { state } = await operator.result(operation);
+    if (state !== 'unknown') return { operation, joined: false };
+  }
+  return 'nothing said';
 }
 
 /** As early as the operation runs: an approval that comes before it is waited for counts too. */
