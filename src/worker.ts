@@ -37,8 +37,6 @@ export interface WorkerOptions {
   readonly configurationFile: string;
   /** Where `/healthz` and Prometheus's `/metrics` are, such as `127.0.0.1:9464`; nowhere where it is not given. */
   readonly metrics?: string;
-  /** Called when the worker polls. */
-  readonly onReady?: () => void;
 }
 
 /** What cannot be written yet is kept up to this. */
@@ -121,7 +119,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         wantedCertificates(configuration.certificates).length > 0,
       ).catch((error: unknown) => log.error({ error }, 'could not look after the schedule of renewals'));
       isPolling = () => worker.getState() === 'RUNNING';
-      options.onReady?.();
       void lease.lost.then(() => {
         log.error('another worker has taken the lease over: this one ends');
         worker.shutdown();

@@ -9,6 +9,7 @@ import { Client, Connection } from '@temporalio/client';
 import { execa } from 'execa';
 import { inspectProject } from '../../src/client/inspect.js';
 import type { Status } from '../../src/domain/inspect.js';
+import { hasSystemCode } from '../../src/system-error.js';
 import { makeRelease, type Release } from './artifacts.js';
 import { failPointFile } from './fail-point.js';
 import { freeLoopbackRange, freePort } from './ports.js';
@@ -17,6 +18,7 @@ import { startTemporal, type TemporalServer } from './temporal.js';
 const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 const workerReadyWithinMs = 60_000;
+const workerLogsWithinMs = 10_000;
 
 export interface CommandResult {
   readonly exitCode: number;
@@ -144,7 +146,8 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       await Promise.all(['api', 'web'].map((component) => makeRelease({ directory, component, sha, ...more })));
     },
     async startWorker(main) {
-      await untilWorkerAnswers(run, project.spawnWorker(main), log);
+      const before = (await readLog(log)).length;
+      await untilWorkerAnswers(run, project.spawnWorker(main), async () => (await readLog(log)).slice(before));
     },
     spawnWorker(main = bascule) {
       worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, main, 'worker'], {
@@ -186,17 +189,29 @@ async function look(address: string, yaml: string): Promise<Status> {
   }
 }
 
+async function readLog(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    // No worker has logged anything yet.
+    if (hasSystemCode(error, 'ENOENT')) return '';
+    throw error;
+  }
+}
+
+/** By its log, which costs nothing; where the disk is full and nothing is logged, by a command. */
 async function untilWorkerAnswers(
   run: (args: readonly string[]) => Promise<CommandResult>,
   worker: ChildProcess,
-  log: string,
+  logged: () => Promise<string>,
 ): Promise<void> {
-  const deadline = Date.now() + workerReadyWithinMs;
-  while (Date.now() < deadline && worker.exitCode === null) {
-    if ((await run(['status', '--json'])).exitCode === 0) return;
-    await sleep(100);
+  const start = Date.now();
+  while (Date.now() - start < workerReadyWithinMs && worker.exitCode === null) {
+    if ((await logged()).includes('"state":"RUNNING"')) return;
+    if (Date.now() - start > workerLogsWithinMs && (await run(['status', '--json'])).exitCode === 0) return;
+    await sleep(50);
   }
-  throw new Error(`the worker does not answer: ${await readFile(log, 'utf8')}`);
+  throw new Error(`the worker does not answer: ${await logged()}`);
 }
 
 /** Ends every process that runs in this folder or from a file of it: HAProxy and the instances go on without a worker. */
