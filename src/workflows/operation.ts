@@ -36,6 +36,9 @@ export interface Ending {
   readonly diff?: string;
 }
 
+/** How a step ends that did not hear that it is stopped, since its worker is gone, or about to be. */
+const endsOfUnheard: readonly string[] = ['timed-out', 'WorkerShutdown'];
+
 /** What the operations of an environment have in common: steps, stopping, approval, edge changes and a result. */
 export class Operation {
   readonly saga: Saga;
@@ -223,8 +226,7 @@ export class Operation {
 
   private whyItEnded(error: unknown): Failure {
     const failure = describeFailure(error);
-    // A step that is stopped while its worker is gone ends by its time limit.
-    const isStopped = isCancellation(error) || (this.stop !== null && failure.code === 'timed-out');
+    const isStopped = isCancellation(error) || (this.stop !== null && endsOfUnheard.includes(failure.code));
     if (!isStopped) return failure;
     const code = this.stop?.code ?? 'aborted';
     const by = this.stop?.by ? ` by ${this.stop.by}` : '';

@@ -45,13 +45,17 @@ type Aimed = Ask & { readonly nth?: number };
 
 const mostOpen = 4;
 
-/** Somebody asks for something; `pauseAt`: what begins then stands still there, where nothing else was under way. */
+/**
+ * Somebody asks for something. Where nothing else is under way: `faults` hit what begins then, and it stands still at
+ * `pauseAt`.
+ */
 class Asks implements Command {
   constructor(
     private readonly environment: Environment,
     private readonly who: Client,
     private readonly wanted: Aimed,
     private readonly pauseAt: string | null,
+    private readonly faults: readonly SiteFault[],
   ) {}
 
   check = (expectations: Readonly<Expectations>): boolean =>
@@ -60,6 +64,7 @@ class Asks implements Command {
   async run(expectations: Expectations, site: Site): Promise<void> {
     const expectation = expectations[this.environment];
     const isPausing = expectation.isQuiet && this.pauseAt !== null;
+    if (expectation.isQuiet) await goWrong(this.faults, expectation, this.environment, site);
     if (isPausing && this.pauseAt) site.pause(this.environment, this.pauseAt);
     const ask = aimed(this.wanted, expectation);
     const answer = await site.ask(this.environment, this.who, ask);
@@ -70,7 +75,11 @@ class Asks implements Command {
   }
 
   toString = (): string =>
-    `${this.environment}: ${this.who} asks ${JSON.stringify(this.wanted)}${this.pauseAt ? ` and it stands still at ${this.pauseAt}` : ''}`;
+    [
+      `${this.environment}: ${this.who} asks ${JSON.stringify(this.wanted)}`,
+      ...(this.faults.length > 0 ? [inWords(this.faults)] : []),
+      ...(this.pauseAt ? [`it stands still at ${this.pauseAt}`] : []),
+    ].join(', ');
 }
 
 /** Both ask at the same moment. */
@@ -115,15 +124,23 @@ class GoesWrong implements Command {
   check = (expectations: Readonly<Expectations>): boolean =>
     expectations[this.environment].isQuiet || this.faults.every(({ step }) => step === null);
 
-  async run(expectations: Expectations, site: Site): Promise<void> {
-    for (const fault of this.faults) {
-      expectations[this.environment].disturb(...(await site.disturb(this.environment, fault)));
-    }
-  }
+  run = (expectations: Expectations, site: Site): Promise<void> =>
+    goWrong(this.faults, expectations[this.environment], this.environment, site);
 
-  toString = (): string =>
-    `${this.environment}: ${this.faults.map(({ what, step }) => (step ? `${step} ${what}` : what)).join(', ')}`;
+  toString = (): string => `${this.environment}: ${inWords(this.faults)}`;
 }
+
+async function goWrong(
+  faults: readonly SiteFault[],
+  expectation: Expectation,
+  environment: Environment,
+  site: Site,
+): Promise<void> {
+  for (const fault of faults) expectation.disturb(...(await site.disturb(environment, fault)));
+}
+
+const inWords = (faults: readonly SiteFault[]): string =>
+  faults.map(({ what, step }) => (step ? `${step} ${what}` : what)).join(', ');
 
 class Settles implements Command {
   constructor(private readonly environment: Environment) {}
@@ -169,7 +186,7 @@ const sparse = <T extends object>(value: T): Sparse<T> =>
 
 const asks: fc.Arbitrary<Aimed> = fc.oneof(
   {
-    weight: 5,
+    weight: 8,
     arbitrary: fc
       .record({ sha: anySha, again: rarely(6), waitForApproval: rarely(6) })
       .map((one): Aimed => ({ kind: 'deploy', ...sparse(one) })),
@@ -210,15 +227,18 @@ export function schedules({
   const who = fc.constantFrom<Client>('ci', 'operator');
   const pauseAt =
     pauses.length === 0 ? fc.constant(null) : fc.option(fc.constantFrom(...pauses), { nil: null, freq: 1 });
-  const asking = fc.tuple(where, who, asks, pauseAt).map((values): Command => new Asks(...values));
+  const hit = fc.oneof(fc.constant<readonly SiteFault[]>([]), faults);
+  const asking = fc.tuple(where, who, asks, pauseAt, hit).map((values): Command => new Asks(...values));
   const bothAsking = fc.tuple(where, asks, asks).map((values): Command => new BothAsk(...values));
   const goingWrong = fc.tuple(where, faults).map((values): Command => new GoesWrong(...values));
   const settling = where.map((environment): Command => new Settles(environment));
-  return fc.commands<Expectations, Site, false>(
+  const commands = fc.commands<Expectations, Site, false>(
     // fast-check takes each kind of command as often as any other.
     [asking, asking, asking, bothAsking, goingWrong, settling, settling],
     { maxCommands, size: 'max', ...(replayPath ? { replayPath } : {}) },
   );
+  // Else most are of one or two commands, where there are few runs.
+  return fc.noBias(commands);
 }
 
 /** Acts out one schedule, waits for all of it, and compares. */

@@ -55,3 +55,16 @@ test('the first two requests of an environment come at once, and the worker afte
   release();
   for (const one of accepted) expect(await operator.ended(one)).toMatchObject({ outcome: 'succeeded' });
 });
+
+test('a deploy that is aborted as its worker ends says that it was aborted', async () => {
+  const world = rig.newWorld();
+  const operator = new Operator(rig, world);
+  // It sends no heartbeat, and so hears of no abort.
+  world.faults.set('migrate backend', 'falls silent once after its effect');
+  const accepted = await operator.deploy('aaaaaaa');
+  await expect.poll(() => world.faults.calls).toContain('migrate backend');
+  await operator.abort();
+  await expect.poll(() => rig.eventsOf(accepted.operation)).toContain('activityTaskCancelRequestedEventAttributes');
+  await rig.restartWorker();
+  expect(await operator.ended(accepted)).toMatchObject({ outcome: 'failed', code: 'aborted', message: 'aborted' });
+});
