@@ -2,10 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
 import { mustSucceed, say } from '../rig/chaos.js';
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
-import { isWhole } from '../rig/reliability.js';
 
 /** How many are obtained at a time, of other names each time. */
-const counts = isWhole ? [1, 10, 50] : [1, 10];
+const counts = [1, 10, 50];
 const namesOf = (count: number) => Array.from({ length: count }, (_, index) => `site-${index}-of-${count}.test`);
 
 let https: HttpsProject;
