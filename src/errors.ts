@@ -21,12 +21,13 @@ interface InstanceName {
   readonly instance: string;
   readonly environment: string;
   readonly component: string;
-  readonly color: string;
+  /** Null in multi-instance. */
+  readonly color: string | null;
 }
 
 /** The command that shows an instance's log. */
-const logsOf = ({ environment, component, color }: InstanceName): string =>
-  `\`bascule logs ${environment} ${component} --color ${color}\``;
+const logsOf = ({ environment, component, color, instance }: InstanceName): string =>
+  `\`bascule logs ${environment} ${component} ${color === null ? `--instance ${instance}` : `--color ${color}`}\``;
 
 /** A full disk lets no operation begin, so that the first room has to be made by hand. */
 const whatMayGo =
@@ -365,14 +366,14 @@ const prose = {
     message: `bascule.yaml has no environment ${a.environment}`,
     remedy:
       a.known.length === 0
-        ? 'Its topology is multi-instance, which has neither environments nor colors: `bascule apply` and `bascule status` are for it.'
+        ? 'Its topology is multi-instance, and no component has `run`: Bascule deploys nothing there, `bascule apply` and `bascule status` are for it.'
         : `${a.nearest === undefined ? '' : `Did you mean ${a.nearest}? `}It has: ${a.known.join(', ')}.`,
   }),
   'unknown-component': (a: { environment: string; component: string; known: readonly string[] }): Prose => ({
     message: `there is no component ${a.component} in an environment ${a.environment}`,
     remedy:
       a.known.length === 0
-        ? 'Bascule runs no instances here: its topology is multi-instance.'
+        ? 'Bascule runs no instances here: no component has `run`.'
         : `There are: ${a.known.join(', ')}.`,
   }),
   'component-not-applied': (a: { component: string; environment: string }): Prose => ({
@@ -413,6 +414,10 @@ const prose = {
   'switch-refused': (a: { environment: string; color: string; why: string }): Prose => ({
     message: `${a.environment} can't be switched to ${a.color}: ${a.why}`,
     remedy: 'Deploy the release that you want: `bascule deploy`.',
+  }),
+  'soak-not-here': (a: { environment: string }): Prose => ({
+    message: `${a.environment} has no soak: its instances stand side by side and are replaced one after the other`,
+    remedy: 'Leave `--soak` out. Each instance has to be UP on the edge before the next one is replaced.',
   }),
   'drain-stuck': (a: {
     environment: string;

@@ -3,12 +3,16 @@ import type { Logger } from 'pino';
 import { loadProject, type Project, type ProjectPlace } from './activities/project.js';
 import { readEnv } from './config/secrets.js';
 import { defaults } from './domain/defaults.js';
+import { backendName } from './domain/names.js';
 import { edgeFiles } from './haproxy/edge.js';
 import { readApplied } from './haproxy/installed.js';
 import { ensureManagedEdge } from './haproxy/managed.js';
+import { findServers } from './haproxy/runtime.js';
+import { admitServer, drainServer } from './haproxy/side-by-side.js';
 import { rotateLogFile } from './hosts/log-file.js';
 import { InstanceKeeper } from './instances/keeper.js';
-import { allInstances } from './instances/places.js';
+import { allInstances, type PlacedInstance } from './instances/places.js';
+import { readInstance } from './instances/record.js';
 
 const everyMs = 1_000;
 const logLimits = { maxBytes: defaults.logBytes, files: defaults.logFiles };
@@ -65,7 +69,9 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
   async function keepInstances(project: Project): Promise<void> {
     const inForce = await readApplied(project.edge);
     if (!inForce) return;
-    const kept = allInstances(project, inForce.applied).map(({ instance, component }) => ({
+    const placed = allInstances(project, inForce.applied);
+    await attempt('what is drained', () => keepDrained(project, placed));
+    const kept = placed.map(({ instance, component }) => ({
       instance,
       run: component.run,
       readEnv: () => readEnv(component),
@@ -74,5 +80,23 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
       if (event.error) log.error({ instance: event.instance, error: event.error.message }, 'could not keep it running');
       else log.warn({ instance: event.instance }, 'it had ended and was started again');
     }
+  }
+}
+
+/** A reload of the edge leads visitors to every server again: those that an operation replaces are drained anew. */
+async function keepDrained({ edge }: Project, placed: readonly PlacedInstance[]): Promise<void> {
+  const sideBySide = placed.filter(({ instance }) => instance.color === null);
+  const records = await Promise.all(sideBySide.map(async (one) => ({ ...one, ...(await readInstance(one.instance)) })));
+  const drained = records.filter(({ isDrained }) => isDrained);
+  if (drained.length === 0) return;
+  const { socket } = edge.configuration.files;
+  const seen = await findServers(socket);
+  for (const { instance, component } of drained) {
+    const place = { backend: backendName(null, component.pool), server: instance.name };
+    const server = seen?.servers.find((one) => one.backend === place.backend && one.name === place.server);
+    if (!server?.status.startsWith('UP')) continue;
+    await drainServer(socket, place);
+    // The operation let visitors in again meanwhile.
+    if (!(await readInstance(instance)).isDrained) await admitServer(socket, place);
   }
 }

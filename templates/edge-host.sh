@@ -427,6 +427,30 @@ write_environment() {
   fi
 }
 
+# The releases of an environment without colors. Its own first line says who wrote it, which takes the place of a claim:
+# of two who write, the later one is refused unless it names whom it found.
+# stdin: the file.
+record_releases() { # environment SHA-256 owner expected-owner…
+  read_input
+  case $1 in
+    '' | *[!a-z0-9-]*) fail 16 "$1" ;;
+  esac
+  releases=$state/releases-$1 digest_wanted=$2 owner=$3
+  shift 3
+  lock
+  refuse_links "$releases"
+  held=
+  [ ! -e "$releases" ] || held=$(sed -n '1s/^# bascule releases owner=//p' "$releases") || fail 13 "$releases"
+  [ "$held" != "$owner" ] || return 0
+  for expected; do
+    if [ "$held" = "$expected" ]; then
+      write_file "$releases" "$input" "$digest_wanted"
+      return 0
+    fi
+  done
+  fail 10 "$held"
+}
+
 write_changed() { # file content
   if [ -e "$1" ]; then
     content=$(cat "$1" && printf .) || fail 13 "$1"
@@ -487,6 +511,7 @@ case $act in
   restore-certificates) restore_certificates "$@" ;;
   reload) reload "$@" ;;
   record) record "$@" ;;
+  record-releases) record_releases "$@" ;;
   mark-needs-operator) mark_needs_operator "$@" ;;
   clear-needs-operator) clear_needs_operator "$@" ;;
   start) start "$@" ;;

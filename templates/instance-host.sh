@@ -157,6 +157,44 @@ kill_left_behind() { # session
   done
 }
 
+# Takes a serving instance for an operation that is about to replace it: it goes on running, and from here on the edge is
+# to lead no new visitor to it.
+reserve() { # expected-owner owner
+  lock
+  held=$(field owner)
+  if [ "$held" != "$2" ]; then
+    [ "$held" = "$1" ] || fail 10 "$held"
+    update "owner=$2" traffic=drained
+  fi
+  cat "$record"
+}
+
+# The same for the take-back, from whichever of the operation's own claims is in force. An instance that it had yet to
+# claim changes its owner alone: should the operation's worker wake, it is refused from here on.
+retake() { # expected-owner owner claim-of-the-operation…
+  lock
+  held=$(field owner)
+  expected=$1 owner=$2
+  shift 2
+  for claimed; do
+    [ "$held" != "$claimed" ] || update "owner=$owner" traffic=drained
+  done
+  if [ "$(field owner)" != "$owner" ]; then
+    [ "$held" = "$expected" ] || fail 10 "$held"
+    update "owner=$owner"
+  fi
+  cat "$record"
+}
+
+# The edge may lead visitors to it again: the process that was found healthy.
+admit() { # owner
+  lock
+  require_owner "$1"
+  [ "$(field wanted) $(field proven)" = 'running yes' ] || fail 10 "$1"
+  [ "$(field traffic)" != drained ] || update traffic=admitted
+  cat "$record"
+}
+
 adopt() { # owner sha SHA-256 unpacked-folder
   # What is renamed here counts as complete, also after the power failed.
   [ ! -d "$4" ] || sync -f "$4" || fail 13 "$4"
@@ -341,6 +379,9 @@ case $environment in
 esac
 case $act in
   claim) claim "$@" ;;
+  reserve) reserve "$@" ;;
+  retake) retake "$@" ;;
+  admit) admit "$@" ;;
   stop) stop "$@" ;;
   signal) signal "$@" ;;
   adopt) adopt "$@" ;;

@@ -1,3 +1,4 @@
+import { deployedEnvironments } from '../domain/rolling.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type WorkerContext } from './project.js';
 
@@ -6,7 +7,7 @@ export function environmentActivities(context: WorkerContext) {
   return asActivities({
     async knownEnvironments(_: Record<string, never>): Promise<readonly string[]> {
       const { configuration } = await loadProject(context);
-      return configuration.environments.map((environment) => environment.name);
+      return deployedEnvironments(configuration);
     },
   });
 }

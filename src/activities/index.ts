@@ -7,6 +7,7 @@ import { inspectionActivities } from './inspection.js';
 import { instanceActivities } from './instances.js';
 import { planActivities } from './plans.js';
 import type { WorkerContext } from './project.js';
+import { rollingActivities } from './rolling.js';
 import { watchActivities } from './watches.js';
 
 /** All activities, grouped by how long they may take: src/workflows/proxies.ts gives each group its timeouts. */
@@ -20,6 +21,7 @@ export function createActivities(context: WorkerContext) {
     inspection: inspectionActivities(context),
     instances: instanceActivities(context),
     plans: planActivities(context),
+    rolling: rollingActivities(context),
     watches: watchActivities(context),
   };
 }

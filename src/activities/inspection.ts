@@ -19,6 +19,7 @@ import {
   type EnvironmentView,
   type InspectAnswers,
   type InspectRequest,
+  type InstanceView,
   isFastRollback,
   type Logs,
   type LogsRequest,
@@ -28,16 +29,18 @@ import {
 import type { CertificatesStatus } from '../domain/issuance.js';
 import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
+import { earlierRelease, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readOldWorkersEndBy } from '../haproxy/old-workers-end.js';
 import { lookAtEdge, readEdge } from '../haproxy/read-edge.js';
+import { readReleases } from '../haproxy/releases.js';
 import type { ServerStatus } from '../haproxy/runtime.js';
 import { sideBySideServers } from '../haproxy/view-backends.js';
 import { environmentDigest } from '../instances/environment.js';
 import { readLog } from '../instances/log.js';
-import { findInstance, instancesOfColor } from '../instances/places.js';
+import { findInstance, instancesOfColor, type PlacedInstance } from '../instances/places.js';
 import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
@@ -112,7 +115,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
     },
     environments:
       applied.configuration.topology === 'multi-instance'
-        ? [viewSideBySide(applied, record, servers)]
+        ? [await viewSideBySide(context, project, { applied, record, servers })]
         : await Promise.all(
             applied.configuration.environments.map((environment) =>
               viewEnvironment(context, project, { applied, environment, record, servers }),
@@ -133,8 +136,7 @@ async function viewEnvironment(context: WorkerContext, project: Project, seen: S
   const { name } = environment;
   const state = record.states.find((one) => one.name === name) ?? neverDeployed(name);
   const history = record.histories[name] ?? [];
-  const asked = await readEnvironment(context.client, { project: context.project, environment: name });
-  const progress = asked?.operation ? await readProgress(context.client, asked.operation.id) : null;
+  const running = await readRunning(context, name);
   const [blue, green] = await Promise.all(colors.map((color) => viewColor(project, seen, state, color)));
   if (!blue || !green) throw new RangeError('there are two colors');
   const views = { blue, green };
@@ -145,51 +147,70 @@ async function viewEnvironment(context: WorkerContext, project: Project, seen: S
     sha: state.sha,
     since: history[0]?.at ?? null,
     blocked: blockedBy(record),
-    waiting: progress?.waiting ?? null,
-    until: progress?.until ?? null,
-    rollback: asked?.rollbackRefused ? null : rollbackOf(state, history, views),
-    rollbackRefused: asked?.rollbackRefused ?? null,
+    ...running,
+    rollback: running.rollbackRefused ? null : rollbackOf(state, history, views),
     colors: views,
     instances: [],
-    operation: asked?.operation
-      ? { ...asked.operation, step: progress?.step ?? null, since: progress?.since ?? null }
-      : null,
-    queue: asked?.queue ?? [],
     history,
   };
 }
 
-function viewSideBySide(
-  applied: AppliedConfiguration,
-  record: EdgeRecord,
-  servers: readonly ServerStatus[],
-): SideBySideView {
-  const nothing = {
-    active: null,
-    sha: null,
-    since: null,
-    waiting: null,
-    until: null,
-    rollback: null,
-    rollbackRefused: null,
-    colors: null,
-    operation: null,
-  };
-  return {
-    ...nothing,
-    name: 'default',
-    hosts: [],
-    blocked: blockedBy(record),
-    instances: applied.configuration.components.flatMap((component) =>
-      sideBySideServers(component, applied.addresses).map(({ name, address }) => ({
-        name: component.name,
-        instance: name,
-        address: `${address.address}:${address.port}`,
-        health: healthOf(servers, null, component, name),
-      })),
+async function viewSideBySide(
+  context: WorkerContext,
+  project: Project,
+  { applied, record, servers }: Omit<Seen, 'environment'>,
+): Promise<SideBySideView> {
+  const name = sideBySideEnvironment;
+  const { components } = applied.configuration;
+  const { lines } = await readReleases(project.edge, name);
+  const running = await readRunning(context, name);
+  const placed = instancesOfColor(project, applied, name, null);
+  const instances = await Promise.all(
+    components.flatMap((component) =>
+      sideBySideServers(component, applied.addresses).map(async ({ name: server, address }): Promise<InstanceView> => {
+        const seen = {
+          name: component.name,
+          instance: server,
+          address: `${address.address}:${address.port}`,
+          health: healthOf(servers, null, component, server),
+        };
+        const mine = placed.find(({ instance }) => instance.name === server);
+        if (mine) return { ...seen, ...(await viewInstance(project, mine)) };
+        return { ...seen, state: null, sha: null, restarts: 0, environmentChanged: null, problem: null };
+      }),
     ),
-    queue: [],
-    history: [],
+  );
+  const to = earlierRelease(lines, null);
+  return {
+    ...running,
+    name,
+    hosts: [],
+    active: null,
+    sha: lines[0]?.sha ?? null,
+    since: lines[0]?.at ?? null,
+    blocked: blockedBy(record),
+    rollback: running.rollbackRefused || to === null ? null : { to, fast: false, until: null },
+    colors: null,
+    instances,
+    history: lines.map((line) => ({ ...line, color: null })),
+  };
+}
+
+/** What runs and waits in an environment. */
+async function readRunning(
+  context: WorkerContext,
+  environment: string,
+): Promise<Pick<EnvironmentView, 'waiting' | 'until' | 'rollbackRefused' | 'operation' | 'queue'>> {
+  const asked = await readEnvironment(context.client, { project: context.project, environment });
+  const progress = asked?.operation ? await readProgress(context.client, asked.operation.id) : null;
+  return {
+    waiting: progress?.waiting ?? null,
+    until: progress?.until ?? null,
+    rollbackRefused: asked?.rollbackRefused ?? null,
+    operation: asked?.operation
+      ? { ...asked.operation, step: progress?.step ?? null, since: progress?.since ?? null }
+      : null,
+    queue: asked?.queue ?? [],
   };
 }
 
@@ -204,19 +225,7 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
         address: `${instance.address}:${instance.port}`,
         health: healthOf(servers, environment.name, component, instance.name),
       };
-      const found = await readInstance(instance).catch(ifDamaged);
-      if (isBasculeError(found)) {
-        const problem = { message: found.message, remedy: found.remedy };
-        return { ...seen, state: 'failed', restarts: 0, environmentChanged: null, problem, sha: null } as const;
-      }
-      return {
-        ...seen,
-        state: found.state,
-        restarts: found.restarts,
-        problem: null,
-        environmentChanged: found.isAlive ? await hasChanged(project, component.name, found.environmentDigest) : null,
-        sha: found.sha,
-      };
+      return { ...seen, ...(await viewInstance(project, { instance, component })) };
     }),
   );
   const shas = new Set(components.map((component) => component.sha));
@@ -225,6 +234,25 @@ async function viewColor(project: Project, seen: Seen, state: EnvironmentState, 
     sha: shas.size === 1 ? ([...shas][0] ?? null) : null,
     state: isStandby ? 'standby' : colorState(components),
     components: components.map(({ sha: _, ...component }) => component),
+  };
+}
+
+/** What an instance's record says of it. */
+async function viewInstance(
+  project: Project,
+  { instance, component }: PlacedInstance,
+): Promise<Pick<ComponentView, 'state' | 'restarts' | 'problem' | 'environmentChanged'> & { sha: string | null }> {
+  const found = await readInstance(instance).catch(ifDamaged);
+  if (isBasculeError(found)) {
+    const problem = { message: found.message, remedy: found.remedy };
+    return { state: 'failed', restarts: 0, environmentChanged: null, problem, sha: null };
+  }
+  return {
+    state: found.state,
+    restarts: found.restarts,
+    problem: null,
+    environmentChanged: found.isAlive ? await hasChanged(project, component.name, found.environmentDigest) : null,
+    sha: found.sha,
   };
 }
 
@@ -291,7 +319,8 @@ async function readLogs(context: WorkerContext, request: LogsRequest): Promise<L
   const state = record.states.find((one) => one.name === request.environment) ?? neverDeployed(request.environment);
   const color = request.color ?? state.color;
   const { environment, component } = request;
-  const { instance } = findInstance(project, applied, { environment, component, color });
+  const named = request.instance === undefined ? {} : { instance: request.instance };
+  const { instance } = findInstance(project, applied, { environment, component, color, ...named });
   const { after, tail, sinceMs } = request;
   const part = { ...(tail === undefined ? {} : { tail }), ...(sinceMs === undefined ? {} : { sinceMs }) };
   const deadline = performance.now() + followMs;

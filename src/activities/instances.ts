@@ -1,7 +1,8 @@
 import { dirname } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
-import type { CleanupPlan, PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
+import type { Color } from '../domain/edge-state.js';
+import type { PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
 import { markServersDown } from '../haproxy/runtime.js';
 import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
 import { waitHealthy } from '../instances/health.js';
@@ -16,7 +17,8 @@ interface Step {
   /** Who has the instances while the operation runs. */
   readonly owner: string;
   readonly environment: string;
-  readonly plan: ReleasePlan;
+  /** `target` is null where instances stand side by side. */
+  readonly plan: { readonly sha: string; readonly target: Color | null };
   readonly component: PlannedComponent;
 }
 
@@ -85,7 +87,7 @@ export function instanceActivities(context: WorkerContext) {
     async removeInstance(removal: {
       owner: string;
       environment: string;
-      plan: CleanupPlan;
+      plan: { readonly target: Color | null };
       unused: UnusedInstance;
     }): Promise<void> {
       const { owner, environment, plan, unused } = removal;
@@ -104,7 +106,7 @@ export function instanceActivities(context: WorkerContext) {
     }: {
       owner: string;
       environment: string;
-      plan: CleanupPlan;
+      plan: { readonly target: Color | null; readonly instances: readonly UnusedInstance[] };
     }): Promise<void> {
       const project = await loadProject(context);
       for (const unused of plan.instances) {
@@ -113,7 +115,8 @@ export function instanceActivities(context: WorkerContext) {
       }
     },
 
-    async markFailed({ owner, environment, plan }: Omit<Step, 'component'>): Promise<void> {
+    async markFailed(failed: { owner: string; environment: string; plan: ReleasePlan }): Promise<void> {
+      const { owner, environment, plan } = failed;
       const project = await loadProject(context);
       for (const component of plan.components) {
         const instance = instanceOf(project, environment, plan, component);

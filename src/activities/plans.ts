@@ -11,22 +11,34 @@ import type {
   CleanupRequest,
   DeployRequest,
   PlannedComponent,
+  Release,
   ReleasePlan,
   RollbackRequest,
+  SideBySideCleanupPlan,
   SwitchRequest,
   UnusedInstance,
 } from '../domain/operation.js';
 import { planRollback, planSwitch, type RollbackPlan, type SwitchPlan } from '../domain/plans.js';
+import { deployedEnvironments, earlierRelease, type RollingPlan } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
 import { readApplied } from '../haproxy/installed.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { serversNotUp } from '../haproxy/readiness.js';
+import { readReleases } from '../haproxy/releases.js';
 import { pinArtifact } from '../instances/artifact.js';
 import { environmentDigest } from '../instances/environment.js';
 import { instancesOfColor } from '../instances/places.js';
-import { readInstance } from '../instances/record.js';
+import { type InstanceState, readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { artifactsOf, loadProject, type Project, readProject, type WorkerContext } from './project.js';
+import { noColors, openSideBySide, pinRolling } from './rolling-plan.js';
+
+/** A rollback where instances stand side by side: always a deploy of the earlier release. */
+interface SideBySideRollbackPlan {
+  readonly from: Release;
+  readonly to: Release & { readonly sha: string };
+  readonly isFast: false;
+}
 
 /** Reads and decides what an operation does; changes nothing. */
 export function planActivities(context: WorkerContext) {
@@ -60,9 +72,43 @@ export function planActivities(context: WorkerContext) {
     };
   }
 
+  /** Whether an environment is the one of multi-instance, where Bascule runs something. */
+  async function isSideBySide(environment: string): Promise<boolean> {
+    const { configuration } = await loadProject(context);
+    return configuration.topology === 'multi-instance' && deployedEnvironments(configuration).includes(environment);
+  }
+
+  async function planSideBySideRollback(
+    environment: string,
+    request: RollbackRequest,
+  ): Promise<SideBySideRollbackPlan> {
+    const { lines } = await readReleases((await loadProject(context)).edge, environment);
+    const from = { color: null, sha: lines[0]?.sha ?? null };
+    const sha = earlierRelease(lines, request.to?.toLowerCase() ?? null);
+    if (sha === null) throw new BasculeError('nothing-to-roll-back-to', { environment, active: from.sha });
+    return { from, to: { color: null, sha }, isFast: false };
+  }
+
+  async function planSideBySideCleanup(environment: string): Promise<SideBySideCleanupPlan> {
+    const { project, applied } = await openSideBySide(await loadProject(context), environment, context.version);
+    const { lines } = await readReleases(project.edge, environment);
+    const found = await unusedInstances(project, applied, environment, null, ['failed', 'stopped']);
+    return {
+      topology: 'multi-instance',
+      target: null,
+      active: { color: null, sha: lines[0]?.sha ?? null },
+      instances: found,
+    };
+  }
+
   return asActivities({
-    async pinRelease(pin: { environment: string; request: DeployRequest; isRollback: boolean }): Promise<ReleasePlan> {
+    async pinRelease(pin: {
+      environment: string;
+      request: DeployRequest;
+      isRollback: boolean;
+    }): Promise<ReleasePlan | RollingPlan> {
       const read = pin.isRollback ? loadProject : readProject;
+      if (await isSideBySide(pin.environment)) return pinRolling(await read(context), pin, context.version);
       const { project, applied, environment, state, history } = await open(pin.environment, read);
       const { configuration } = project;
       const artifacts = artifactsOf(configuration);
@@ -97,7 +143,8 @@ export function planActivities(context: WorkerContext) {
     async planRollback(plan: {
       environment: string;
       request: RollbackRequest;
-    }): Promise<RollbackPlan & { isFast: boolean }> {
+    }): Promise<(RollbackPlan & { isFast: boolean }) | SideBySideRollbackPlan> {
+      if (await isSideBySide(plan.environment)) return planSideBySideRollback(plan.environment, plan.request);
       const { project, applied, environment, state, history } = await open(plan.environment);
       const { request } = plan;
       const found = planRollback(state, history, request.to?.toLowerCase() ?? null);
@@ -107,6 +154,7 @@ export function planActivities(context: WorkerContext) {
     },
 
     async planSwitch(plan: { environment: string; request: SwitchRequest }): Promise<SwitchPlan> {
+      if (await isSideBySide(plan.environment)) throw noColors(plan.environment, plan.request.color);
       const { project, applied, environment, state, history } = await open(plan.environment);
       const held = await shasOf(project, applied, environment, plan.request.color);
       const { color } = plan.request;
@@ -116,7 +164,11 @@ export function planActivities(context: WorkerContext) {
       return found;
     },
 
-    async planCleanup(plan: { environment: string; request: CleanupRequest }): Promise<CleanupPlan> {
+    async planCleanup(plan: {
+      environment: string;
+      request: CleanupRequest;
+    }): Promise<CleanupPlan | SideBySideCleanupPlan> {
+      if (await isSideBySide(plan.environment)) return planSideBySideCleanup(plan.environment);
       const { project, applied, environment, state, history } = await open(plan.environment);
       const target = otherColor(state.color);
       const isStandbyKept =
@@ -128,7 +180,7 @@ export function planActivities(context: WorkerContext) {
         target,
         standby: state.standby,
         isStandbyKept,
-        instances: isStandbyKept ? [] : await unusedInstances(project, applied, environment, target),
+        instances: isStandbyKept ? [] : await unusedInstances(project, applied, environment.name, target),
         drainMs: environment.drainMs,
         httpKeepAliveMs: project.configuration.edge.httpKeepAliveMs,
         switchedAwayAt: history[0]?.at ?? null,
@@ -141,16 +193,17 @@ export function planActivities(context: WorkerContext) {
 async function unusedInstances(
   project: Project,
   applied: AppliedConfiguration,
-  environment: EnvironmentConfiguration,
-  color: Color,
+  environment: string,
+  color: Color | null,
+  states: readonly InstanceState[] = ['starting', 'running', 'failed', 'stopped'],
 ): Promise<UnusedInstance[]> {
   const found = await Promise.all(
-    instancesOfColor(project, applied, environment.name, color).map(async ({ instance, component }) => {
+    instancesOfColor(project, applied, environment, color).map(async ({ instance, component }) => {
       const { owner, state } = await readInstance(instance);
       const { name, address, port } = instance;
       const { stopGraceMs } = component;
       const unused = { name: component.name, instance: name, address: { address, port }, stopGraceMs, owner };
-      return state === 'empty' ? [] : [unused];
+      return states.includes(state) ? [unused] : [];
     }),
   );
   return found.flat();

@@ -8,6 +8,7 @@ import { openLocalProject, readInForce } from './local-project.js';
 
 interface ExecOptions {
   readonly color?: Color;
+  readonly instance?: string;
 }
 
 export function addExec(program: Command, invocation: Invocation): void {
@@ -21,6 +22,7 @@ export function addExec(program: Command, invocation: Invocation): void {
     .usage('[ENV] COMPONENT [options] -- PROGRAM [ARGUMENT…]')
     .argument('[operands...]', 'the environment, which may be left out where there is one, and the component')
     .option('--color <color>', 'blue or green (default: the active one)', colorArgument)
+    .option('--instance <name>', 'multi-instance: which one (default: the first)')
     .addHelpText('after', '\nExample:\n  $ bascule exec prod api -- node console.mjs')
     .action(async (_: readonly string[], options: ExecOptions, command: Command) => {
       const { named, argv } = splitAtDashes(command);
@@ -53,7 +55,7 @@ interface ReleaseInPlace {
 /** Throws `unknown-component`, `instance-empty`, `secret-missing`, and what `readInForce` throws. */
 async function findRelease(
   invocation: Invocation,
-  wanted: { environment: string; component: string; color?: Color },
+  wanted: { environment: string; component: string } & ExecOptions,
 ): Promise<ReleaseInPlace> {
   const { findInstance } = await import('../instances/places.js');
   const { instanceFiles, readInstance } = await import('../instances/record.js');
@@ -61,8 +63,11 @@ async function findRelease(
   const { readEnv } = await import('../config/secrets.js');
   const project = await openLocalProject(invocation);
   const { applied, activeColor } = await readInForce(project);
-  const { environment, component, color = activeColor(environment) } = wanted;
-  const { instance, component: configured } = findInstance(project, applied, { environment, component, color });
+  const { environment, component, instance: named, color = activeColor(environment) } = wanted;
+  const { instance, component: configured } = findInstance(project, applied, {
+    ...{ environment, component, color },
+    ...(named === undefined ? {} : { instance: named }),
+  });
   const { sha, sha256 } = await readInstance(instance);
   if (sha === null || sha256 === null) throw new BasculeError('instance-empty', { instance: instance.name });
   const variables = programEnvironment(instance, { sha, env: await readEnv(configured) });

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { EnvironmentView, Status } from '../domain/inspect.js';
+import type { EnvironmentView, SideBySideView, Status } from '../domain/inspect.js';
 import { BasculeError } from '../errors.js';
 import { formatAge, formatClock } from './format.js';
 import type { Invocation } from './invocation.js';
@@ -26,7 +26,7 @@ export function addHistory(program: Command, invocation: Invocation): void {
       const rows = history.map(({ at, color, sha }, index) => [
         index === 0 ? green('●') : dim('○'),
         sha,
-        color,
+        color ?? '',
         formatClock(at),
         dim(formatAge(at)),
       ]);
@@ -37,11 +37,13 @@ export function addHistory(program: Command, invocation: Invocation): void {
     });
 }
 
-/** One environment with colors out of a status. Throws `unknown-environment`. */
-export function environmentOf({ environments }: Status, name: string): EnvironmentView {
-  const withColors = environments.filter((environment) => environment.colors !== null);
-  const found = withColors.find((environment) => environment.name === name);
+/** One environment out of a status that something is deployed to. Throws `unknown-environment`. */
+export function environmentOf({ environments }: Status, name: string): EnvironmentView | SideBySideView {
+  const deployed = environments.filter(
+    ({ colors, instances }) => colors !== null || instances.some(({ state }) => state !== null),
+  );
+  const found = deployed.find((environment) => environment.name === name);
   if (found) return found;
-  const known = withColors.map((environment) => environment.name);
+  const known = deployed.map((environment) => environment.name);
   throw new BasculeError('unknown-environment', { environment: name, known });
 }

@@ -7,6 +7,7 @@ import { look } from './look.js';
 
 interface LogsOptions {
   readonly color?: Color;
+  readonly instance?: string;
   readonly tail: number;
   readonly since?: number;
   readonly follow?: boolean;
@@ -21,6 +22,7 @@ export function addLogs(program: Command, invocation: Invocation): void {
     .argument('[environment]', 'may be left out where there is one')
     .argument('[component]', 'its name in bascule.yaml')
     .option('--color <color>', 'blue or green (default: the active one)', colorArgument)
+    .option('--instance <name>', 'multi-instance: which one (default: the first)')
     .option('--tail <lines>', 'how many lines', countArgument, 100)
     .option('--since <duration>', 'only what was written since then', durationArgument)
     .option('--follow', 'go on with what is written from now on')
@@ -37,7 +39,7 @@ export function addLogs(program: Command, invocation: Invocation): void {
       const environment = await invocation.environment(named);
       const project = await invocation.project();
       await invocation.withClient(async (client) => {
-        const instance = { environment, component, ...given({ color: options.color }) };
+        const instance = { environment, component, ...given({ color: options.color, instance: options.instance }) };
         const part = { tail: options.tail, ...given({ sinceMs: options.since }) };
         let logs = await look(client, project, { what: 'logs', logs: { ...instance, ...part } });
         if (!options.follow) return output.answer({ schemaVersion: 1, ...logs }, logs.lines.join('\n') || null);

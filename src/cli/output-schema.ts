@@ -52,28 +52,24 @@ export const resultSchema = operationResult
 
 const colorState = z.enum(['empty', 'starting', 'running', 'standby', 'failed', 'stopped']);
 
-const colorView = z.object({
-  sha: z.string().nullable(),
+const componentView = z.object({
+  name: z.string(),
+  instance: z.string(),
+  address: z.string(),
   state: colorState,
-  components: list(
-    z.object({
-      name: z.string(),
-      instance: z.string(),
-      address: z.string(),
-      state: colorState,
-      health: z.string().nullable(),
-      restarts: z.number(),
-      environmentChanged: z
-        .boolean()
-        .nullable()
-        .describe('whether `env` has other values by now than those it was started with'),
-      problem: z
-        .object({ message: z.string(), remedy: z.string() })
-        .nullable()
-        .describe('what keeps the instance from being looked at'),
-    }),
-  ),
+  health: z.string().nullable(),
+  restarts: z.number(),
+  environmentChanged: z
+    .boolean()
+    .nullable()
+    .describe('whether `env` has other values by now than those it was started with'),
+  problem: z
+    .object({ message: z.string(), remedy: z.string() })
+    .nullable()
+    .describe('what keeps the instance from being looked at'),
 });
+
+const colorView = z.object({ sha: z.string().nullable(), state: colorState, components: list(componentView) });
 
 const none = list(z.never());
 
@@ -103,25 +99,19 @@ const environmentView = z.object({
   history: list(z.object({ at: z.string(), color, sha: z.string() })),
 });
 
-const sideBySideView = z
-  .object({
+const sideBySideView = environmentView
+  .extend({
     name: z.literal('default'),
     hosts: none,
     active: z.null(),
-    sha: z.null(),
-    since: z.null(),
-    blocked: environmentView.shape.blocked,
-    waiting: z.null(),
-    until: z.null(),
-    rollback: z.null(),
-    rollbackRefused: z.null(),
     colors: z.null(),
     instances: list(
-      z.object({ name: z.string(), instance: z.string(), address: z.string(), health: z.string().nullable() }),
+      componentView.extend({
+        state: colorState.nullable().describe('null where Bascule does not run it'),
+        sha: z.string().nullable(),
+      }),
     ),
-    operation: z.null(),
-    queue: none,
-    history: none,
+    history: list(z.object({ at: z.string(), color: z.null(), sha: z.string() })),
   })
   .describe('in multi-instance: instances side by side, without colors');
 
@@ -205,7 +195,7 @@ export const rollbackListSchema = z
     releases: list(
       z.object({
         at: z.string(),
-        color,
+        color: color.nullable(),
         sha: z.string(),
         fast: z.boolean().describe('by a switch; else it is deployed again'),
         isNext: z.boolean().describe('where a rollback without --to goes'),
@@ -222,7 +212,9 @@ export const historySchema = z
     schemaVersion,
     project: z.string(),
     environment: z.string(),
-    history: list(z.object({ at: z.string(), color, sha: z.string() })).describe('newest first; the first one serves'),
+    history: list(z.object({ at: z.string(), color: color.nullable(), sha: z.string() })).describe(
+      'newest first; the first one serves',
+    ),
   })
   .meta({ id: 'History', description: 'history' });
 

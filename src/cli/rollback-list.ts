@@ -1,5 +1,5 @@
 import type { Color } from '../domain/edge-state.js';
-import { type EnvironmentView, isFastRollback } from '../domain/inspect.js';
+import { type EnvironmentView, isFastRollback, type SideBySideView } from '../domain/inspect.js';
 import type { Release } from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
 import { formatAge, formatClock, formatRelease } from './format.js';
@@ -22,7 +22,7 @@ export interface RollbackList {
 
 interface Choice {
   readonly at: string;
-  readonly color: Color;
+  readonly color: Color | null;
   readonly sha: string;
   readonly fast: boolean;
   readonly isNext: boolean;
@@ -41,8 +41,9 @@ export async function listReleases(invocation: Invocation, environment: string):
 }
 
 /** The releases below the active one, newest first, and what a rollback that names none does. */
-export function rollbackList(view: EnvironmentView): RollbackList {
-  const { history, active, sha: activeSha, colors, operation } = view;
+export function rollbackList(view: EnvironmentView | SideBySideView): RollbackList {
+  const { active, sha: activeSha, operation } = view;
+  const history: readonly Pick<Choice, 'at' | 'color' | 'sha'>[] = view.history;
   const stops = operation?.kind === 'deploy' ? operation.id : null;
   const refusal = stops === null ? refusalOf(view) : null;
   const below = history.slice(1);
@@ -53,14 +54,14 @@ export function rollbackList(view: EnvironmentView): RollbackList {
     at,
     color,
     sha,
-    fast: isFastRollback(active, colors, { color, sha }),
+    fast: color !== null && view.colors !== null && isFastRollback(view.active, view.colors, { color, sha }),
     isNext: index === 0 && stops === null && refusal === null,
   }));
   const { refused = null, remedy = null } = refusal ?? {};
   return { active: { color: active, sha: activeSha }, releases, stops, refused, remedy };
 }
 
-function refusalOf({ name, sha, blocked, rollbackRefused, history }: EnvironmentView) {
+function refusalOf({ name, sha, blocked, rollbackRefused, history }: EnvironmentView | SideBySideView) {
   const next = history[1]?.sha;
   if (blocked) return { refused: `every change of the edge is refused (${blocked.code})`, remedy: blocked.remedy };
   if (next === undefined) {
@@ -82,7 +83,7 @@ export function describeRollbackList(
   const rows = releases.map(({ at, color, sha, fast, isNext }) => [
     isNext ? green('←') : ' ',
     sha,
-    color,
+    color ?? '',
     formatClock(at),
     dim(formatAge(at)),
     fast ? 'fast: a switch' : 'full: deployed again',

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
-import { type EnvironmentView, isFastRollback } from '../domain/inspect.js';
+import type { Color } from '../domain/edge-state.js';
+import { type EnvironmentView, isFastRollback, type SideBySideView } from '../domain/inspect.js';
 import { BasculeError } from '../errors.js';
 import { given, shaArgument } from './arguments.js';
 import { signalExitCodes } from './exit-codes.js';
@@ -80,15 +81,24 @@ async function confirm(
 }
 
 /** Null where there is nothing to ask about: nothing to go back to, or it is served already. */
-export function describePlan(view: EnvironmentView, to: string | undefined, isFull: boolean): string | null {
-  const { name, active, sha, operation, rollback, history } = view;
+export function describePlan(
+  view: EnvironmentView | SideBySideView,
+  to: string | undefined,
+  isFull: boolean,
+): string | null {
+  const { name, active, sha, operation, rollback } = view;
+  const history: readonly { readonly color: Color | null; readonly sha: string }[] = view.history;
   const stops = operation?.kind === 'deploy' ? `stops ${operation.id} and takes it back` : null;
   if (stops && to === undefined) return `${name}: ${stops}`;
   const wanted = to ?? rollback?.to;
   if (wanted === undefined || (to !== undefined && sha?.startsWith(to))) return null;
   const line = history.slice(1).find((one) => one.sha.startsWith(wanted));
   const target = { sha: line?.sha ?? wanted, color: line?.color ?? null };
-  const isFast = !isFull && line !== undefined && isFastRollback(active, view.colors, line);
+  const isFast =
+    !isFull &&
+    view.colors !== null &&
+    target.color !== null &&
+    isFastRollback(view.active, view.colors, { ...target, color: target.color });
   const how = isFast ? 'fast: its instances run and are healthy' : 'full: it is deployed again';
   return `${name}: ${formatRelease({ sha, color: active })} → ${formatRelease(target)}, ${how}${stops ? `; ${stops}` : ''}`;
 }

@@ -4,6 +4,7 @@ import type {
   ComponentView,
   EdgeStatus,
   EnvironmentView,
+  InstanceView,
   SideBySideView,
   Status,
 } from '../domain/inspect.js';
@@ -86,22 +87,14 @@ function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
   ]);
   const facts = [
     ...runningFacts(colors, view),
-    ...view.queue.map(({ id, sha }, index) => [
-      'waits',
-      `${id}${sha === null ? '' : ` (${shortSha(sha)})`}, ${index + 1} in the queue`,
-    ]),
+    ...queueFacts(view),
     ...rollbackFact(view),
     ...changedEnvironmentFact(view),
     ...sides.flatMap((color) => view.colors[color].components.flatMap((one) => problemFact(colors, one))),
     ...(view.sha === null
       ? [['note', 'nothing was ever deployed: HAProxy answers 503; the first deploy goes to green']]
       : []),
-    ...view.history
-      .slice(0, shownReleases)
-      .map(({ at, color, sha }, index) => [
-        index === 0 ? 'history' : '',
-        `${shortSha(sha)} ${color}  ${dim(formatClock(at))}`,
-      ]),
+    ...historyFacts(colors, view.history),
   ];
   return [
     `${bold(view.name)}  ${dim(view.hosts.join(', '))}`,
@@ -111,15 +104,53 @@ function describeEnvironment(colors: Colors, view: EnvironmentView): string[] {
   ];
 }
 
-function describeSideBySide({ bold, dim, red }: Colors, { name, instances }: SideBySideView): string[] {
-  const rows = instances.map(({ name: component, instance, address, health }) => [
-    component,
-    instance,
-    dim(address),
-    health?.startsWith('UP') ? health : red(health ?? 'not known to the edge'),
-  ]);
-  return [`${bold(name)}  ${dim('every host')}`, ...columns(rows).map((line) => `  ${line}`)];
+function describeSideBySide(colors: Colors, view: SideBySideView): string[] {
+  const { bold, dim, red, yellow, cyan } = colors;
+  const isDeployed = view.instances.some(({ state }) => state !== null);
+  const rows = view.instances.map((one) => {
+    const { name, instance, address, state, sha } = one;
+    const held = sha === null ? dim('empty') : sha === view.sha ? shortSha(sha) : yellow(shortSha(sha));
+    return [name, instance, ...(isDeployed ? [state === null ? '' : held] : []), dim(address), seenOf(colors, one)];
+  });
+  const facts = [
+    ...runningFacts(colors, view),
+    ...queueFacts(view),
+    ...rollbackFact(view),
+    ...view.instances.flatMap((one) => problemFact(colors, one)),
+    ...(isDeployed && view.sha === null ? [['note', 'nothing was ever deployed']] : []),
+    ...historyFacts(colors, view.history),
+  ];
+  return [
+    `${bold(view.name)}  ${dim('every host')}`,
+    ...(view.blocked ? [`  ${red(`blocked (${view.blocked.code})`)} ${cyan('→')} ${view.blocked.remedy}`] : []),
+    ...columns(rows).map((line) => `  ${line}`),
+    ...columns(facts.map(([name = '', ...rest]) => [dim(name), ...rest])).map((line) => `  ${line}`),
+  ];
 }
+
+function seenOf({ red, yellow }: Colors, { state, health, restarts, environmentChanged }: InstanceView): string {
+  const isBad = state === 'failed' || !(health?.startsWith('UP') ?? false);
+  const seen = [...(state === null ? [] : [state]), health ?? 'not known to the edge'].join(' · ');
+  const restarted = restarts === 0 ? '' : yellow(`  restarted ${restarts} ×`);
+  const changed = environmentChanged ? yellow('  env changed since it started') : '';
+  return `${isBad ? red(seen) : seen}${restarted}${changed}`;
+}
+
+type AnyView = EnvironmentView | SideBySideView;
+
+const queueFacts = ({ queue }: AnyView): string[][] =>
+  queue.map(({ id, sha }, index) => [
+    'waits',
+    `${id}${sha === null ? '' : ` (${shortSha(sha)})`}, ${index + 1} in the queue`,
+  ]);
+
+const historyFacts = ({ dim }: Colors, history: AnyView['history']): string[][] =>
+  history
+    .slice(0, shownReleases)
+    .map(({ at, color, sha }, index) => [
+      index === 0 ? 'history' : '',
+      [shortSha(sha), ...(color === null ? [] : [color]), ` ${dim(formatClock(at))}`].join(' '),
+    ]);
 
 function colorRow({ green, bold, dim, yellow }: Colors, view: EnvironmentView, color: Color): string[] {
   const { sha, state } = view.colors[color];
@@ -148,7 +179,7 @@ const isWorthSeeing =
   (component: ComponentView): boolean =>
     state !== 'empty' || component.state !== 'empty';
 
-function runningFacts({ cyan, yellow }: Colors, { name, operation, waiting, until }: EnvironmentView): string[][] {
+function runningFacts({ cyan, yellow }: Colors, { name, operation, waiting, until }: AnyView): string[][] {
   if (!operation) return [];
   const { id, sha, step } = operation;
   const doing =
@@ -168,7 +199,7 @@ function changedEnvironmentFact({ name, active, sha, colors }: EnvironmentView):
   return [['env', `${what} → bascule deploy ${name} ${sha} --again`]];
 }
 
-function problemFact({ red, cyan }: Colors, { problem }: ComponentView): string[][] {
+function problemFact({ red, cyan }: Colors, { problem }: Pick<ComponentView, 'problem'>): string[][] {
   if (!problem) return [];
   return [
     ['problem', red(problem.message)],
@@ -176,7 +207,7 @@ function problemFact({ red, cyan }: Colors, { problem }: ComponentView): string[
   ];
 }
 
-function rollbackFact({ rollback }: EnvironmentView): string[][] {
+function rollbackFact({ rollback }: AnyView): string[][] {
   if (!rollback) return [];
   return [['rollback', `to ${shortSha(rollback.to)}, ${rollback.fast ? 'fast' : 'full: it is deployed again'}`]];
 }

@@ -14,7 +14,7 @@ export interface Configuration {
   /** Sites that the edge serves and Bascule does not deploy. */
   readonly external?: readonly ExternalConfiguration[];
   readonly certificates?: CertificatesConfiguration;
-  /** Not in multi-instance, where nothing is deployed. */
+  /** In multi-instance only where a component has `run`. */
   readonly artifacts?: ArtifactsConfiguration;
   readonly instances: InstancesConfiguration;
   readonly notify?: NotifyConfiguration;
@@ -138,7 +138,7 @@ export interface ComponentConfiguration {
   /** Whom its program runs as, where the driver has users. */
   readonly user?: string;
   readonly timeouts: { readonly tunnelMs?: number };
-  /** None in multi-instance, where Bascule runs nothing. */
+  /** Empty in multi-instance where Bascule only leads visitors to the component. */
   readonly run: readonly string[];
   readonly migrate?: { readonly command: readonly string[]; readonly timeoutMs: number };
   readonly env: Readonly<Record<string, EnvValue>>;

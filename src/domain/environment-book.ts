@@ -143,7 +143,7 @@ export const isToTheSame = (a: { to?: string | null }, b: { to?: string | null }
 /** What a deploy that did not succeed left active; where it could not be taken back, nobody knows without a look. */
 function servedAfter({ outcome, from }: OperationResult): string {
   if (outcome === 'needs-operator') return 'what `bascule status` says';
-  return from.color === null ? 'what it served before' : shortSha(from.sha);
+  return from.color === null && from.sha === null ? 'what it served before' : shortSha(from.sha);
 }
 
 /** Whether the operation changed what visitors get (or a deploy found that it need not). */

@@ -4,6 +4,7 @@ import type { Examination } from './examination.js';
 import type { CertificatesStatus } from './issuance.js';
 import type { OperationKind } from './names.js';
 import type { Progress } from './operation.js';
+import type { ReleaseLine } from './rolling.js';
 
 /** What `status`, `history`, `logs` and `doctor` ask the worker for. */
 export type InspectRequest =
@@ -26,6 +27,8 @@ export interface LogsRequest {
   readonly component: string;
   /** The active color where it is not given. */
   readonly color?: Color;
+  /** Of several side by side; the first one where it is not given. */
+  readonly instance?: string;
   readonly tail?: number;
   readonly sinceMs?: number;
   /** Byte offset that an earlier answer gave: waits up to 10 s for more. */
@@ -94,32 +97,24 @@ export interface EnvironmentView {
   readonly history: readonly HistoryLine[];
 }
 
-/** What runs without colors: no release of it is active, and nothing can be rolled back. */
+/** Instances side by side: all of them serve, and none has a color. */
 export interface SideBySideView
-  extends Readonly<
-    Record<
-      'active' | 'sha' | 'since' | 'waiting' | 'until' | 'rollback' | 'rollbackRefused' | 'colors' | 'operation',
-      null
-    >
-  > {
+  extends Omit<EnvironmentView, 'name' | 'hosts' | 'active' | 'colors' | 'instances' | 'history'> {
   readonly name: 'default';
   /** None: every host leads to it. */
   readonly hosts: readonly never[];
-  readonly blocked: EnvironmentView['blocked'];
+  readonly active: null;
+  readonly colors: null;
   readonly instances: readonly InstanceView[];
-  readonly queue: readonly never[];
-  readonly history: readonly never[];
+  readonly history: readonly (ReleaseLine & { readonly color: null })[];
 }
 
 /** A server of a pool: one of a component's instances. */
-export interface InstanceView {
-  /** Of the component. */
-  readonly name: string;
-  readonly instance: string;
-  /** `address:port`. */
-  readonly address: string;
-  /** As the edge sees it, such as `UP L7OK`; null where the edge does not know it. */
-  readonly health: string | null;
+export interface InstanceView extends Omit<ComponentView, 'state'> {
+  /** The release that it holds, null where it holds none. */
+  readonly sha: string | null;
+  /** Null where Bascule does not run it, and only leads visitors to it. */
+  readonly state: ColorState | null;
 }
 
 export interface ColorView {

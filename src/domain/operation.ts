@@ -180,6 +180,14 @@ export interface CleanupPlan extends DrainPlan {
   readonly instances: readonly UnusedInstance[];
 }
 
+/** What planCleanup found where instances stand side by side: those that failed or are stopped. */
+export interface SideBySideCleanupPlan {
+  readonly topology: 'multi-instance';
+  readonly target: null;
+  readonly active: Release;
+  readonly instances: readonly UnusedInstance[];
+}
+
 export interface UnusedInstance {
   /** The component's name. */
   readonly name: string;

@@ -29,6 +29,8 @@ export function edgeFiles(edge: Edge) {
     needsOperator: join(state, 'needs-operator'),
     color: (environment: string): string => join(state, `active-color-${environment}`),
     history: (environment: string): string => join(state, `active-color-${environment}.history`),
+    /** Of multi-instance. */
+    releases: (environment: string): string => join(state, `releases-${environment}`),
     log: join(dirname(config), 'haproxy.log'),
   };
 }
@@ -86,7 +88,7 @@ function errorOf(edge: Edge, act: Act, exitCode: number, stderr: string): Bascul
         act: act.name,
         owner: act.owner,
         heldBy: subject || null,
-        file: edgeFiles(edge).generation,
+        file: act.name === 'record-releases' ? edgeFiles(edge).releases(act.args[0] ?? '') : edgeFiles(edge).generation,
       });
     case 11:
       return new BasculeError('edge-locked', { host, file: subject });

@@ -22,11 +22,15 @@ export interface ServerStatus {
   readonly checkStatus: string;
   /** UP by a check that passed: a server that was not checked yet counts as UP for HAProxy, not here. */
   readonly isUp: boolean;
+  /** As `isUp`, also where it is drained. */
+  readonly isHealthy: boolean;
   readonly isBackup: boolean;
   /** 0 for one that is never chosen. */
   readonly weight: number;
   /** What the last check said, for a person. */
   readonly lastCheck: string;
+  /** Requests and tunnels that it has now. */
+  readonly sessions: number;
   /** Answers that it gave. */
   readonly requests: number;
   /** Answers from 500 to 599 that it gave. */
@@ -138,17 +142,45 @@ export async function markServersDown(socket: string, servers: readonly ServerPl
         if (!found.isBackup || found.weight > 0) throw new BasculeError('server-in-use', { backend, server });
       }
       for (const { backend, server } of servers) {
-        const command = `set server ${backend}/${server} health down`;
-        const answer = (await ask(command)).trim();
-        // A worker that a reload is replacing right now: the next one can be asked in a moment.
-        if (answer === 'Proxy is disabled.') {
-          throw new BasculeError('haproxy-unreachable', { socket, reason: 'its worker is being replaced' });
-        }
-        if (answer !== '') throw new BasculeError('haproxy-command-refused', { socket, command, answer });
+        await carryOut(socket, ask, `set server ${backend}/${server} health down`);
       }
       return pid;
     }),
   );
+}
+
+/**
+ * Has the worker that serves carry out commands about a server, all of them in that one. `backend/server` takes the
+ * place of `%`.
+ *
+ * @returns the worker's pid
+ * @throws `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
+ */
+export async function commandServer(
+  socket: string,
+  { backend, server }: ServerPlace,
+  commands: readonly string[],
+): Promise<number> {
+  return await retryUnreachable(reloadMs, () =>
+    inOneWorker(socket, async (ask) => {
+      const { pid } = parseRunning(await ask('show info'));
+      const seen = parseServers(await ask(askServers));
+      if (!seen.some((one) => one.backend === backend && one.name === server))
+        throw new BasculeError('server-not-on-edge', { backend, server });
+      for (const command of commands) await carryOut(socket, ask, command.replace('%', `${backend}/${server}`));
+      return pid;
+    }),
+  );
+}
+
+/** Throws `haproxy-command-refused`, `haproxy-unreachable`. */
+async function carryOut(socket: string, ask: (command: string) => Promise<string>, command: string): Promise<void> {
+  const answer = (await ask(command)).trim();
+  // A worker that a reload is replacing right now: the next one can be asked in a moment.
+  if (answer === 'Proxy is disabled.') {
+    throw new BasculeError('haproxy-unreachable', { socket, reason: 'its worker is being replaced' });
+  }
+  if (answer !== '') throw new BasculeError('haproxy-command-refused', { socket, command, answer });
 }
 
 function parseRunning(answer: string): RunningConfiguration {
@@ -177,15 +209,18 @@ function serverStatus(row: ReadonlyMap<string, string>): ServerStatus {
   const status = text('status');
   // A check that is under way shows as `* ` before the result of the last one.
   const checkStatus = text('check_status').replace(/^\* /, '');
+  const isPassed = /^L[467]OK$/.test(checkStatus);
   return {
     backend: text('pxname'),
     name: text('svname'),
     status,
     checkStatus,
-    isUp: /^UP\b/.test(status) && /^L[467]OK$/.test(checkStatus),
+    isUp: /^UP\b/.test(status) && isPassed,
+    isHealthy: /^(?:UP|DRAIN)\b/.test(status) && isPassed,
     isBackup: number('bck') > 0,
     weight: number('weight'),
     lastCheck: [checkStatus, text('check_code'), text('last_chk')].filter((part) => part !== '').join(' '),
+    sessions: number('scur'),
     requests: ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other']
       .map(number)
       .reduce((sum, count) => sum + count, 0),

@@ -14,7 +14,31 @@ const pollMs = 200;
 export async function waitUntilUp(
   socket: string,
   servers: readonly ServerPlace[],
-  wait: { environment: string; markedDownIn: number | null; deadlineMs: number; signal: AbortSignal },
+  wait: Wait & { readonly markedDownIn: number | null },
+): Promise<void> {
+  await waitUntilAll(socket, servers, {
+    ...wait,
+    isGood: ({ isUp }) => isUp,
+    markDown: () => markServersDown(socket, servers),
+  });
+}
+
+export interface Wait {
+  readonly environment: string;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** As `waitUntilUp`, by another measure, and with another way of marking servers as down. */
+export async function waitUntilAll(
+  socket: string,
+  servers: readonly ServerPlace[],
+  wait: Wait & {
+    readonly markedDownIn: number | null;
+    readonly isGood: (server: ServerStatus) => boolean;
+    /** Answers the pid of the worker in which they are marked. */
+    readonly markDown: () => Promise<number>;
+  },
 ): Promise<void> {
   let pid = wait.markedDownIn;
   let until = performance.now() + wait.deadlineMs;
@@ -22,10 +46,10 @@ export async function waitUntilUp(
     const seen = await readServers(socket);
     if (seen.pid !== pid) {
       // After a reload servers are UP without a check: the release before must not pass for the new one.
-      pid = await markServersDown(socket, servers);
+      pid = await wait.markDown();
       until = performance.now() + wait.deadlineMs;
     } else {
-      const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !one.isUp);
+      const notUp = servers.map((one) => stateOf(seen.servers, one)).filter((one) => !wait.isGood(one));
       if (notUp.length === 0) return;
       if (performance.now() > until) {
         throw new BasculeError('not-up-on-edge', {

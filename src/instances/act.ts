@@ -45,7 +45,7 @@ export async function runMigration(instance: Instance, act: Act): Promise<Migrat
 
 async function runAnyAct(instance: Instance, act: Act): Promise<string | MigrationEnd> {
   const { name, directory, edgeConfig, environment, color } = instance;
-  const place = [`${directory}/${name}`, edgeConfig ?? '', environment, color];
+  const place = [`${directory}/${name}`, edgeConfig ?? '', environment, color ?? 'none'];
   const path = `PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
   const timeoutMs = act.timeoutMs ?? actTimeoutMs;
   const result = await instance.host

@@ -18,7 +18,7 @@ export function programEnvironment(
     PORT: String(instance.port),
     BASCULE_ENVIRONMENT: instance.environment,
     BASCULE_COMPONENT: instance.component,
-    BASCULE_COLOR: instance.color,
+    ...(instance.color === null ? {} : { BASCULE_COLOR: instance.color }),
     BASCULE_SHA: sha,
   };
 }

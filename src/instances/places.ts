@@ -8,7 +8,8 @@ import type {
 } from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
 import { instanceName } from '../domain/names.js';
-import type { PlannedComponent, ReleasePlan } from '../domain/operation.js';
+import type { PlannedComponent } from '../domain/operation.js';
+import { isDeployed, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
 import type { LocalHost } from '../hosts/local.js';
 import type { Instance } from './record.js';
@@ -22,7 +23,7 @@ interface EdgePlace {
 export function instanceOf(
   { configuration, edge }: EdgePlace & { readonly configuration: LocalConfiguration },
   environment: string,
-  plan: Pick<ReleasePlan, 'target'>,
+  plan: { readonly target: Color | null },
   component: Pick<PlannedComponent, 'name' | 'instance' | 'address'>,
 ): Instance {
   return {
@@ -43,13 +44,14 @@ export interface PlacedInstance {
   readonly component: ComponentConfiguration;
 }
 
-/** Every instance that the configuration in force has. */
+/** Every instance that the configuration in force has, and that Bascule runs. */
 export function allInstances(
   { edge }: EdgePlace,
   { configuration, addresses }: AppliedConfiguration,
 ): PlacedInstance[] {
   const { instances } = configuration;
   if (instances.driver !== 'process') return [];
+  if (configuration.topology === 'multi-instance') return sideBySide({ edge }, { configuration, addresses }, instances);
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.flatMap((color) => {
@@ -71,23 +73,57 @@ export function instancesOfColor(
   place: EdgePlace,
   applied: AppliedConfiguration,
   environment: string,
-  color: Color,
+  color: Color | null,
 ): PlacedInstance[] {
   return allInstances(place, applied).filter(
     ({ instance }) => instance.environment === environment && instance.color === color,
   );
 }
 
-/** The one of a component. Throws `unknown-component`, which names those that there are. */
+/**
+ * The one of a component; of several side by side the first one, or the one that is named. Throws `unknown-component`,
+ * which names those that there are.
+ */
 export function findInstance(
   place: EdgePlace,
-  applied: AppliedConfiguration,
-  { environment, component, color }: { environment: string; component: string; color: Color },
+  { configuration, ...applied }: AppliedConfiguration,
+  wanted: { environment: string; component: string; color: Color; instance?: string },
 ): PlacedInstance {
-  const found = instancesOfColor(place, applied, environment, color).find((one) => one.component.name === component);
+  const { environment, component, instance: named } = wanted;
+  const color = configuration.topology === 'multi-instance' ? null : wanted.color;
+  const found = instancesOfColor(place, { configuration, ...applied }, environment, color).find(
+    (one) => one.component.name === component && (named === undefined || one.instance.name === named),
+  );
   if (found) return found;
-  const all = allInstances(place, applied).map(({ instance }) => `${instance.environment} ${instance.component}`);
+  const all = allInstances(place, { configuration, ...applied }).map(({ instance }) =>
+    [instance.environment, instance.component, ...(named === undefined ? [] : [instance.name])].join(' '),
+  );
   throw new BasculeError('unknown-component', { environment, component, known: [...new Set(all)] });
+}
+
+/** Those of multi-instance, in the order of the configuration; none of a component that Bascule only leads visitors to. */
+function sideBySide(
+  { edge }: EdgePlace,
+  { configuration, addresses }: Pick<AppliedConfiguration, 'configuration' | 'addresses'>,
+  { directory }: ProcessInstances,
+): PlacedInstance[] {
+  return configuration.components.filter(isDeployed).flatMap((component) =>
+    (component.instances ?? []).flatMap((name) => {
+      const address = addresses[name];
+      if (!address) return [];
+      const instance: Instance = {
+        host: edge.host,
+        name,
+        environment: sideBySideEnvironment,
+        component: component.name,
+        color: null,
+        ...address,
+        directory,
+        edgeConfig: edge.configuration.files.config,
+      };
+      return [{ instance, component }];
+    }),
+  );
 }
 
 /** The instance of a component in an environment and color, null where it has no address yet. */

@@ -51,6 +51,32 @@ export async function claimInstance(instance: Instance, { expected, owner }: Cla
 }
 
 /**
+ * Multi-instance: takes an instance that serves for an operation that replaces it. It goes on running; the edge is to lead
+ * no new visitor to it. Throws `instance-fenced`, and those of `runAct`.
+ */
+export async function reserveInstance(instance: Instance, { expected, owner }: Claim): Promise<InstanceRecord> {
+  const args = [expected ?? '', owner];
+  return parseRecord(instance, await runAct(instance, { name: 'reserve', args, owner }));
+}
+
+/**
+ * The same for a take-back, from whichever of `claims` the operation had come to; an instance that it had yet to claim is
+ * only kept from it. Throws `instance-fenced`, and those of `runAct`.
+ */
+export async function retakeInstance(
+  instance: Instance,
+  { expected, owner, claims }: Claim & { readonly claims: readonly string[] },
+): Promise<InstanceRecord> {
+  const args = [expected ?? '', owner, ...claims];
+  return parseRecord(instance, await runAct(instance, { name: 'retake', args, owner }));
+}
+
+/** Multi-instance: the edge may lead visitors to it again. Throws `instance-fenced` unless it runs and was healthy. */
+export async function admitInstance(instance: Instance, owner: string): Promise<void> {
+  await runAct(instance, { name: 'admit', args: [owner], owner });
+}
+
+/**
  * Claims an instance and ends what runs in it; a second call after the owner's own start changes nothing.
  *
  * @throws those of `claimInstance` and `stopInstance`
@@ -58,9 +84,10 @@ export async function claimInstance(instance: Instance, { expected, owner }: Cla
 export async function recreateInstance(
   instance: Instance,
   claim: Claim & { stopGraceMs: number; signal?: AbortSignal },
-): Promise<void> {
+): Promise<InstanceRecord> {
   const record = await claimInstance(instance, claim);
   if (record.wanted === 'stopped') await endProcess(instance, record, claim);
+  return record;
 }
 
 /**

@@ -11,7 +11,8 @@ export interface Instance {
   readonly name: string;
   readonly environment: string;
   readonly component: string;
-  readonly color: Color;
+  /** Null in multi-instance, where instances stand side by side. */
+  readonly color: Color | null;
   readonly address: string;
   readonly port: number;
   /** The folder of all instances. */
@@ -35,6 +36,8 @@ export interface InstanceRecord {
   /** How often the process ended by itself and was started again since it was deployed. */
   readonly restarts: number;
   readonly isFailed: boolean;
+  /** Multi-instance: the edge is to lead no new visitor to it, since an operation replaces it. */
+  readonly isDrained: boolean;
   /** Whether this process was ever healthy. */
   readonly isProven: boolean;
   /** See `environmentDigest`. */
@@ -104,6 +107,7 @@ export function parseRecord(instance: Pick<Instance, 'directory' | 'name'>, text
     startedAt: read('started_at', (value) => !Number.isNaN(Date.parse(value))),
     restarts: Number(read('restarts', matches(/^\d{1,9}$/)) ?? 0),
     isFailed: read('failed', isYesOrNo) === 'yes',
+    isDrained: read('traffic', matches(/^(?:drained|admitted)$/)) === 'drained',
     isProven: read('proven', isYesOrNo) === 'yes',
     environmentDigest: read('environment_digest', matches(/^[0-9a-f]{64}$/)),
     logBegin: Number(read('log_begin', matches(/^\d{1,15}$/)) ?? 0),

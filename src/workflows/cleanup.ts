@@ -1,6 +1,12 @@
 import { patched } from '@temporalio/workflow';
 import { shortSha } from '../domain/names.js';
-import type { CleanupPlan, CleanupRequest, OperationInput, OperationResult } from '../domain/operation.js';
+import type {
+  CleanupPlan,
+  CleanupRequest,
+  OperationInput,
+  OperationResult,
+  SideBySideCleanupPlan,
+} from '../domain/operation.js';
 import { drainColor } from './drain.js';
 import { beginOperation, type Ending, type Operation } from './operation.js';
 import { instances, plans } from './proxies.js';
@@ -24,17 +30,20 @@ async function cleanUp(operation: Operation, request: CleanupRequest): Promise<E
   operation.to = plan.active;
   if (plan.instances.length === 0) return { message: nothingToDo(environment, plan), changed: false };
 
-  // 2. Stand down: nobody falls back to it any more.
-  const standDown = await operation.changeEdge(`stand down ${plan.target}`, {
-    kind: 'stand-down',
-    id: `${owner}/stand-down`,
-    operation: id,
-    environment,
-  });
-  if (plan.standby !== null) operation.lost.push(`the standby ${shortSha(plan.standby)} on ${plan.target}`);
+  // Side by side nobody is led to what failed: it stays drained from the deploy on that left it.
+  if (!('topology' in plan)) {
+    // 2. Stand down: nobody falls back to it any more.
+    const standDown = await operation.changeEdge(`stand down ${plan.target}`, {
+      kind: 'stand-down',
+      id: `${owner}/stand-down`,
+      operation: id,
+      environment,
+    });
+    if (plan.standby !== null) operation.lost.push(`the standby ${shortSha(plan.standby)} on ${plan.target}`);
 
-  // 3. Drain: no old HAProxy worker can send a visitor there.
-  await drainColor(operation, plan, standDown.reloadedAt);
+    // 3. Drain: no old HAProxy worker can send a visitor there.
+    await drainColor(operation, plan, standDown.reloadedAt);
+  }
 
   // 4. Remove. A worker of a cleanup that was stopped may wake later: it removes nothing more. Histories from before end
   // without that.
@@ -45,7 +54,7 @@ async function cleanUp(operation: Operation, request: CleanupRequest): Promise<E
       { owner, environment, plan },
       ({ message }) =>
         operation.warnings.push(
-          `what is left on ${plan.target} still belongs to this cleanup (${message}): a worker that was stopped may remove it when it wakes; the next deploy or \`bascule cleanup ${environment}\` takes it over`,
+          `what is left${plan.target ? ` on ${plan.target}` : ''} still belongs to this cleanup (${message}): a worker that was stopped may remove it when it wakes; the next deploy or \`bascule cleanup ${environment}\` takes it over`,
         ),
     );
   }
@@ -64,7 +73,7 @@ async function cleanUp(operation: Operation, request: CleanupRequest): Promise<E
   };
 }
 
-function nothingToDo(environment: string, { isStandbyKept, standby, target }: CleanupPlan): string {
-  if (!isStandbyKept) return `${environment} has nothing to clean up`;
-  return `${environment} has nothing to clean up but its standby ${shortSha(standby)} (${target}), which --standby removes`;
+function nothingToDo(environment: string, plan: CleanupPlan | SideBySideCleanupPlan): string {
+  if ('topology' in plan || !plan.isStandbyKept) return `${environment} has nothing to clean up`;
+  return `${environment} has nothing to clean up but its standby ${shortSha(plan.standby)} (${plan.target}), which --standby removes`;
 }

@@ -10,6 +10,7 @@ import type {
 import { drainColor } from './drain.js';
 import { beginOperation, type Ending, type Operation } from './operation.js';
 import { instances, plans, watches } from './proxies.js';
+import { rollOut } from './rolling-deploy.js';
 import { inParallel } from './saga.js';
 
 /** What differs when a release is deployed again by a full rollback: no approval, no soak, no migration, and back in the history. */
@@ -24,7 +25,7 @@ export async function deploy(input: OperationInput<DeployRequest>): Promise<Oper
 }
 
 /**
- * Puts a release on the inactive color, proves it there, and gives it the visitors.
+ * Puts a release on the inactive color, proves it there, and gives it the visitors; in multi-instance `rollOut` does.
  * Until the switch a failure leaves visitors with the active color; after it, with the color that was active before.
  */
 export async function deployRelease(operation: Operation, request: DeployRequest, mode: DeployMode): Promise<Ending> {
@@ -44,6 +45,9 @@ export async function deployRelease(operation: Operation, request: DeployRequest
     operation.goesTo(plan.active);
     return { message: `${environment} serves ${shortSha(plan.sha)} already`, changed: false };
   }
+
+  // Instances side by side have no colors: they are replaced one after the other.
+  if ('topology' in plan) return rollOut(operation, plan, request, mode);
 
   // 2. Stand down: from here until the switch nobody falls back to the inactive color. Never taken back.
   const standDown = await operation.changeEdge(`stand down ${plan.target}`, {

@@ -44,6 +44,12 @@ export const instances = proxyActivities<Activities['instances']>({
   ...common,
 });
 
+/** A rolling deploy's acts on one instance, with its drain: their inputs bound them. */
+export const rolling = proxyActivities<Activities['rolling']>({
+  startToCloseTimeout: '25h',
+  ...common,
+});
+
 /** Planning and waiting for certificates. */
 export const certificates = proxyActivities<Activities['certificates']>({
   startToCloseTimeout: '25h',

@@ -17,7 +17,7 @@ export async function rollback(input: RollbackInput): Promise<OperationResult> {
       operation.from = tookBack.to;
       operation.goesTo(from);
       operation.generation = generation;
-      const serves = from.color === null ? 'what it served before' : shortSha(from.sha);
+      const serves = from.color === null && from.sha === null ? 'what it served before' : shortSha(from.sha);
       const message = `${tookBack.operation} was stopped and taken back; ${environment} serves ${serves}`;
       return { message, changed: false };
     }
@@ -35,18 +35,20 @@ async function rollBack(operation: Operation, { environment, request }: Rollback
   if (plan.to.sha === plan.from.sha && plan.to.color === plan.from.color) {
     return { message: `${environment} serves ${shortSha(plan.to.sha)} already`, changed: false };
   }
-  if (!plan.isFast) return deployRelease(operation, { sha: plan.to.sha }, { isRollback: true });
+  const [from, to] = [plan.from.color, plan.to.color];
+  if (!plan.isFast || from === null || to === null)
+    return deployRelease(operation, { sha: plan.to.sha }, { isRollback: true });
 
-  await operation.changeEdge(`switch back to ${plan.to.color}`, {
+  await operation.changeEdge(`switch back to ${to}`, {
     kind: 'color',
     id: `${operation.owner}/switch`,
     operation: operation.id,
     environment,
-    from: plan.from.color,
-    to: plan.to.color,
+    from,
+    to,
     sha: plan.to.sha,
     history: 'back',
     urgent: true,
   });
-  return { message: `${environment} serves ${shortSha(plan.to.sha)} (${plan.to.color}) again`, changed: true };
+  return { message: `${environment} serves ${shortSha(plan.to.sha)} (${to}) again`, changed: true };
 }

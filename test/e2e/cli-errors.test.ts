@@ -5,9 +5,9 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { create } from 'tar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { environmentOf } from '../../src/cli/history.js';
 import { resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
+import { environmentOf } from '../rig/environment-view.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { type Project, startProject } from '../rig/project.js';
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { environmentOf } from '../../src/cli/history.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { EnvironmentView, Status } from '../../src/domain/inspect.js';
 import { ask } from '../rig/ask.js';
+import { environmentOf } from '../rig/environment-view.js';
 import { killColor } from '../rig/instance-process.js';
 import { type Project, startProject } from '../rig/project.js';
 import { type Report, startVisitors } from '../rig/visitors.js';

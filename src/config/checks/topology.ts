@@ -4,8 +4,8 @@ import { artifactsExpectation } from '../schema/artifacts.js';
 import { environmentsExpectation } from '../schema.js';
 import { argvExpectation } from '../values.js';
 
-/** What is there only where Bascule deploys a component. */
-const keysOfDeployed = ['run', 'migrate', 'user', 'env', 'startDeadline', 'stopGrace'] as const;
+/** What is there only where Bascule runs a component. */
+const keysOfDeployed = ['migrate', 'user', 'env', 'startDeadline', 'stopGrace'] as const;
 
 /** What each topology and each driver needs, and what they do not have. */
 export function topologyProblems(input: LenientInput): Problem[] {
@@ -51,14 +51,32 @@ function blueGreenProblems(input: LenientInput): Problem[] {
 function multiInstanceProblems(input: LenientInput): Problem[] {
   const message = 'expected only with `topology: blue-green`';
   return [
-    ...(['environments', 'external', 'artifacts'] as const)
-      .filter((key) => key in input)
-      .map((key) => wrongKey([key], message)),
+    ...(['environments', 'external'] as const).filter((key) => key in input).map((key) => wrongKey([key], message)),
+    ...artifactsProblems(input),
     ...eachComponent(input, (component, path) => [
       ...serverProblems(input, component, path),
-      ...keysOfDeployed.filter((key) => key in component).map((key) => wrongKey([...path, key], message)),
+      ...runProblems(component, path),
     ]),
   ];
+}
+
+/** Side by side a component is deployed where it has `run`. */
+function artifactsProblems(input: LenientInput): Problem[] {
+  const isDeployed = Object.values(input.components ?? {}).some((component) => component && 'run' in component);
+  if ('artifacts' in input === isDeployed) return [];
+  return isDeployed
+    ? [wrong(['artifacts'], missing(artifactsExpectation))]
+    : [wrongKey(['artifacts'], 'expected only where a component has `run`')];
+}
+
+function runProblems(component: LenientComponent, path: readonly string[]): Problem[] {
+  if (!('run' in component)) {
+    return keysOfDeployed
+      .filter((key) => key in component)
+      .map((key) => wrongKey([...path, key], 'expected only with `run`'));
+  }
+  if ('instances' in component) return [];
+  return [wrongKey([...path, 'run'], 'expected only with `instances`, in which it runs')];
 }
 
 /** Where a pool in multi-instance has its servers from. */

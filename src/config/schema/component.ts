@@ -124,7 +124,7 @@ export const component = z.strictObject(
     run: argv
       .optional()
       .describe(
-        "Program and arguments, started in the release's folder with HOST and PORT; no shell reads them. Not in multi-instance, where Bascule runs nothing.",
+        "Program and arguments, started in the release's folder with HOST and PORT; no shell reads them. In multi-instance it may be left out: then Bascule runs nothing of the component.",
       ),
     user: systemUser.optional().describe('driver incus: whom its program runs as. Default: <project>-<component>'),
     migrate: migrate.optional().describe('Run before the start of every deploy; it must be repeatable.'),

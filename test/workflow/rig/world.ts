@@ -13,6 +13,7 @@ import type { DeployRequest, PlannedComponent, ReleasePlan, UnusedInstance } fro
 import { planRollback, planSwitch } from '../../../src/domain/plans.js';
 import { broken, EdgeWorld } from './edge-world.js';
 import { Faults } from './faults.js';
+import { SideBySideWorld } from './side-by-side-world.js';
 
 export const project = 'demo';
 
@@ -48,6 +49,8 @@ export class World {
   readonly orders = new Set<string>();
   ordersPlaced = 0;
   isEdgeApplied = true;
+  /** Set where instances stand side by side. */
+  sideBySide: SideBySideWorld | null = null;
   /** Set where the active release runs with the same checksums and environment. */
   isActiveAlready = false;
 
@@ -78,6 +81,13 @@ export class World {
     }
   }
 
+  /** From here on instances stand side by side, which hold these releases, oldest first. */
+  standSideBySide(...shas: readonly string[]): SideBySideWorld {
+    this.sideBySide = new SideBySideWorld(components, (sha) => this.isUnhealthy(sha));
+    this.sideBySide.holds(...shas);
+    return this.sideBySide;
+  }
+
   get serves() {
     const { color, sha, standby } = this.edge.serves(this.name);
     return { color, sha, standby };
@@ -100,6 +110,7 @@ export class World {
     const groups: Groups = {
       ...this.operations,
       ...this.certificateActivities,
+      rolling: (this.sideBySide ?? new SideBySideWorld([], () => false)).activities,
       edge: this.edge.activities as Groups['edge'],
     };
     const all = Object.values(groups).flatMap((group) => Object.entries(group));
@@ -114,7 +125,7 @@ export class World {
     );
   }
 
-  private readonly operations: Omit<Groups, 'edge' | 'certificates' | 'authority'> = {
+  private readonly operations: Omit<Groups, 'edge' | 'rolling' | 'certificates' | 'authority'> = {
     environments: {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },
@@ -128,8 +139,12 @@ export class World {
     }),
 
     plans: {
-      pinRelease: async ({ request, isRollback }) => this.pin(request, isRollback),
+      pinRelease: async ({ request, isRollback }) => {
+        if (this.isUnknown(request.sha)) throw broken('artifact-not-found', `there is no release ${request.sha}`);
+        return this.sideBySide?.pin(request, isRollback) ?? this.pin(request, isRollback);
+      },
       planRollback: async ({ request }) => {
+        if (this.sideBySide) return this.sideBySide.planRollback(request);
         const found = planRollback(this.state(), this.lines(), request.to ?? null);
         if (!found) throw broken('nothing-to-roll-back-to', `${this.name} has no release below the active one`);
         const held = this.instancesOf(found.to.color);
@@ -137,6 +152,7 @@ export class World {
         return { ...found, isFast };
       },
       planSwitch: async ({ request }) => {
+        if (this.sideBySide) throw broken('switch-refused', 'none has a color');
         const held = components.map(
           ({ name }) => this.instances.get(instanceName({ prefix: '' }, name, request.color))?.sha ?? null,
         );
@@ -145,6 +161,7 @@ export class World {
         return found;
       },
       planCleanup: async ({ request }) => {
+        if (this.sideBySide) return this.sideBySide.planCleanup();
         const { color, sha, standby } = this.serves;
         const target = otherColor(color);
         const isStandbyKept = standby !== null && !request.standby;
@@ -185,12 +202,14 @@ export class World {
         await new Promise((resolve) => setImmediate(resolve));
         this.migrations.push(`${component.name} ends`);
       },
-      startInstance: async ({ component, plan }) => {
+      startInstance: async ({ component, owner, plan }) => {
+        if (this.sideBySide?.start(component, owner, plan.sha)) return;
         if (this.isUnhealthy(plan.sha))
           throw broken('instance-unhealthy', `${component.instance} does not get healthy`);
         this.instances.set(component.instance, { sha: plan.sha, state: 'running' });
       },
       removeInstance: async ({ unused }) => {
+        this.sideBySide?.remove(unused.instance);
         this.instances.delete(unused.instance);
       },
       disownInstances: async () => {},
@@ -276,7 +295,6 @@ export class World {
   }
 
   private pin(request: DeployRequest, isRollback: boolean): ReleasePlan {
-    if (this.isUnknown(request.sha)) throw broken('artifact-not-found', `there is no release ${request.sha}`);
     const { color, sha, standby } = this.serves;
     const target = otherColor(color);
     return {
@@ -304,7 +322,7 @@ function subjectOf(activity: string, input: unknown): string {
     certificate?: PlannedCertificate;
   } & Partial<EdgeChange>;
   if (certificate) return certificate.name.split('.')[1] ?? '';
-  if (component) return component.name;
+  if (component) return 'before' in component && activity !== 'fetchArtifact' ? component.instance : component.name;
   if (unused) return unused.name;
   return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
 }

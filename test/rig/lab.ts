@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { makeRelease, type Release } from './artifacts.js';
+import { mustSucceed } from './chaos.js';
+import { type Project, type ProjectOptions, startProject } from './project.js';
+
+const example = fileURLToPath(new URL('../../examples/lab.yaml', import.meta.url));
+
+/** The components of examples/lab.yaml. */
+export const labComponents = ['backend', 'stream'] as const;
+
+/**
+ * examples/lab.yaml with processes of this machine, which Bascule deploys, in place of containers; with waits so short that
+ * an instance is replaced in a second or two.
+ */
+export async function startLab(
+  options: Omit<ProjectOptions, 'configure'> & { readonly configure?: (yaml: string) => string } = {},
+): Promise<Project> {
+  const lab = await readFile(example, 'utf8');
+  const { configure = (yaml) => yaml, ...rest } = options;
+  const project = await startProject({
+    ...rest,
+    failPoints: true,
+    configure: (local) => configure(withProcesses(lab, local)),
+  });
+  try {
+    await project.startWorker();
+    await mustSucceed(project, 'apply');
+    return project;
+  } catch (error) {
+    await project.stop();
+    throw error;
+  }
+}
+
+function withProcesses(lab: string, local: string): string {
+  const [, http = ''] = / http: (\S+)/.exec(local) ?? [];
+  const [, addresses = ''] = / addresses: (\S+)/.exec(local) ?? [];
+  return lab
+    .replace(/^ {2}host: .*\n/m, '  httpKeepAlive: 1s\n')
+    .replace('http: "*:80"', `http: ${http}`)
+    .replace(/^ {2}runtime: .*\n/m, '')
+    .replace(/^ {4}fallback: .*\n/m, '')
+    .replace(/^ {4}slowStart: .*\n/m, '')
+    .replaceAll('interval: 5s', 'interval: 300ms')
+    .replaceAll(/^ {4}instances: .*\n/gm, '$&    startDeadline: 12s\n    run: ["node", "server.mjs"]\n')
+    .replace(/^instances:\n[\s\S]*/m, `instances: { addresses: ${addresses} }\n`)
+    .concat(
+      'artifacts:\n  url: file:./artifacts/{component}/{sha}/{component}-{sha}.tar.gz\n  checksum: "{url}.sha256"\n',
+    );
+}
+
+/** A release of both components. */
+export async function releaseLab(
+  { directory }: Project,
+  sha: string,
+  more: Pick<Release, 'unhealthy' | 'crash' | 'files'> = {},
+): Promise<void> {
+  await Promise.all(labComponents.map((component) => makeRelease({ directory, component, sha, ...more })));
+}
