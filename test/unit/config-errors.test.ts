@@ -947,9 +947,27 @@ test.each<Case>([
   [
     'what belongs to a deploy',
     'default: true',
-    'default: true\n    run: [node]\n    migrate: [node]',
-    '15:5 components.web.run: expected only with `topology: blue-green`',
-    '16:5 components.web.migrate: expected only with `topology: blue-green`',
+    'default: true\n    migrate: [node]\n    stopGrace: 5s',
+    '15:5 components.web.migrate: expected only with `run`',
+    '16:5 components.web.stopGrace: expected only with `run`',
+  ],
+  [
+    'artifacts of which nothing is deployed',
+    'components:',
+    'artifacts: { url: "https://a.test/{sha}.tar" }\ncomponents:',
+    '5:1 artifacts: expected only where a component has `run`',
+  ],
+  [
+    'a component that is deployed, without artifacts and nowhere to run',
+    'default: true',
+    'default: true\n    run: [node]',
+    '1:1 artifacts: is missing: expected the artifacts, with at least `url`',
+    '15:5 components.web.run: expected only with `instances`, in which it runs',
+  ],
+  [
+    'a component that is deployed',
+    /components:([\s\S]*)\[api-1, api-2\]/,
+    'artifacts: { url: "https://a.test/{sha}.tar" }\ncomponents:$1[api-1, api-2]\n    run: [node]',
   ],
   ...['edge', 'metrics', 'default_503', 'letsencrypt_backend'].map(
     (pool): Case => [

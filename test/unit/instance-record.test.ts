@@ -32,6 +32,7 @@ describe('a record', () => {
       startedAt: '2026-11-23T12:00:00.000Z',
       restarts: 2,
       isFailed: false,
+      isDrained: false,
       isProven: true,
       environmentDigest: 'cd'.repeat(32),
       logBegin: 512,

@@ -8,6 +8,7 @@ import { edgeActivityNames } from './rig/edge-world.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
+import { rollingSteps, rollingTakeBacks } from './rig/rolling-story.js';
 import { holdStep } from './rig/story.js';
 import { project, type World } from './rig/world.js';
 
@@ -208,8 +209,9 @@ test('each activity is a step of something here, or takes one back', () => {
     'markNeedsOperator',
   ];
   const steps = [...Object.values(operations).flatMap(({ steps }) => Object.keys(steps)), ...Object.keys(edgeSteps)];
+  const ofRolling = [...Object.keys(rollingSteps), ...rollingTakeBacks];
   const ofCertificates = [...Object.values(certificateRuns).flatMap(({ steps }) => steps), 'awaitCertificate'];
-  const covered = new Set([...steps, ...takeBacks, ...ofCertificates].map(activityOf));
+  const covered = new Set([...steps, ...takeBacks, ...ofRolling, ...ofCertificates].map(activityOf));
   expect([...covered, 'knownEnvironments'].sort()).toEqual(Object.keys(rig.newWorld().activities()).sort());
 });
 

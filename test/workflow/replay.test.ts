@@ -71,6 +71,10 @@ function kindOf(history: History): string {
   const isFull = history.events.some(
     ({ activityTaskScheduledEventAttributes: scheduled }) => scheduled?.activityType.name === 'pinRelease',
   );
+  const isRolling = history.events.some(
+    ({ activityTaskScheduledEventAttributes: scheduled }) => scheduled?.activityType.name === 'drainInstance',
+  );
+  if (isRolling) return `rolling ${workflowType.name}`;
   switch (workflowType.name) {
     case 'rollback':
       return isFull ? 'full rollback' : 'fast rollback';
@@ -98,14 +102,14 @@ const families: readonly {
   readonly outcomes: Readonly<Record<string, (kind: string) => string | null>>;
 }[] = [
   {
-    kinds: ['deploy', 'fast rollback', 'full rollback', 'switch', 'cleanup'],
+    kinds: ['deploy', 'rolling deploy', 'fast rollback', 'full rollback', 'rolling rollback', 'switch', 'cleanup'],
     outcomes: {
       succeeded: () => null,
       failed: () => null,
       aborted: () => null,
       'needs-operator': () => null,
       'rolled-back': (kind) =>
-        kind === 'deploy'
+        kind.endsWith('deploy')
           ? null
           : 'a rollback ends a cleanup as aborted, and waits for what is neither that nor a deploy',
       cancelled: (kind) => (kind === 'deploy' ? null : 'the way of a deploy, and of what is aborted'),

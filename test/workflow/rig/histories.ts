@@ -214,6 +214,75 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
 
   'cleanup.succeeded': async ({ operator }) => endedId(operator, await operator.cleanup({ standby: true })),
 
+  'deploy.rolling-succeeded': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.rolling-failed': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    world.faults.set('startInstance backend-2', 'fails');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.rolling-first-failed': async ({ operator, world }) => {
+    world.standSideBySide();
+    world.faults.set('admitInstance backend-2', 'fails');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.rolling-needs-operator': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    world.faults.set('recordReleases now', 'fails');
+    world.faults.set('startInstance backend-1 again', 'fails');
+    return endedId(operator, await operator.deploy('ccccccc'));
+  },
+
+  'deploy.rolling-aborted': async (scene) => {
+    scene.world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    return aborted(scene, 'admitInstance backend-2', () => scene.operator.deploy('ccccccc'));
+  },
+
+  'deploy.rolling-rolled-back': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    const held = world.faults.hold('drainInstance backend-2');
+    const accepted = await operator.deploy('ccccccc');
+    await held.reached;
+    const rollback = await operator.rollback();
+    await endedId(operator, rollback);
+    return accepted.operation;
+  },
+
+  'rollback.rolling-succeeded': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    return endedId(operator, await operator.rollback());
+  },
+
+  'rollback.rolling-failed': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    world.faults.set('drainInstance web-1', 'fails');
+    return endedId(operator, await operator.rollback());
+  },
+
+  'rollback.rolling-aborted': async (scene) => {
+    scene.world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    return aborted(scene, 'startInstance backend-1', () => scene.operator.rollback());
+  },
+
+  'rollback.rolling-needs-operator': async ({ operator, world }) => {
+    world.standSideBySide('aaaaaaa', 'bbbbbbb');
+    world.faults.set('admitInstance backend-1', 'fails');
+    world.faults.set('admitInstance backend-1 again', 'fails');
+    return endedId(operator, await operator.rollback());
+  },
+
+  'cleanup.side-by-side': async ({ operator, world }) => {
+    world.standSideBySide();
+    world.faults.set('startInstance backend-2', 'fails');
+    await endedId(operator, await operator.deploy('ccccccc'));
+    return endedId(operator, await operator.cleanup());
+  },
+
   'environment.queue': async ({ operator, world }) => {
     const held = world.faults.hold('migrate backend');
     const first = await operator.deploy('ccccccc', { requestId: 'build-1' });

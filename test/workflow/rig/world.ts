@@ -316,13 +316,19 @@ export class World {
 
 /** What a fault may be aimed at, besides the activity's name: a component, or the last part of an edge change's id. */
 function subjectOf(activity: string, input: unknown): string {
-  const { component, unused, certificate, id } = input as {
+  const { component, unused, certificate, id, owner } = input as {
     component?: PlannedComponent;
+    owner?: string;
     unused?: UnusedInstance;
     certificate?: PlannedCertificate;
   } & Partial<EdgeChange>;
   if (certificate) return certificate.name.split('.')[1] ?? '';
-  if (component) return 'before' in component && activity !== 'fetchArtifact' ? component.instance : component.name;
+  // What a rolling deploy takes back is named apart from what it did.
+  const again = owner?.includes('/undo') ? 'again' : '';
+  if (component && 'before' in component && activity !== 'fetchArtifact')
+    return [component.instance, again].filter(Boolean).join(' ');
+  if (component) return component.name;
+  if (activity === 'recordReleases') return again || 'now';
   if (unused) return unused.name;
   return activity.endsWith('EdgeChange') && id ? (id.split('/').at(-1) ?? '') : '';
 }

@@ -1,0 +1,270 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { exitCodeOfResult } from '../../src/cli/exit-codes.js';
+import type { Accepted, OperationResult } from '../../src/domain/operation.js';
+import type { Fault } from './rig/faults.js';
+import { Operator } from './rig/operator.js';
+import { type Rig, startRig } from './rig/rig.js';
+import { rollingSteps } from './rig/rolling-story.js';
+import { holdStep } from './rig/story.js';
+import type { World } from './rig/world.js';
+
+let rig: Rig;
+
+beforeAll(async () => {
+  rig = await startRig();
+});
+afterAll(() => rig.stop());
+
+const steps = Object.keys(rollingSteps);
+/** The last one only tidies up. */
+const decisive = steps.slice(0, -1);
+const serving = (sha: string) => ['backend-1', 'backend-2', 'web-1'].map((name) => `${name}: running ${sha}`);
+const asBefore = { instances: serving('bbbbbbb'), history: ['bbbbbbb', 'aaaaaaa'] };
+
+type Begin = (operator: Operator) => Promise<Accepted>;
+const deploy: Begin = (operator) => operator.deploy('ccccccc');
+
+/** Instances side by side that hold bbbbbbb, with aaaaaaa before it. */
+function begin(faults: Readonly<Record<string, Fault>> = {}, ...shas: readonly string[]) {
+  const world = rig.newWorld();
+  const sideBySide = world.standSideBySide(...(shas.length > 0 ? shas : ['aaaaaaa', 'bbbbbbb']));
+  for (const [step, fault] of Object.entries(faults)) world.faults.set(step, fault);
+  return { world, sideBySide, operator: new Operator(rig, world) };
+}
+
+async function run(asked: Begin, faults: Readonly<Record<string, Fault>> = {}) {
+  const { world, sideBySide, operator } = begin(faults);
+  const failing = Object.keys(faults).find(
+    (step) => step.startsWith('fetchArtifact') && !faults[step]?.includes('once'),
+  );
+  // Those that run at the same time stand still while one fails.
+  const held = failing === undefined ? null : holdStep(world, failing, (step) => step in rollingSteps);
+  const accepted = await asked(operator);
+  if (held) {
+    await held.reached;
+    held.releaseStep();
+  }
+  return { world, sideBySide, result: await operator.waitedFor(accepted) };
+}
+
+async function forEach<T>(of: readonly string[], act: (step: string) => Promise<T>): Promise<Record<string, T>> {
+  return Object.fromEntries(await Promise.all(of.map(async (step) => [step, await act(step)] as const)));
+}
+
+const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `mend ${step}` });
+
+function rowOf({ sideBySide, result }: { sideBySide: World['sideBySide']; result: OperationResult }) {
+  const { outcome, code, message, remedy, lost } = result;
+  return {
+    ended: { outcome, code, message, remedy, lost: [...lost] },
+    instances: sideBySide?.picture,
+    history: sideBySide?.history,
+  };
+}
+
+/** What was called, in order; artifacts are fetched at the same time. */
+const callsOf = ({ faults }: World) => {
+  const calls = faults.calls.filter((call) => call !== 'knownEnvironments');
+  const isFetching = (call: string): boolean => call.startsWith('fetchArtifact');
+  return [
+    ...calls.slice(0, 1),
+    ...calls.filter(isFetching).toSorted(),
+    ...calls.slice(1).filter((call) => !isFetching(call)),
+  ];
+};
+
+describe.concurrent('a rolling deploy', () => {
+  test('replaces one instance after the other, and never the last one that serves', async () => {
+    const { world, sideBySide, result } = await run(deploy);
+    expect(result).toMatchObject({
+      ...{ outcome: 'succeeded', code: null, lost: [], message: `${world.name} serves ccccccc` },
+      ...{ from: { color: null, sha: 'bbbbbbb' }, to: { color: null, sha: 'ccccccc' }, generation: null },
+    });
+    expect(callsOf(world)).toEqual(steps);
+    expect(sideBySide.picture).toEqual(serving('ccccccc'));
+    expect(sideBySide.history).toEqual(['ccccccc', 'bbbbbbb', 'aaaaaaa']);
+    expect(sideBySide.fewestServing).toBe(1);
+  });
+
+  test('says of a component with one instance that its visitors were without it', async () => {
+    const { result } = await run(deploy);
+    expect(result.warnings).toEqual([
+      expect.stringMatching(/no other instance of web was up while web-1 was replaced: .* with 503/),
+    ]);
+  });
+
+  test('succeeds where each of its steps fails once', async () => {
+    const { world, sideBySide, result } = await run(
+      deploy,
+      Object.fromEntries(steps.map((step) => [step, 'fails once'])),
+    );
+    expect(result.outcome).toBe('succeeded');
+    expect(callsOf(world).toSorted()).toEqual(steps.flatMap((step) => [step, step]).toSorted());
+    expect(sideBySide.picture).toEqual(serving('ccccccc'));
+  });
+
+  test.each(['fails', 'fails after its effect'] as const)(
+    'in which a step %s takes back the instances that were done, and says what is lost',
+    async (fault) => {
+      const ended = await forEach(decisive, async (step) => rowOf(await run(deploy, { [step]: fault })));
+      const documented = decisive.map((step) => [
+        step,
+        { ended: { outcome: 'failed', ...broken(step), lost: rollingSteps[step] }, ...asBefore },
+      ]);
+      expect(ended).toEqual(Object.fromEntries(documented));
+    },
+  );
+
+  test('in which a step says nothing more after its effect does the same', async () => {
+    const ended = await forEach(decisive, async (step) =>
+      rowOf(await run(deploy, { [step]: 'falls silent after its effect' })),
+    );
+    for (const { ended: end, instances, history } of Object.values(ended)) {
+      expect(end.outcome).toBe('failed');
+      expect({ instances, history }).toEqual(asBefore);
+    }
+  });
+
+  test('whose worker ends after the effect of any step is carried on by another one', async () => {
+    const ended = await forEach(steps, (step) => run(deploy, { [step]: 'falls silent once after its effect' }));
+    for (const { sideBySide, result } of Object.values(ended)) {
+      expect(result.outcome).toBe('succeeded');
+      expect(sideBySide.picture).toEqual(serving('ccccccc'));
+    }
+  });
+
+  test('takes back in reverse order, drained as on the way there', async () => {
+    const { world } = await run(deploy, { 'admitInstance backend-2': 'fails' });
+    const calls = callsOf(world);
+    expect(calls.slice(calls.indexOf('admitInstance backend-2') + 1)).toEqual(
+      ['backend-2', 'backend-1'].flatMap((instance) =>
+        ['retakeInstance', 'replaceRelease', 'startInstance', 'admitInstance'].map((act) => `${act} ${instance} again`),
+      ),
+    );
+  });
+
+  test('leaves an instance that it had yet to come to as it is', async () => {
+    const { world, sideBySide } = await run(deploy, { 'drainInstance backend-2': 'fails' });
+    expect(callsOf(world)).toContain('retakeInstance backend-2 again');
+    expect(callsOf(world)).not.toContain('replaceRelease backend-2 again');
+    expect(sideBySide.picture).toEqual(asBefore.instances);
+  });
+
+  test('of whose take-backs one fails runs the others, and needs an operator', async () => {
+    const takeBacks = ['retakeInstance', 'replaceRelease', 'startInstance', 'admitInstance'];
+    const ended = await forEach(takeBacks, (act) =>
+      run(deploy, { 'admitInstance backend-2': 'fails', [`${act} backend-2 again`]: 'fails' }),
+    );
+    for (const [act, { world, sideBySide, result }] of Object.entries(ended)) {
+      expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
+      expect(exitCodeOfResult(result)).toBe(3);
+      expect(result.message).toMatch(
+        new RegExp(
+          `admitInstance backend-2 is broken; and .*${act} backend-2 again is broken; backend-2 may be without`,
+        ),
+      );
+      expect(result.remedy).toContain(`\`bascule deploy ${world.name} bbbbbbb --again\``);
+      expect(sideBySide.picture[0]).toBe('backend-1: running bbbbbbb');
+    }
+  });
+
+  test('that was recorded and then stopped is taken back from the record as well', async () => {
+    const { world, sideBySide, operator } = begin();
+    const held = world.faults.hold('recordReleases now', { isDeaf: true });
+    const accepted = await deploy(operator);
+    await held.reached;
+    await operator.abort({ why: 'not today' });
+    held.release();
+    expect(await operator.waitedFor(accepted)).toMatchObject({ code: 'aborted', message: 'aborted: not today' });
+    expect({ instances: sideBySide.picture, history: sideBySide.history }).toEqual(asBefore);
+  });
+
+  test('that cannot remove what is too old is in force all the same, and warns of it', async () => {
+    const { sideBySide, result } = await run(deploy, { pruneInstances: 'fails' });
+    expect(result).toMatchObject({ outcome: 'succeeded', to: { sha: 'ccccccc' } });
+    expect(result.warnings.at(-1)).toMatch(/^old releases are not removed \(pruneInstances is broken\)/);
+    expect(sideBySide.picture).toEqual(serving('ccccccc'));
+  });
+
+  test('is done where all of it serves the release already', async () => {
+    const { world, sideBySide, operator } = begin();
+    sideBySide.isActiveAlready = true;
+    const result = await operator.waitedFor(await operator.deploy('bbbbbbb'));
+    expect(result).toMatchObject({ outcome: 'succeeded', changed: false });
+    expect(callsOf(world)).toEqual(['pinRelease']);
+  });
+
+  test('waits for approval before it touches anything', async () => {
+    const { world, sideBySide, operator } = begin();
+    const accepted = await operator.deploy('ccccccc', { waitForApproval: true });
+    await operator.untilItWaitsForApproval(accepted);
+    expect(callsOf(world)).toEqual(['pinRelease', 'fetchArtifact backend', 'fetchArtifact web']);
+    await operator.approve();
+    expect(await operator.waitedFor(accepted)).toMatchObject({ outcome: 'succeeded' });
+    expect(sideBySide.picture).toEqual(serving('ccccccc'));
+  });
+
+  test('migrates nothing where that is to be skipped', async () => {
+    const { world } = await run((operator) => operator.deploy('ccccccc', { skipMigrate: true }));
+    expect(callsOf(world).filter((call) => call.startsWith('migrate'))).toEqual([]);
+  });
+
+  test('of the very first release keeps what fails for a look, without visitors, and cleanup removes it', async () => {
+    const { world, sideBySide, operator } = begin({ 'startInstance backend-2': 'fails' }, 'none');
+    sideBySide.recorded = { owner: null, lines: [] };
+    for (const name of [...sideBySide.instances.keys()]) sideBySide.remove(name);
+    const result = await operator.waitedFor(await deploy(operator));
+    expect(result).toMatchObject({ outcome: 'failed', from: { sha: null } });
+    const failed = ['backend-1', 'backend-2'].map((name) => `${name}: drained failed ccccccc`);
+    expect(sideBySide.picture).toEqual([...failed, 'web-1: empty']);
+    expect(callsOf(world)).toContain('leaveFailed backend-1 again');
+    const cleaned = await operator.waitedFor(await operator.cleanup());
+    expect(cleaned).toMatchObject({ outcome: 'succeeded', changed: true });
+    expect(sideBySide.picture).toEqual(['backend-1: empty', 'backend-2: empty', 'web-1: empty']);
+  });
+});
+
+describe.concurrent('a rollback of instances side by side', () => {
+  test('gives them the release before, without a migration, and a second one has nowhere to go', async () => {
+    const { world, sideBySide, result } = await run((operator) => operator.rollback());
+    expect(result).toMatchObject({
+      outcome: 'succeeded',
+      from: { sha: 'bbbbbbb' },
+      to: { color: null, sha: 'aaaaaaa' },
+    });
+    expect(sideBySide.picture).toEqual(serving('aaaaaaa'));
+    expect(sideBySide.history).toEqual(['aaaaaaa']);
+    expect(callsOf(world).filter((call) => call.startsWith('migrate'))).toEqual([]);
+    const again = await new Operator(rig, world).rollback({ full: true });
+    expect(await new Operator(rig, world).waitedFor(again)).toMatchObject({ code: 'nothing-to-roll-back-to' });
+  });
+
+  test('stops a deploy in any of its steps, and takes it back', async () => {
+    const at = steps.slice(3, -2);
+    const ended = await forEach(at, async (step) => {
+      const { world, sideBySide, operator } = begin();
+      const held = world.faults.hold(step);
+      const accepted = await deploy(operator);
+      await held.reached;
+      const rollback = await operator.rollback();
+      const [deployed, back] = [await operator.waitedFor(accepted), await operator.waitedFor(rollback)];
+      return { deployed, back, instances: sideBySide.picture, history: sideBySide.history };
+    });
+    for (const { deployed, back, ...left } of Object.values(ended)) {
+      expect(deployed).toMatchObject({ outcome: 'failed', code: 'rolled-back' });
+      expect(back).toMatchObject({ outcome: 'succeeded', changed: false, to: { sha: 'bbbbbbb' } });
+      expect(left).toEqual(asBefore);
+    }
+  });
+});
+
+test('instances side by side have no color to switch to', async () => {
+  const { result } = await run((operator) => operator.switch({ color: 'green' }));
+  expect(result).toMatchObject({ outcome: 'failed', code: 'switch-refused' });
+});
+
+test('a cleanup finds nothing where all instances serve', async () => {
+  const { world, result } = await run((operator) => operator.cleanup());
+  expect(result).toMatchObject({ outcome: 'succeeded', changed: false });
+  expect(callsOf(world)).toEqual(['planCleanup']);
+});
