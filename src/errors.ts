@@ -419,6 +419,23 @@ const prose = {
     message: `${a.environment} has no soak: its instances stand side by side and are replaced one after the other`,
     remedy: 'Leave `--soak` out. Each instance has to be UP on the edge before the next one is replaced.',
   }),
+  'failover-test-refused': (a: { environment: string; component: string; why: string; remedy: string }): Prose => ({
+    message: `${a.component} of ${a.environment} is not tested: ${a.why}; nothing was touched`,
+    remedy: a.remedy,
+  }),
+  'failover-not-served': (a: {
+    component: string;
+    visits: number;
+    when: string;
+    statuses: readonly string[];
+  }): Prose => ({
+    message: `${a.statuses.length} of ${a.visits} requests to ${a.component} were not served ${a.when}: ${a.statuses.join(', ')}`,
+    remedy: '`bascule status` shows what the edge has of its servers, `bascule logs` what they said.',
+  }),
+  'failover-not-noticed': (a: { instance: string; seconds: number; last: string }): Prose => ({
+    message: `the edge did not have ${a.instance} DOWN within ${a.seconds} s of its end: ${a.last}`,
+    remedy: 'See whether `health` in bascule.yaml asks for what only that instance answers, and `fall` and `interval`.',
+  }),
   'drain-stuck': (a: {
     environment: string;
     color: string;

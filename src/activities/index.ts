@@ -3,6 +3,7 @@ import { certificateActivities } from './certificates.js';
 import { edgeActivities } from './edge.js';
 import { edgeRequestActivities } from './edge-requests.js';
 import { environmentActivities } from './environments.js';
+import { failoverActivities } from './failover.js';
 import { inspectionActivities } from './inspection.js';
 import { instanceActivities } from './instances.js';
 import { planActivities } from './plans.js';
@@ -18,6 +19,7 @@ export function createActivities(context: WorkerContext) {
     edge: edgeActivities(context),
     edgeRequests: edgeRequestActivities(context),
     environments: environmentActivities(context),
+    failover: failoverActivities(context),
     inspection: inspectionActivities(context),
     instances: instanceActivities(context),
     plans: planActivities(context),

@@ -40,6 +40,8 @@ const nothingBegan: ReadonlySet<string> = new Set([
   'nothing-to-roll-back-to',
   'rollback-refused',
   'switch-refused',
+  'soak-not-here',
+  'failover-test-refused',
   'nothing-to-steer',
   'challenges-elsewhere',
   'unknown-certificate',

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { formatDuration } from '../config/units.js';
 import { defaults } from '../domain/defaults.js';
+import type { FailoverTestRequest } from '../domain/failover.js';
 import { environmentWorkflowId, parseOperationId } from '../domain/names.js';
 import type {
   Accepted,
@@ -23,6 +24,7 @@ export type OperationRequest = { readonly environment: string } & Waiting &
     | { readonly kind: 'switch'; readonly request: SwitchRequest }
     | { readonly kind: 'rollback'; readonly request: RollbackRequest }
     | { readonly kind: 'cleanup'; readonly request: CleanupRequest }
+    | { readonly kind: 'failover-test'; readonly request: FailoverTestRequest }
   );
 
 export interface Waiting {

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { FailoverReport } from '../domain/failover.js';
 import type { Logs, Status } from '../domain/inspect.js';
 import type { OperationResult } from '../domain/operation.js';
 import type { Stopped } from './dev-stop.js';
@@ -11,7 +12,7 @@ const list = <T extends z.ZodType>(element: T) => z.array(element).readonly();
 
 const schemaVersion = z.literal(1);
 const color = z.enum(['blue', 'green']);
-const operationKind = z.enum(['deploy', 'rollback', 'switch', 'cleanup']);
+const operationKind = z.enum(['deploy', 'rollback', 'switch', 'cleanup', 'failover-test']);
 const release = z.object({ color: color.nullable(), sha: z.string().nullable() });
 
 const step = z.object({
@@ -21,6 +22,30 @@ const step = z.object({
   outcome: z.enum(['running', 'done', 'failed', 'skipped', 'taken back', 'take-back failed']),
   note: z.string().exactOptional(),
 });
+
+const failoverVisits = list(
+  z.object({
+    at: z.iso.datetime(),
+    ms: z.number(),
+    status: z.number().describe('0 where nothing answered'),
+    server: z.string().nullable().describe('null where no server answered'),
+  }),
+);
+
+const failoverReport = z
+  .object({
+    component: z.string(),
+    instance: z.string().describe('the one that was stopped'),
+    others: list(z.string()),
+    expectedDownMs: z.number().describe('fall × interval of its health check'),
+    before: failoverVisits,
+    stoppedAt: z.iso.datetime().nullable(),
+    downAfterMs: z.number().nullable(),
+    meanwhile: failoverVisits.describe('while it was down'),
+    startedAt: z.iso.datetime().nullable(),
+    upAfterMs: z.number().nullable(),
+  })
+  .describe('failover-test: what it saw, as far as it came') satisfies z.ZodType<FailoverReport>;
 
 const operationResult = z.object({
   schemaVersion,
@@ -43,12 +68,13 @@ const operationResult = z.object({
   steps: list(step),
   changed: z.boolean().exactOptional(),
   diff: z.string().exactOptional(),
+  failover: failoverReport.exactOptional(),
 }) satisfies z.ZodType<OperationResult>;
 
 /** The result of `apply` has the same shape, of no environment. */
 export const resultSchema = operationResult
   .extend({ environment: z.string().nullable(), kind: z.enum([...operationKind.options, 'apply']) })
-  .meta({ id: 'Result', description: 'deploy, switch, rollback, follow, apply' });
+  .meta({ id: 'Result', description: 'deploy, switch, rollback, failover-test, follow, apply' });
 
 const colorState = z.enum(['empty', 'starting', 'running', 'standby', 'failed', 'stopped']);
 

@@ -9,6 +9,7 @@ import { addDeploy } from './deploy.js';
 import { addDev } from './dev.js';
 import { addDoctor } from './doctor.js';
 import { addExec } from './exec.js';
+import { addFailoverTest } from './failover-test.js';
 import { addFollow } from './follow.js';
 import { addHistory } from './history.js';
 import { addInit } from './init.js';
@@ -26,7 +27,7 @@ const groups = {
   'Deploy:': [addDeploy, addRollback, addSwitch, addCleanup],
   'Look:': [addStatus, addHistory, addFollow, addLogs, addExec, addDoctor],
   'Steer:': [addApprove, addAbort],
-  'Edge:': [addApply, addRender, addValidate, addCertificates],
+  'Edge:': [addApply, addRender, addValidate, addCertificates, addFailoverTest],
   'Set up:': [addInit, addSchema, addDev, addWorker],
 };
 

@@ -1,11 +1,14 @@
+import { type FailoverReport, type FailoverVisit, isServed } from '../domain/failover.js';
 import type { OperationResult } from '../domain/operation.js';
-import { formatRelease, formatSeconds } from './format.js';
+import { formatClock, formatRelease, formatSeconds } from './format.js';
 import type { Colors } from './output.js';
+import { columns } from './table.js';
 
 /** How an operation ended, in a sentence; where it did not succeed, what was lost and what to type next. */
 export function describeResult(colors: Colors, result: OperationResult, isDryRun: boolean): string {
-  if (result.outcome !== 'succeeded') return failure(colors, result);
-  return isDryRun ? dryRun(colors, result) : success(colors, result);
+  const report = result.failover ? `${describeFailover(colors, result.failover)}\n` : '';
+  if (result.outcome !== 'succeeded') return `${report}${failure(colors, result)}`;
+  return isDryRun ? dryRun(colors, result) : `${report}${success(colors, result)}`;
 }
 
 /** The diff of the edge's configuration, and what it would mean. */
@@ -43,6 +46,43 @@ function failure({ red, bold, dim, cyan, yellow }: Colors, result: OperationResu
     ...warnings.map((warning) => `  ${yellow('warning:')} ${warning}`),
     ...(remedy ? [`${cyan('→')} ${remedy}`] : []),
   ].join('\n');
+}
+
+/** The table of a failover test: what was done when, and what came of it. */
+function describeFailover({ dim, red }: Colors, report: FailoverReport): string {
+  const { instance, before, stoppedAt, downAfterMs, expectedDownMs, meanwhile, startedAt, upAfterMs } = report;
+  const visits = (all: readonly FailoverVisit[], when: string): string[][] => {
+    const [first] = all;
+    if (!first) return [];
+    const served = all.filter(isServed);
+    const servers = [...new Set(served.map(({ server }) => server?.split('/').at(-1) ?? ''))].join(', ');
+    const said = `${served.length} of ${all.length} served`;
+    return [[formatClock(first.at), `visit ${when}`, served.length === all.length ? said : red(said), dim(servers)]];
+  };
+  const at = (time: string | null, afterMs: number | null): string =>
+    time === null || afterMs === null ? '' : formatClock(new Date(Date.parse(time) + afterMs).toISOString());
+  const rows = [
+    ...visits(before, 'while all is UP'),
+    ...(stoppedAt === null ? [] : [[formatClock(stoppedAt), `stop ${instance} by force`, 'done', '']]),
+    ...(downAfterMs === null
+      ? []
+      : [
+          [
+            at(stoppedAt, downAfterMs),
+            'DOWN on the edge',
+            `after ${formatSeconds(downAfterMs)}`,
+            dim(`fall × interval is ${formatSeconds(expectedDownMs)}`),
+          ],
+        ]),
+    ...visits(meanwhile, 'while it is down'),
+    ...(startedAt === null ? [] : [[formatClock(startedAt), `start ${instance}`, 'done', '']]),
+    ...(upAfterMs === null
+      ? []
+      : [[at(startedAt, upAfterMs), 'UP on the edge', `after ${formatSeconds(upAfterMs)}`, '']]),
+  ];
+  return columns(rows)
+    .map((line) => `  ${line}`)
+    .join('\n');
 }
 
 const indented = (text: string): string[] => text.split('\n').map((line) => `  ${line}`);

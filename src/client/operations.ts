@@ -4,6 +4,7 @@ import {
   WorkflowIdConflictPolicy,
   WorkflowNotFoundError,
 } from '@temporalio/client';
+import type { FailoverTestRequest } from '../domain/failover.js';
 import { environmentWorkflowId, taskQueue } from '../domain/names.js';
 import type {
   Accepted,
@@ -34,6 +35,7 @@ interface Requests {
   switch: SwitchRequest;
   rollback: RollbackRequest;
   cleanup: CleanupRequest;
+  'failover-test': FailoverTestRequest;
   approve: SteerRequest;
   abort: SteerRequest;
 }

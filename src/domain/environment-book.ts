@@ -1,6 +1,7 @@
 import {
   type EnvironmentState,
   enqueue,
+  leavesReleases,
   type QueuedOperation,
   rememberedMs,
   rollbackRepeatsMs,
@@ -149,6 +150,6 @@ function servedAfter({ outcome, from }: OperationResult): string {
 /** Whether the operation changed what visitors get (or a deploy found that it need not). */
 function isInForce(operation: QueuedOperation, result: OperationResult): boolean {
   if (result.outcome !== 'succeeded') return false;
-  if (operation.kind === 'cleanup' || (operation.kind === 'switch' && operation.request.dryRun)) return false;
+  if (leavesReleases(operation) || (operation.kind === 'switch' && operation.request.dryRun)) return false;
   return operation.kind === 'deploy' || result.changed !== false;
 }

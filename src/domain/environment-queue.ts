@@ -1,3 +1,4 @@
+import type { FailoverTestRequest } from './failover.js';
 import type { OperationKind } from './names.js';
 import type { CleanupRequest, DeployRequest, OperationResult, RollbackRequest, SwitchRequest } from './operation.js';
 
@@ -6,7 +7,12 @@ export type QueuedOperation =
   | { readonly id: string; readonly kind: 'deploy'; readonly request: DeployRequest }
   | { readonly id: string; readonly kind: 'rollback'; readonly request: RollbackRequest }
   | { readonly id: string; readonly kind: 'switch'; readonly request: SwitchRequest }
-  | { readonly id: string; readonly kind: 'cleanup'; readonly request: CleanupRequest };
+  | { readonly id: string; readonly kind: 'cleanup'; readonly request: CleanupRequest }
+  | { readonly id: string; readonly kind: 'failover-test'; readonly request: FailoverTestRequest };
+
+/** Whether an operation leaves what visitors are given as it is: a rollback takes its place. */
+export const leavesReleases = ({ kind }: Pick<QueuedOperation, 'kind'>): boolean =>
+  kind === 'cleanup' || kind === 'failover-test';
 
 /** A rollback within this time of the end of another one is the same one. */
 export const rollbackRepeatsMs = 60_000;

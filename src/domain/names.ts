@@ -57,7 +57,10 @@ export const versionOfWorker = (identity: string): string | null => /^bascule (\
 export const keysOfWorker = (identity: string): readonly string[] =>
   /^bascule \S+ \S+ keys (\S+)$/.exec(identity)?.[1]?.split(',') ?? [];
 
-export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup';
+export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup' | 'failover-test';
+
+/** The type of an operation's workflow. */
+export const workflowTypeOf = (kind: OperationKind): string => (kind === 'failover-test' ? 'failoverTest' : kind);
 
 /** Id of an operation, which is also its workflow's id. */
 export function operationId(project: string, environment: string, kind: OperationKind, number: number): string {
@@ -80,7 +83,7 @@ export function parseEdgeWorkflowId(id: string): { project: string; edge: string
 export function parseOperationId(
   id: string,
 ): { project: string; environment: string; kind: string; number: number } | null {
-  const match = /^([^/]+)\/([^/]+)\/(deploy|rollback|switch|cleanup)\/(\d+)$/.exec(id);
+  const match = /^([^/]+)\/([^/]+)\/(deploy|rollback|switch|cleanup|failover-test)\/(\d+)$/.exec(id);
   if (!match?.[1] || !match[2] || !match[3]) return null;
   return { project: match[1], environment: match[2], kind: match[3], number: Number(match[4]) };
 }

@@ -1,6 +1,7 @@
 import type { ComponentConfiguration, InstanceAddress } from './configuration.js';
 import type { StepReport } from './edge-change.js';
 import type { Color } from './edge-state.js';
+import type { FailoverReport } from './failover.js';
 import type { OperationKind } from './names.js';
 
 export type Outcome = 'succeeded' | 'failed' | 'needs-operator';
@@ -31,6 +32,8 @@ export interface OperationResult {
   readonly steps: readonly StepReport[];
   readonly changed?: boolean;
   readonly diff?: string;
+  /** What a failover test saw, as far as it came. */
+  readonly failover?: FailoverReport;
 }
 
 export interface Release {

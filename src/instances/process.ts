@@ -105,6 +105,15 @@ export async function stopInstance(
   await endProcess(instance, record, stop);
 }
 
+/**
+ * Claims an instance that serves and ends it at once by SIGKILL, with everything it started; a second call after the
+ * owner's own start changes nothing. Throws as `recreateInstance`.
+ */
+export async function killInstance(instance: Instance, claim: Claim): Promise<void> {
+  const record = await claimInstance(instance, claim);
+  if (record.wanted === 'stopped') await endProcess(instance, record, { stopGraceMs: 0, isForced: true });
+}
+
 /** Ends what runs, which the next worker starts again: for a machine that is cleared and comes back. Throws as `stopInstance`. */
 export async function haltInstance(
   instance: Instance,
@@ -278,14 +287,14 @@ async function launch(
 async function endProcess(
   instance: Instance,
   { owner, process, wanted }: InstanceRecord,
-  { stopGraceMs, signal }: { stopGraceMs: number; signal?: AbortSignal },
+  { stopGraceMs, isForced = false, signal }: { stopGraceMs: number; isForced?: boolean; signal?: AbortSignal },
 ): Promise<void> {
   if (!process || owner === null) return;
   const send = async (name: 'TERM' | 'KILL') => {
     const args = [name, owner, String(process.pid), process.startTime, wanted];
     await runAct(instance, { name: 'signal', args, owner });
   };
-  if (await isProcessAlive(process)) {
+  if (!isForced && (await isProcessAlive(process))) {
     await send('TERM');
     await hasEnded(process, stopGraceMs, signal);
   }

@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/workflow';
+import type { FailoverTestRequest } from '../domain/failover.js';
 import { shaPattern } from '../domain/names.js';
 import type {
   CleanupRequest,
@@ -36,6 +37,14 @@ const fields = {
   } satisfies FieldsOf<SwitchRequest>,
   rollback: { to: true, full: true, requestId: true, by: true, why: true } satisfies FieldsOf<RollbackRequest>,
   cleanup: { standby: true, requestId: true, by: true, why: true } satisfies FieldsOf<CleanupRequest>,
+  'failover-test': {
+    component: true,
+    instance: true,
+    yes: true,
+    requestId: true,
+    by: true,
+    why: true,
+  } satisfies FieldsOf<FailoverTestRequest>,
   steer: { operation: true, by: true, why: true } satisfies FieldsOf<SteerRequest>,
 };
 
@@ -75,6 +84,16 @@ export function checkCleanup(request: CleanupRequest): void {
   if (standby !== undefined && typeof standby !== 'boolean') {
     throw refusal('usage', `standby is true or false, not ${standby}`);
   }
+}
+
+export function checkFailoverTest(request: FailoverTestRequest): void {
+  checkKnownFields('failover-test', request);
+  const { component, instance, yes } = request;
+  if (typeof component !== 'string') throw refusal('usage', `a component is named by its name, not ${component}`);
+  if (instance !== undefined && typeof instance !== 'string') {
+    throw refusal('usage', `an instance is named by its name, not ${instance}`);
+  }
+  if (yes !== undefined && typeof yes !== 'boolean') throw refusal('usage', `yes is true or false, not ${yes}`);
 }
 
 export function checkRollbackTo(to: string | undefined): void {

@@ -17,10 +17,11 @@ import {
   type EnvironmentState,
   emptyEnvironment,
   isSameDeploy,
+  leavesReleases,
   type QueuedOperation,
   shaOf,
 } from '../domain/environment-queue.js';
-import { operationId, parseEnvironmentWorkflowId, shortSha } from '../domain/names.js';
+import { operationId, parseEnvironmentWorkflowId, shortSha, workflowTypeOf } from '../domain/names.js';
 import type {
   Accepted,
   CleanupRequest,
@@ -36,6 +37,7 @@ import { BasculeError } from '../errors.js';
 import {
   checkCleanup,
   checkDeploy,
+  checkFailoverTest,
   checkFields,
   checkKnownFields,
   checkRollbackTo,
@@ -55,6 +57,7 @@ import {
   cleanupUpdate,
   deployUpdate,
   environmentStatusQuery,
+  failoverTestUpdate,
   resultQuery,
   rollbackSignal,
   rollbackUpdate,
@@ -159,6 +162,20 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       },
     },
   );
+  setHandler(
+    failoverTestUpdate,
+    async (request) => {
+      requests += 1;
+      await refuseUnknown();
+      return accept('failover-test', request);
+    },
+    {
+      validator: (request) => {
+        checkFailoverTest(request);
+        refuseOneMore();
+      },
+    },
+  );
   const steering = {
     validator: (request: SteerRequest = {}) => {
       checkKnownFields('steer', request);
@@ -189,7 +206,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     operation: running && described(running.operation),
     queue: book.state.queue.map(described),
     last: book.state.last,
-    rollbackRefused: running && running.operation.kind !== 'cleanup' ? null : book.state.failedDeploy,
+    rollbackRefused: running && !leavesReleases(running.operation) ? null : book.state.failedDeploy,
   }));
 
   // The same from Temporal's UI. What makes no sense now is dropped and said, never kept for a later operation.
@@ -240,7 +257,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     const { operation } = current;
     const tookBack = operation.kind === 'rollback' && !operation.request.to ? book.takenBackBefore() : null;
     try {
-      const child = await startChild<Workflow>(operation.kind, {
+      const child = await startChild<Workflow>(workflowTypeOf(operation.kind), {
         workflowId: operation.id,
         args: [
           {
@@ -293,7 +310,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     if (repeated) return join(repeated, request);
     if (running?.operation.kind === 'deploy') {
       void stopRunning(running, { code: 'rolled-back', by: request.by ?? null, why: request.why ?? null });
-    } else if (running?.operation.kind === 'cleanup') {
+    } else if (running && leavesReleases(running.operation)) {
       void stopRunning(running, { code: 'aborted', by: request.by ?? null, why: 'a rollback goes first' });
     }
     return accept('rollback', request);
@@ -402,12 +419,12 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
     );
   }
 
-  /** @param isCleanupSeen whether it counts that what runs is a cleanup, which changes nothing of what is served */
+  /** @param isCleanupSeen whether it counts that what runs changes nothing of what is served, as a cleanup does */
   function refuseRollback(request: RollbackRequest, isCleanupSeen = true): void {
     checkFields(request);
     checkRollbackTo(request.to);
     const { failedDeploy } = book.state;
-    const isCleaning = isCleanupSeen && running?.operation.kind === 'cleanup';
+    const isCleaning = isCleanupSeen && !!running && leavesReleases(running.operation);
     if ((running && !isCleaning) || request.to || !failedDeploy) return;
     if (book.earlierOperation(request) || book.repeatedRollback(request)) return;
     throw refusal('rollback-refused', failedDeploy, `bascule rollback ${name} --to SHA`);

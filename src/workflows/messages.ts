@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
+import type { FailoverTestRequest } from '../domain/failover.js';
 import type { CertificatesProgress } from '../domain/issuance.js';
 import type {
   Accepted,
@@ -19,6 +20,7 @@ export const deployUpdate = defineUpdate<Accepted, [DeployRequest]>('deploy');
 export const switchUpdate = defineUpdate<Accepted, [SwitchRequest]>('switch');
 export const rollbackUpdate = defineUpdate<Accepted, [RollbackRequest]>('rollback');
 export const cleanupUpdate = defineUpdate<Accepted, [CleanupRequest?]>('cleanup');
+export const failoverTestUpdate = defineUpdate<Accepted, [FailoverTestRequest]>('failover-test');
 export const approveUpdate = defineUpdate<Accepted, [SteerRequest]>('approve');
 export const abortUpdate = defineUpdate<Accepted, [SteerRequest]>('abort');
 export const waitUpdate = defineUpdate<OperationAnswer, [{ operation: string }]>('wait');

@@ -10,6 +10,7 @@ import {
 } from '@temporalio/workflow';
 import { defaults } from '../domain/defaults.js';
 import type { ColorChange, EdgeChange, EdgeChangeResult } from '../domain/edge-change.js';
+import type { FailoverReport } from '../domain/failover.js';
 import { type OperationKind, shortSha } from '../domain/names.js';
 import type {
   OperationInput,
@@ -50,6 +51,8 @@ export class Operation {
   to: Release = { color: null, sha: null };
   components: readonly PinnedComponent[] = [];
   generation: number | null = null;
+  /** What a failover test has seen so far. */
+  failover: FailoverReport | null = null;
   private stop: StopRequest | null = null;
   private approval: SteerRequest | null = null;
   private waiting: Pick<Progress, 'waiting' | 'until'> = { waiting: null, until: null };
@@ -100,6 +103,7 @@ export class Operation {
         warnings: this.warnings,
         components: this.components,
         steps: this.saga.steps,
+        ...(this.failover ? { failover: this.failover } : {}),
         ...part,
       };
       tell(ended);

@@ -50,6 +50,12 @@ export const rolling = proxyActivities<Activities['rolling']>({
   ...common,
 });
 
+/** A failover test: each waits for half a minute or for `startDeadline`. */
+export const failover = proxyActivities<Activities['failover']>({
+  startToCloseTimeout: '1h',
+  ...common,
+});
+
 /** Planning and waiting for certificates. */
 export const certificates = proxyActivities<Activities['certificates']>({
   startToCloseTimeout: '25h',

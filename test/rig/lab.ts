@@ -10,8 +10,8 @@ const example = fileURLToPath(new URL('../../examples/lab.yaml', import.meta.url
 export const labComponents = ['backend', 'stream'] as const;
 
 /**
- * examples/lab.yaml with processes of this machine, which Bascule deploys, in place of containers; with waits so short that
- * an instance is replaced in a second or two.
+ * examples/lab.yaml with processes of this machine, which Bascule deploys, in place of containers; with one instance of
+ * `stream`, and with waits so short that an instance is replaced in a second or two.
  */
 export async function startLab(
   options: Omit<ProjectOptions, 'configure'> & { readonly configure?: (yaml: string) => string } = {},
@@ -41,6 +41,7 @@ function withProcesses(lab: string, local: string): string {
     .replace('http: "*:80"', `http: ${http}`)
     .replace(/^ {2}runtime: .*\n/m, '')
     .replace(/^ {4}fallback: .*\n/m, '')
+    .replace('[stream-server-1, stream-server-2]', '[stream-server-1]')
     .replace(/^ {4}slowStart: .*\n/m, '')
     .replaceAll('interval: 5s', 'interval: 300ms')
     .replaceAll(/^ {4}instances: .*\n/gm, '$&    startDeadline: 12s\n    run: ["node", "server.mjs"]\n')

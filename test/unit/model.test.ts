@@ -132,6 +132,7 @@ class Place {
       }
       return isUnknown(to.sha) ? 'artifact-not-found' : this.replace(id, to.sha, true);
     }
+    if (kind === 'failover-test') return null;
     const isKept = this.state.standby !== null && !request.standby;
     if (isKept || this.held[target] === 'nothing') return null;
     this.change({ ...named(id), kind: 'stand-down' });

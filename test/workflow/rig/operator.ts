@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation, WorkflowIdConflictPolicy } from '@temporalio/client';
 import { expect } from 'vitest';
+import type { FailoverTestRequest } from '../../../src/domain/failover.js';
 import { environmentWorkflowId, taskQueue } from '../../../src/domain/names.js';
 import type {
   Accepted,
@@ -33,6 +34,7 @@ export class Operator {
   rollback = (request?: RollbackRequest) => this.update('rollback', request);
   switch = (request: SwitchRequest) => this.update('switch', request);
   cleanup = (request?: CleanupRequest) => this.update('cleanup', request);
+  failoverTest = (request: FailoverTestRequest) => this.update('failover-test', request);
   approve = (request?: SteerRequest) => this.update('approve', request);
   abort = (request?: SteerRequest) => this.update('abort', request);
 

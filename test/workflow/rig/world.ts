@@ -12,6 +12,7 @@ import { instanceName } from '../../../src/domain/names.js';
 import type { DeployRequest, PlannedComponent, ReleasePlan, UnusedInstance } from '../../../src/domain/operation.js';
 import { planRollback, planSwitch } from '../../../src/domain/plans.js';
 import { broken, EdgeWorld } from './edge-world.js';
+import { FailoverWorld } from './failover-world.js';
 import { Faults } from './faults.js';
 import { SideBySideWorld } from './side-by-side-world.js';
 
@@ -49,6 +50,7 @@ export class World {
   readonly orders = new Set<string>();
   ordersPlaced = 0;
   isEdgeApplied = true;
+  readonly failover: FailoverWorld;
   /** Set where instances stand side by side. */
   sideBySide: SideBySideWorld | null = null;
   /** Set where the active release runs with the same checksums and environment. */
@@ -64,6 +66,7 @@ export class World {
     },
   ) {
     this.edge = edge;
+    this.failover = new FailoverWorld(client, { project, environment: name });
     this.edgeName = edgeName;
   }
 
@@ -110,6 +113,7 @@ export class World {
     const groups: Groups = {
       ...this.operations,
       ...this.certificateActivities,
+      failover: this.failover.activities,
       rolling: (this.sideBySide ?? new SideBySideWorld([], () => false)).activities,
       edge: this.edge.activities as Groups['edge'],
     };
@@ -125,7 +129,7 @@ export class World {
     );
   }
 
-  private readonly operations: Omit<Groups, 'edge' | 'rolling' | 'certificates' | 'authority'> = {
+  private readonly operations: Omit<Groups, 'edge' | 'failover' | 'rolling' | 'certificates' | 'authority'> = {
     environments: {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },
