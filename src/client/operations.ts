@@ -51,6 +51,16 @@ export async function request<K extends keyof Requests>(
   args: Requests[K],
 ): Promise<Accepted> {
   await assertWorkerAnswers(client, name);
+  return await askEnvironment(client, name, kind, args);
+}
+
+/** As `request`, from a worker, which need not ask whether there is one. */
+export async function askEnvironment<K extends keyof Requests>(
+  client: Client,
+  name: EnvironmentName,
+  kind: K,
+  args: Requests[K],
+): Promise<Accepted> {
   try {
     return await client.workflow.executeUpdateWithStart<typeof environment, Accepted, [Requests[K]]>(kind, {
       args: [args],

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resultSchema, statusSchema } from '../../src/cli/output-schema.js';
-import { mustSucceed, restartWhenKilled, until } from '../rig/chaos.js';
+import { connectTemporal, mustSucceed, restartWhenKilled, until } from '../rig/chaos.js';
 import { clearFailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
 import { releaseLab, startLab } from '../rig/lab.js';
 import type { Project } from '../rig/project.js';
@@ -86,12 +86,12 @@ describe('a failover test of instances side by side', () => {
     await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
     const running = ask('failover-test', 'backend');
     await until('the worker stands still', async () => isFailPointHit(project));
+    const temporal = await connectTemporal(project);
+    await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
+    await temporal.close();
     await project.killWorker();
-    await mustSucceed(project, 'status').catch(() => {});
     project.spawnWorker();
-    await clearFailPoint(project);
-    const result = await running;
-    expect(result.outcome).toBe('succeeded');
+    expect(await running).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
     await untilAllUp();
   });
 

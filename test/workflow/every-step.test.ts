@@ -5,6 +5,7 @@ import type { ColorChange, EdgeChange, EdgeChangeResult } from '../../src/domain
 import type { Accepted, OperationResult } from '../../src/domain/operation.js';
 import { certificateRuns } from './rig/certificate-runs.js';
 import { edgeActivityNames } from './rig/edge-world.js';
+import { failoverSteps } from './rig/failover-world.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
@@ -209,9 +210,10 @@ test('each activity is a step of something here, or takes one back', () => {
     'markNeedsOperator',
   ];
   const steps = [...Object.values(operations).flatMap(({ steps }) => Object.keys(steps)), ...Object.keys(edgeSteps)];
+  const ofFailover = [...failoverSteps, 'runFailoverTest'];
   const ofRolling = [...Object.keys(rollingSteps), ...rollingTakeBacks];
   const ofCertificates = [...Object.values(certificateRuns).flatMap(({ steps }) => steps), 'awaitCertificate'];
-  const covered = new Set([...steps, ...takeBacks, ...ofRolling, ...ofCertificates].map(activityOf));
+  const covered = new Set([...steps, ...takeBacks, ...ofRolling, ...ofFailover, ...ofCertificates].map(activityOf));
   expect([...covered, 'knownEnvironments'].sort()).toEqual(Object.keys(rig.newWorld().activities()).sort());
 });
 

@@ -5,6 +5,17 @@ import { runFailoverTest } from '../../../src/client/failover.js';
 import type { EnvironmentName } from '../../../src/client/operations.js';
 import { failoverVisits } from '../../../src/domain/failover.js';
 
+/** Each step of a failover test, in order. */
+export const failoverSteps: readonly string[] = [
+  'planFailoverTest',
+  'visitPool before',
+  'stopByForce',
+  'waitUntilDown',
+  'visitPool meanwhile',
+  'startAgain',
+  'waitUntilUpAgain',
+];
+
 /** One instance in memory that a failover test stops, and another one that answers meanwhile. */
 export class FailoverWorld {
   state: 'UP' | 'killed' | 'DOWN' | 'started' = 'UP';

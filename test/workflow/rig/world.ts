@@ -122,11 +122,21 @@ export class World {
       all.map(([name, run]) => [
         name,
         (input: unknown) =>
-          this.faults.around(name, subjectOf(name, input), () => (run as (input: unknown) => Promise<unknown>)(input), {
-            aim: edgeStepOf(name, this.edge, input),
-          }),
+          this.faults.around(
+            name,
+            this.subjectOf(name, input),
+            () => (run as (input: unknown) => Promise<unknown>)(input),
+            {
+              aim: edgeStepOf(name, this.edge, input),
+            },
+          ),
       ]),
     );
+  }
+
+  private subjectOf(activity: string, input: unknown): string {
+    if (activity === 'visitPool') return this.failover.state === 'UP' ? 'before' : 'meanwhile';
+    return subjectOf(activity, input);
   }
 
   private readonly operations: Omit<Groups, 'edge' | 'failover' | 'rolling' | 'certificates' | 'authority'> = {
