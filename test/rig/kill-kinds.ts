@@ -154,6 +154,14 @@ export const notKilledHere: Readonly<Record<string, string>> = {
   disownInstances: 'only where a cleanup is stopped as it removes',
   restoreColors: 'only where recording fails for good',
   markNeedsOperator: 'only where a take-back fails for good',
+  ...Object.fromEntries(
+    [
+      ...['drainInstance', 'retakeInstance', 'replaceRelease', 'admitInstance', 'leaveFailed'],
+      ...['recordReleases', 'pruneInstances'],
+      ...['planFailoverTest', 'visitPool', 'stopByForce', 'waitUntilDown', 'startAgain', 'waitUntilUpAgain'],
+      'runFailoverTest',
+    ].map((activity) => [activity, 'of instances side by side, or of a failover test: kill-side-by-side.test.ts']),
+  ),
   ...killedWithCertificates([
     'planCertificates',
     'awaitCertificate',

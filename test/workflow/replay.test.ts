@@ -50,6 +50,7 @@ interface History {
   readonly events: readonly {
     readonly workflowExecutionStartedEventAttributes?: Start;
     readonly workflowExecutionCompletedEventAttributes?: { readonly result?: Payloads };
+    readonly workflowExecutionFailedEventAttributes?: object;
     readonly workflowExecutionContinuedAsNewEventAttributes?: object;
     readonly workflowExecutionCancelRequestedEventAttributes?: object;
     readonly activityTaskScheduledEventAttributes?: { readonly activityType: { readonly name: string } };
@@ -89,6 +90,7 @@ function kindOf(history: History): string {
 function outcomeOf({ events }: History): string {
   const last = events.at(-1);
   if (last?.workflowExecutionContinuedAsNewEventAttributes) return 'continued as new';
+  if (last?.workflowExecutionFailedEventAttributes) return 'failed';
   if (!last?.workflowExecutionCompletedEventAttributes) return 'goes on';
   const result = decoded<{ outcome: string; code: string }>(last.workflowExecutionCompletedEventAttributes.result);
   if (result === null) return 'refused';
@@ -115,6 +117,20 @@ const families: readonly {
       cancelled: (kind) => (kind === 'deploy' ? null : 'the way of a deploy, and of what is aborted'),
       superseded: () => 'it never ran: its environment alone knows of it (environment.queue)',
     },
+  },
+  {
+    kinds: ['failoverTest'],
+    outcomes: {
+      succeeded: () => null,
+      failed: () => null,
+      aborted: () => null,
+      'needs-operator': () => null,
+      cancelled: () => 'the way of what is aborted',
+    },
+  },
+  {
+    kinds: ['scheduledFailoverTest'],
+    outcomes: { succeeded: () => null, failed: () => null },
   },
   {
     kinds: ['edge change: color', 'edge change: stand-down', 'edge change: apply', 'edge change: certificates'],
@@ -187,6 +203,7 @@ if (update) {
     const types = [
       ...['adoptCertificates', 'apply', 'certificate', 'certificates', 'revokeCertificate'],
       ...['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge'],
+      ...['failoverTest', 'scheduledFailoverTest'],
     ];
     const historyOf = (type: string) => read(names.find((name) => name.startsWith(`${type}.`)) ?? '');
     let code = '';

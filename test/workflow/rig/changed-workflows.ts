@@ -34,6 +34,8 @@ const [cleanup, deploy, edge, environment, rollback, switchColor, switchEdge] = 
   workflows.switchEdge,
 ].map(changed);
 
+const [failoverTest, scheduledFailoverTest] = [workflows.failoverTest, workflows.scheduledFailoverTest].map(changed);
+
 export {
   adoptCertificates,
   apply,
@@ -43,8 +45,10 @@ export {
   deploy,
   edge,
   environment,
+  failoverTest,
   revokeCertificate,
   rollback,
+  scheduledFailoverTest,
   switchColor as switch,
   switchEdge,
 };

@@ -283,6 +283,30 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
     return endedId(operator, await operator.cleanup());
   },
 
+  'failoverTest.succeeded': async ({ operator }) =>
+    endedId(operator, await operator.failoverTest({ component: 'backend' })),
+
+  'failoverTest.failed': async ({ operator, world }) => {
+    world.failover.isServedMeanwhile = false;
+    return endedId(operator, await operator.failoverTest({ component: 'backend' }));
+  },
+
+  'failoverTest.aborted': (scene) =>
+    aborted(scene, 'waitUntilDown', () => scene.operator.failoverTest({ component: 'backend' })),
+
+  'failoverTest.needs-operator': async ({ operator, world }) => {
+    world.faults.set('waitUntilDown', 'fails');
+    world.faults.set('startAgain', 'fails');
+    return endedId(operator, await operator.failoverTest({ component: 'backend' }));
+  },
+
+  'scheduledFailoverTest.succeeded': (scene) => scheduled(scene),
+
+  'scheduledFailoverTest.failed': async (scene) => {
+    scene.world.faults.set('planFailoverTest', 'fails');
+    return scheduled(scene);
+  },
+
   'environment.queue': async ({ operator, world }) => {
     const held = world.faults.hold('migrate backend');
     const first = await operator.deploy('ccccccc', { requestId: 'build-1' });
@@ -488,6 +512,14 @@ async function aborted({ operator, world }: Scene, step: string, begin: () => Pr
   await held.reached;
   await operator.abort();
   return endedId(operator, accepted);
+}
+
+/** As a Schedule starts it. */
+async function scheduled({ rig, world }: Scene): Promise<string> {
+  const id = `${project}/apply/${world.name}`;
+  await rig.start('scheduledFailoverTest', id, [{ environment: world.name, component: 'backend' }]);
+  await rig.resultOf(id).catch(() => {});
+  return id;
 }
 
 /** What was asked of the edge can't be withdrawn. */
