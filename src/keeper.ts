@@ -94,7 +94,8 @@ async function keepDrained({ edge }: Project, placed: readonly PlacedInstance[])
   for (const { instance, component } of drained) {
     const place = { backend: backendName(null, component.pool), server: instance.name };
     const server = seen?.servers.find((one) => one.backend === place.backend && one.name === place.server);
-    if (!server?.status.startsWith('UP')) continue;
+    // MAINT is an operator's doing.
+    if (!server || /^(?:DRAIN|MAINT)/.test(server.status)) continue;
     await drainServer(socket, place);
     // The operation let visitors in again meanwhile.
     if (!(await readInstance(instance)).isDrained) await admitServer(socket, place);

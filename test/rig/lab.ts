@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { makeRelease, type Release } from './artifacts.js';
 import { mustSucceed } from './chaos.js';
 import { type Project, type ProjectOptions, startProject } from './project.js';
+import { startVisitors, type Visitors } from './visitors.js';
 
 const example = fileURLToPath(new URL('../../examples/lab.yaml', import.meta.url));
 
@@ -59,3 +60,40 @@ export async function releaseLab(
 ): Promise<void> {
   await Promise.all(labComponents.map((component) => makeRelease({ directory, component, sha, ...more })));
 }
+
+/** Names of its instances, in the order of `status`. */
+export const labInstances = ['backend-api-1', 'backend-api-2', 'stream-server-1'] as const;
+
+/** The release on record, those before it, and what each instance is and holds. */
+export interface LabLook {
+  readonly sha: string | null;
+  readonly history: readonly string[];
+  readonly instances: readonly string[];
+}
+
+export async function lookAtLab(project: Project): Promise<LabLook> {
+  const [only] = (await project.look()).environments;
+  if (only?.colors !== null) throw new Error('instances side by side have no colors');
+  return {
+    sha: only.sha,
+    history: only.history.map(({ sha }) => sha),
+    instances: only.instances.map(({ instance, sha, state, health }) => `${instance}: ${state} ${sha} ${health}`),
+  };
+}
+
+/** `instances` of a look at a lab all of whose instances serve a release. */
+export const allServing = (sha: string): readonly string[] =>
+  labInstances.map((name) => `${name}: running ${sha} UP L7OK`);
+
+/** Some visitors of its component `backend`, with a cookie and without. */
+export const visitLab = (project: Project, maxSeconds = 170): Promise<Visitors> =>
+  startVisitors({
+    target: project.edge,
+    maxSeconds,
+    streams: [
+      { host: 'lab.test', path: '/', kind: 'keep-alive', perSecond: 20 },
+      { host: 'lab.test', path: '/api/v1/things', kind: 'cookie', perSecond: 20 },
+      { host: 'lab.test', path: '/api/v1/things', kind: 'cookie', method: 'POST', perSecond: 5 },
+      { host: 'lab.test', path: '/', kind: 'new', perSecond: 10 },
+    ],
+  });
