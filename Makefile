@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-unit chaos demo bench clean
+.PHONY: help setup build lint test test-unit test-incus chaos demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ test: ## set-up, lint, build and every test; the last line says how many passed 
 
 test-unit: ## the unit tests alone, in seconds
 	@npx --no-install vitest run --project unit
+
+test-incus: ## the tests on Incus, with a daemon and containers of their own; needs Debian and root
+	@script/setup --incus && script/test --project incus
 
 chaos: ## break it everywhere, an hour and more (N=200 random runs); the tables of docs/reliability.md
 	@CHAOS_RUNS=$(or $(N),200) script/chaos

@@ -7,10 +7,17 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 const kinds = [
   { name: 'unit', timeoutMs: 10_000, group: 0, filesAtOnce: 2 },
-  { name: 'workflow', timeoutMs: 60_000, group: 1, filesAtOnce: 2 },
+  {
+    name: 'workflow',
+    timeoutMs: 60_000,
+    group: 1,
+    filesAtOnce: 2,
+    globalSetup: 'test/workflow/rig/global-setup.ts',
+  },
   { name: 'chaos', timeoutMs: 300_000, group: 2, filesAtOnce: 3 },
   { name: 'e2e', timeoutMs: 180_000, group: 2, filesAtOnce: 3 },
   { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 3 },
+  { name: 'incus', timeoutMs: 180_000, group: 3, filesAtOnce: 2, globalSetup: 'test/incus/rig/global-setup.ts' },
 ];
 
 /** Tests of one file that run at once, where it asks for that: they wait most of the time. */
@@ -28,11 +35,11 @@ export default defineConfig({
   test: {
     reporters: ['./test/rig/reporter.ts'],
     sequence: { sequencer: LongestFirst },
-    projects: kinds.map(({ name, timeoutMs, group, filesAtOnce }) => ({
+    projects: kinds.map(({ name, timeoutMs, group, filesAtOnce, globalSetup }) => ({
       test: {
         name,
         include: [`test/${name}/**/*.test.ts`],
-        ...(name === 'workflow' ? { globalSetup: 'test/workflow/rig/global-setup.ts' } : {}),
+        ...(globalSetup ? { globalSetup } : {}),
         pool: 'forks',
         maxWorkers: filesAtOnce,
         maxConcurrency: testsAtOnce,

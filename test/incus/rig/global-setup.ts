@@ -1,0 +1,15 @@
+import type { TestProject } from 'vitest/node';
+import { type Incusd, startIncusd, stopIncusd } from './incusd.js';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    incusd: Incusd;
+  }
+}
+
+/** One daemon for all files: each file has containers of its own, whose names nobody else uses. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const incusd = await startIncusd();
+  project.provide('incusd', incusd);
+  return () => stopIncusd(incusd.directory);
+}
