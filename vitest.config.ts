@@ -17,7 +17,7 @@ const kinds = [
   { name: 'chaos', timeoutMs: 300_000, group: 2, filesAtOnce: 3 },
   { name: 'e2e', timeoutMs: 180_000, group: 2, filesAtOnce: 3 },
   { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 3 },
-  { name: 'incus', timeoutMs: 180_000, group: 3, filesAtOnce: 2, globalSetup: 'test/incus/rig/global-setup.ts' },
+  { name: 'incus', timeoutMs: 180_000, group: 3, filesAtOnce: 1, globalSetup: 'test/incus/rig/global-setup.ts' },
 ];
 
 /** Tests of one file that run at once, where it asks for that: they wait most of the time. */

@@ -14,6 +14,15 @@ const lastLines = (lines: readonly string[]): string =>
 
 const isForbidden = (reason: string): boolean => /EACCES|EPERM/.test(reason);
 
+interface IncusInstance {
+  readonly instance: string;
+  readonly project: string;
+  readonly remote: string;
+}
+
+const incusInstance = ({ instance, project, remote }: IncusInstance): string =>
+  `instance ${instance} (project ${project} of Incus's remote ${remote})`;
+
 /** Two digits, so that a small disk does not seem to have none. */
 const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(2);
 
@@ -116,6 +125,36 @@ const prose = {
   'command-ended': (a: { host: string; program: string; how: string }): Prose => ({
     message: `${a.program} on ${a.host} was ended: ${a.how}`,
     remedy: 'See what ended it, then try again.',
+  }),
+  'incus-remote-unknown': (a: { remote: string; file: string }): Prose => ({
+    message: `Incus's own client knows no remote ${a.remote} (${a.file})`,
+    remedy: `Add it, as the worker's user: \`incus remote add ${a.remote} https://HOST:8443\`. INCUS_CONF names the folder of another user's.`,
+  }),
+  'incus-certificate-missing': (a: { remote: string; file: string }): Prose => ({
+    message: `there is no ${a.file}, by which Incus at ${a.remote} would know this one`,
+    remedy: `\`incus remote add ${a.remote} https://HOST:8443\`, as the worker's user, makes it and has it trusted.`,
+  }),
+  'incus-unreachable': (a: IncusInstance & { place: string; reason: string }): Prose => ({
+    message: `${incusInstance(a)} cannot be reached: Incus does not answer at ${a.place}: ${a.reason}`,
+    remedy: isForbidden(a.reason)
+      ? 'Run the worker as root, or as a member of the group incus-admin.'
+      : `See whether it runs: \`incus info ${a.remote}:\`, and on its machine \`systemctl status incus\`.`,
+  }),
+  'incus-not-trusted': (a: IncusInstance & { reason: string }): Prose => ({
+    message: `Incus does not let this one at ${incusInstance(a)}: ${a.reason}`,
+    remedy: `Where its client.crt is not trusted there yet: \`incus config trust add-certificate ${a.remote}: client.crt\`. A certificate may be restricted to other projects: \`incus config trust list ${a.remote}:\`.`,
+  }),
+  'incus-instance-missing': (a: IncusInstance): Prose => ({
+    message: `${incusInstance(a)} does not exist`,
+    remedy: `\`incus list ${a.remote}: --project ${a.project}\` shows those that do; name yours in bascule.yaml, or create it.`,
+  }),
+  'incus-instance-stopped': (a: IncusInstance): Prose => ({
+    message: `${incusInstance(a)} does not run`,
+    remedy: `\`incus start ${a.remote}:${a.instance} --project ${a.project}\``,
+  }),
+  'incus-refused': (a: IncusInstance & { what: string; reason: string }): Prose => ({
+    message: `Incus refused, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
+    remedy: `\`incus info ${a.remote}:${a.instance} --project ${a.project} --show-log\` shows what it knows of it.`,
   }),
   'state-file-is-link': (a: { host: string; file: string }): Prose => ({
     message: `${a.file} on ${a.host} is a symbolic link; state is neither read nor written through a link`,
@@ -831,6 +870,9 @@ type ErrorArguments<C extends ErrorCode> = Parameters<(typeof prose)[C]>[0];
 const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'command-timed-out',
   'command-ended',
+  'incus-unreachable',
+  'incus-instance-stopped',
+  'incus-refused',
   'edge-act-timed-out',
   'edge-locked',
   'edge-write-failed',

@@ -7,7 +7,7 @@ declare module 'vitest' {
   }
 }
 
-/** One daemon for all files: each file has containers of its own, whose names nobody else uses. */
+/** One daemon for all files, which are run one after the other: some of them kill it. Each has containers of its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const incusd = await startIncusd();
   project.provide('incusd', incusd);

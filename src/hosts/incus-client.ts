@@ -1,0 +1,324 @@
+import { PassThrough, type Readable, Writable } from 'node:stream';
+import { type Dispatcher, request, WebSocket } from 'undici';
+import * as z from 'zod';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { type IncusRemote, openRemote } from './incus-remote.js';
+
+/** An instance of Incus. */
+export interface IncusPlace {
+  readonly instance: string;
+  /** `default` where it is left out. */
+  readonly project?: string;
+  /** As Incus's own client calls it; the daemon of this machine where it is left out. */
+  readonly remote?: string;
+}
+
+/** A command that runs in an instance. */
+export interface IncusProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Rejects as `IncusClient` does where the daemon was lost meanwhile: then nobody knows how it ended. */
+  readonly exitCode: Promise<number>;
+}
+
+export interface IncusFile {
+  readonly type: 'file' | 'symlink' | 'directory';
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** The target of a link, the names in a folder joined by newlines. */
+  readonly content: Buffer;
+}
+
+interface Ask {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+const answerSchema = z.object({
+  type: z.enum(['sync', 'async', 'error']),
+  error: z.string().optional(),
+  error_code: z.number().optional(),
+  metadata: z.unknown(),
+});
+
+const operationSchema = z.object({
+  id: z.string(),
+  status_code: z.number(),
+  err: z.string(),
+  metadata: z.record(z.string(), z.unknown()).nullable(),
+});
+
+type Operation = z.infer<typeof operationSchema>;
+
+const secretsSchema = z.object({ fds: z.object({ '0': z.string(), '1': z.string(), '2': z.string() }) });
+const endedSchema = z.object({ return: z.number() });
+
+/** Of an operation that did what it was asked for. */
+const succeeded = 200;
+/** Longer than a busy daemon takes to answer what it does not wait for. */
+const answerWithinMs = 30_000;
+/** What a socket may have to send before a writer waits. */
+const unsentBytes = 1_000_000;
+const unsentPollMs = 5;
+
+/**
+ * Incus's REST API (https://linuxcontainers.org/incus/docs/main/rest-api/), as far as an instance is concerned.
+ *
+ * All of it throws `incus-unreachable`, `incus-not-trusted`, `incus-instance-missing`, `incus-instance-stopped`,
+ * `incus-refused`, and those of `openRemote`.
+ */
+export class IncusClient {
+  private opening: Promise<IncusRemote> | null = null;
+
+  constructor(readonly place: IncusPlace) {}
+
+  /** Asks for what is answered at once, and answers its metadata. `path` begins behind `/1.0`. */
+  async ask(path: string, ask: Ask = {}): Promise<unknown> {
+    return (await this.send(path, ask)).metadata;
+  }
+
+  /** As `ask`, for what takes a while: waits until it is done. */
+  async carryOut(path: string, ask: Ask): Promise<void> {
+    const { metadata } = await this.send(path, ask);
+    await this.ended(path, operationSchema.parse(metadata), ask.signal);
+  }
+
+  /** As `ask`, of the instance itself: `path` begins behind its name. */
+  async askInstance(path: string, ask: Ask = {}): Promise<unknown> {
+    return await this.ask(`${this.instancePath}${path}`, ask);
+  }
+
+  /**
+   * Starts a command, as root and without a shell. It goes on where this process dies, until it notices that nobody holds
+   * the other ends of its streams; the daemon ends it then with SIGKILL.
+   */
+  async exec(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<IncusProcess> {
+    const path = `${this.instancePath}/exec`;
+    const body = { command, environment, 'wait-for-websocket': true, interactive: false };
+    const { metadata } = await this.send(path, { method: 'POST', body });
+    const operation = operationSchema.parse(metadata);
+    const { fds } = secretsSchema.parse(operation.metadata);
+    const exitCode = this.ended(path, operation).then(({ metadata }) => endedSchema.parse(metadata).return);
+    // Whoever waits for the streams learns it there first.
+    exitCode.catch(() => undefined);
+    const [stdin, stdout, stderr] = await Promise.all(
+      [fds['0'], fds['1'], fds['2']].map((secret) => this.connect(operation, secret)),
+    );
+    if (!stdin || !stdout || !stderr) throw new RangeError('a command has three streams');
+    return { stdin: sinkOf(stdin), stdout: sourceOf(stdout), stderr: sourceOf(stderr), exitCode };
+  }
+
+  /** A file of the instance, null where there is none. What /proc and /sys show has no content here. */
+  async readFile(path: string, signal?: AbortSignal): Promise<IncusFile | null> {
+    const { statusCode, headers, body } = await this.raw(`${this.instancePath}/files`, {
+      query: { path },
+      ...(signal ? { signal } : {}),
+    });
+    const content = Buffer.from(await body.arrayBuffer());
+    if (statusCode === 404) {
+      // An instance that is not there answers so too.
+      await this.askInstance('/state');
+      return null;
+    }
+    if (statusCode !== 200) throw this.refusal(`read ${path}`, statusCode, content.toString());
+    const header = (name: string): string => String(headers[`x-incus-${name}`] ?? '');
+    const type = z.enum(['file', 'symlink', 'directory']).parse(header('type'));
+    const names = type === 'directory' ? Buffer.from(namesIn(content.toString()).join('\n')) : content;
+    return {
+      type,
+      mode: Number.parseInt(header('mode'), 8),
+      uid: Number(header('uid')),
+      gid: Number(header('gid')),
+      content: names,
+    };
+  }
+
+  /** Writes a file of the instance, in place: who reads it meanwhile may see a part of it. Its folder has to be there. */
+  async pushFile(
+    path: string,
+    content: string | Buffer | Readable,
+    file: { readonly mode: number; readonly uid?: number; readonly gid?: number; readonly signal?: AbortSignal },
+  ): Promise<void> {
+    const { mode, uid = 0, gid = 0, signal } = file;
+    const { statusCode, body } = await this.raw(`${this.instancePath}/files`, {
+      method: 'POST',
+      query: { path },
+      content,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'x-incus-type': 'file',
+        'x-incus-mode': `0${mode.toString(8)}`,
+        'x-incus-uid': String(uid),
+        'x-incus-gid': String(gid),
+      },
+      ...(signal ? { signal } : {}),
+    });
+    const answer = await body.text();
+    if (statusCode !== 200) throw this.refusal(`write ${path}`, statusCode, answer);
+  }
+
+  /** Lets go of idle connections. */
+  async close(): Promise<void> {
+    await (await this.opening)?.dispatcher.destroy();
+    this.opening = null;
+  }
+
+  private get instancePath(): string {
+    return `/instances/${encodeURIComponent(this.place.instance)}`;
+  }
+
+  private async send(path: string, ask: Ask): Promise<z.infer<typeof answerSchema>> {
+    const { statusCode, body } = await this.raw(path, {
+      ...ask,
+      ...(ask.body === undefined ? {} : { content: JSON.stringify(ask.body) }),
+    });
+    const text = await body.text();
+    const answer = parseAnswer(text);
+    if (answer === null || answer.type === 'error') throw this.refusal(path, statusCode, text);
+    return answer;
+  }
+
+  private async raw(
+    path: string,
+    ask: Omit<Ask, 'body'> & {
+      readonly content?: string | Buffer | Readable;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly waits?: boolean;
+    },
+  ): Promise<Dispatcher.ResponseData> {
+    const remote = await this.open();
+    const query = new URLSearchParams({ project: this.place.project ?? 'default', ...ask.query });
+    try {
+      return await request(`${remote.origin}/1.0${path}?${query}`, {
+        method: ask.method ?? 'GET',
+        dispatcher: remote.dispatcher,
+        body: ask.content ?? null,
+        headersTimeout: ask.waits ? 0 : answerWithinMs,
+        bodyTimeout: 0,
+        ...(ask.headers ? { headers: ask.headers } : {}),
+        ...(ask.signal ? { signal: ask.signal } : {}),
+      });
+    } catch (error) {
+      ask.signal?.throwIfAborted();
+      throw this.unreachable(remote, error);
+    }
+  }
+
+  /** Waits for the end of an operation. */
+  private async ended(path: string, { id }: Operation, signal?: AbortSignal): Promise<Operation> {
+    const { statusCode, body } = await this.raw(`/operations/${id}/wait`, {
+      query: { timeout: '-1' },
+      waits: true,
+      ...(signal ? { signal } : {}),
+    });
+    const text = await body.text().catch(async (error: unknown) => {
+      throw this.unreachable(await this.open(), error);
+    });
+    const answer = parseAnswer(text);
+    if (answer?.type !== 'sync') throw this.refusal(path, statusCode, text);
+    const operation = operationSchema.parse(answer.metadata);
+    if (operation.status_code !== succeeded) {
+      throw this.refusal(path, operation.status_code, JSON.stringify({ type: 'error', error: operation.err }));
+    }
+    return operation;
+  }
+
+  private async connect({ id }: Operation, secret: string): Promise<WebSocket> {
+    const remote = await this.open();
+    const query = new URLSearchParams({ project: this.place.project ?? 'default', secret });
+    const url = `${remote.origin.replace(/^http/, 'ws')}/1.0/operations/${id}/websocket?${query}`;
+    const socket = new WebSocket(url, { dispatcher: remote.dispatcher });
+    socket.binaryType = 'arraybuffer';
+    return await new Promise((resolve, reject) => {
+      socket.addEventListener('open', () => resolve(socket), { once: true });
+      socket.addEventListener('error', ({ error, message }) => reject(this.unreachable(remote, error ?? message)), {
+        once: true,
+      });
+    });
+  }
+
+  private async open(): Promise<IncusRemote> {
+    this.opening ??= openRemote(this.place.remote);
+    try {
+      return await this.opening;
+    } catch (error) {
+      // What is missing may be there the next time.
+      this.opening = null;
+      throw error;
+    }
+  }
+
+  private unreachable(remote: IncusRemote, error: unknown): BasculeError {
+    if (isBasculeError(error)) return error;
+    const { instance, project = 'default' } = this.place;
+    const reason = error instanceof Error ? error.message : String(error);
+    return new BasculeError(
+      'incus-unreachable',
+      { remote: remote.name, place: remote.place, instance, project, reason },
+      { cause: error },
+    );
+  }
+
+  private refusal(what: string, status: number, text: string): BasculeError {
+    const { instance, project = 'default', remote = 'local' } = this.place;
+    const answer = parseAnswer(text);
+    const reason = answer?.error || `status ${status}`;
+    const place = { instance, project, remote };
+    const code = answer?.error_code ?? status;
+    if (code === 401 || code === 403) return new BasculeError('incus-not-trusted', { ...place, reason });
+    if (code === 404 && /(?:Instance|Project) not found/i.test(reason))
+      return new BasculeError('incus-instance-missing', place);
+    if (/Instance is not running/i.test(reason)) return new BasculeError('incus-instance-stopped', place);
+    return new BasculeError('incus-refused', { ...place, what, reason });
+  }
+}
+
+function parseAnswer(text: string): z.infer<typeof answerSchema> | null {
+  try {
+    return answerSchema.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
+  }
+}
+
+const namesIn = (text: string): readonly string[] => z.array(z.string()).parse(parseAnswer(text)?.metadata);
+
+/** What comes over a socket, until the empty text by which the daemon says that there is no more. */
+function sourceOf(socket: WebSocket): Readable {
+  const source = new PassThrough();
+  socket.addEventListener('message', ({ data }: { data: unknown }) => {
+    if (data instanceof ArrayBuffer) source.write(Buffer.from(data));
+    else source.end();
+  });
+  socket.addEventListener('close', () => source.end());
+  source.on('close', () => socket.close());
+  return source;
+}
+
+/** The daemon takes an empty text for the end. */
+function sinkOf(socket: WebSocket): Writable {
+  const afterSending = (callback: () => void): void => {
+    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount > unsentBytes) {
+      setTimeout(() => afterSending(callback), unsentPollMs);
+    } else callback();
+  };
+  return new Writable({
+    write(chunk: Buffer, _encoding, callback) {
+      // A command may end without having read all of it.
+      if (socket.readyState === WebSocket.OPEN) socket.send(chunk);
+      afterSending(callback);
+    },
+    final(callback) {
+      if (socket.readyState === WebSocket.OPEN) socket.send('');
+      callback();
+    },
+    destroy(error, callback) {
+      socket.close();
+      callback(error);
+    },
+  });
+}

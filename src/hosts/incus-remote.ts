@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Agent } from 'undici';
+import { parse } from 'yaml';
+import * as z from 'zod';
+import { BasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
+
+/** An Incus daemon that can be asked. */
+export interface IncusRemote {
+  /** As Incus's own client calls it; `local` is this machine's. */
+  readonly name: string;
+  /** Its socket or URL, for a person. */
+  readonly place: string;
+  /** Before each path. */
+  readonly origin: string;
+  readonly dispatcher: Agent;
+}
+
+const settingsSchema = z.object({
+  remotes: z.record(z.string(), z.object({ addr: z.string().optional() })).optional(),
+});
+
+/**
+ * The daemon that Incus's own client knows by this name, found as that client finds it: by INCUS_SOCKET and INCUS_DIR, and
+ * by the remotes of `config.yml` with their certificates, in INCUS_CONF or `~/.config/incus`.
+ *
+ * @throws `incus-remote-unknown`, `incus-certificate-missing`
+ */
+export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = process.env): Promise<IncusRemote> {
+  if (name === 'local') return overSocket(name, localSocket(env));
+  const folder = env.INCUS_CONF ?? join(homedir(), '.config', 'incus');
+  const file = join(folder, 'config.yml');
+  const { remotes = {} } = settingsSchema.safeParse(parse((await readOrNull(file)) ?? '')).data ?? {};
+  const address = remotes[name]?.addr;
+  if (address === undefined) throw new BasculeError('incus-remote-unknown', { remote: name, file });
+  const socket = /^unix:(?:\/\/)?(.*)$/.exec(address)?.[1];
+  if (socket !== undefined) return overSocket(name, socket || localSocket(env));
+  const [cert, key] = await Promise.all(
+    ['client.crt', 'client.key'].map((each) => readNeeded(name, join(folder, each))),
+  );
+  const server = await readOrNull(join(folder, 'servercerts', `${name}.crt`));
+  // The daemon's own certificate was accepted when the remote was added: it is that one, whatever name it bears.
+  const pinned = server === null ? {} : { ca: server, checkServerIdentity: () => undefined };
+  const dispatcher = new Agent({ connect: { cert, key, ...pinned } });
+  return { name, place: address, origin: address.replace(/\/+$/, ''), dispatcher };
+}
+
+function overSocket(name: string, socket: string): IncusRemote {
+  return { name, place: socket, origin: 'http://incus', dispatcher: new Agent({ connect: { socketPath: socket } }) };
+}
+
+function localSocket(env: NodeJS.ProcessEnv): string {
+  if (env.INCUS_SOCKET) return env.INCUS_SOCKET;
+  if (env.INCUS_DIR) return join(env.INCUS_DIR, 'unix.socket');
+  const [first = '', second = ''] = ['/run/incus/unix.socket', '/var/lib/incus/unix.socket'];
+  return existsSync(first) ? first : second;
+}
+
+async function readNeeded(remote: string, file: string): Promise<string> {
+  const text = await readOrNull(file);
+  if (text === null) throw new BasculeError('incus-certificate-missing', { remote, file });
+  return text;
+}
+
+async function readOrNull(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (hasSystemCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
