@@ -31,7 +31,7 @@ export async function readCertificateStates({
     wantedCertificates(configuration.certificates).map(async ({ name, names, key }) => {
       const found = await readCertificate(edge, name);
       const certificate = isReadable(found) ? found : null;
-      const served = https && names[0] !== undefined ? await servedSerial(https, names[0], key) : null;
+      const served = https && names[0] !== undefined ? await servedSerial(edge.host, https, names[0], key) : null;
       const state = stateOf(found, names, now);
       const isServed = certificate === null || served === certificate.serial;
       return { name, names, state: isServed || state === 'expired' ? state : 'not served', certificate, served };

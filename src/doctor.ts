@@ -11,6 +11,7 @@ import { BasculeError } from './errors.js';
 import { edgeFiles } from './haproxy/edge.js';
 import { examineFile, examineProcess, examineProgram } from './haproxy/examine.js';
 import { isApplied, readApplied, readInstalled } from './haproxy/installed.js';
+import { bytesIn } from './hosts/disk.js';
 import { probeArtifact } from './instances/artifact.js';
 import { examineDisk, examineInstance, measure, measureInstances } from './instances/examine.js';
 import { allInstances } from './instances/places.js';
@@ -52,7 +53,7 @@ export async function examineHost(
     }),
     check('certificates', () => examineCertificates(project)),
     check('artifacts', () => examineArtifacts(project)),
-    check('disk', () => examineDisk(dirname(edge.configuration.files.config))),
+    check('disk', () => examineDisk(edge.host, dirname(edge.configuration.files.config))),
   ]);
   return {
     at: new Date().toISOString(),
@@ -109,7 +110,7 @@ async function examineArtifacts({ configuration, edge }: ExaminedProject): Promi
   return `can be asked for; no longer there, so that no rollback can deploy them again: ${missing.join(', ')}`;
 }
 
-async function measureAll({ configuration, edge }: ExaminedProject): Promise<readonly DiskUsage[]> {
+async function measureAll({ configuration, edge, host }: ExaminedProject): Promise<readonly DiskUsage[]> {
   const { config } = edgeFiles(edge);
   const { project } = configuration;
   const { directory, addressBook } = configuration.instances;
@@ -119,8 +120,8 @@ async function measureAll({ configuration, edge }: ExaminedProject): Promise<rea
     ...{ what: 'Temporal', path, bytes: (await measure(path)) + (await measure(`${path}-wal`)) },
   }));
   return [
-    ...(await measureInstances(edge.host, directory)),
-    { what: 'edge', path: dirname(config), bytes: await measure(dirname(config)) },
+    ...(await measureInstances(host, directory)),
+    { what: 'edge', path: dirname(config), bytes: await bytesIn(edge.host, dirname(config)) },
     ...(await Promise.all(temporal)).filter(({ bytes }) => bytes > 0),
   ];
 }

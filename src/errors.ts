@@ -508,8 +508,8 @@ const prose = {
     remedy: 'Make it a file that you may read, or name another with --config FILE.',
   }),
   'driver-not-here': (a: { file: string }): Prose => ({
-    message: `${a.file}: this version acts on an edge of driver local with instances of driver process, not on Incus`,
-    remedy: 'Use these drivers, or only render and check: `bascule render`, `bascule validate`.',
+    message: `${a.file}: this version acts on instances of driver process, not on those of Incus`,
+    remedy: 'Use that driver, or only render and check: `bascule render`, `bascule validate`.',
   }),
   'no-artifacts': (a: { project: string }): Prose => ({
     message: `bascule.yaml of ${a.project} does not say where artifacts come from`,

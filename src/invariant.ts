@@ -1,4 +1,3 @@
-import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Project } from './activities/project.js';
@@ -8,20 +7,21 @@ import { type EnvironmentState, neverDeployed, otherColor } from './domain/edge-
 import type { CheckReport } from './domain/examination.js';
 import { instanceName } from './domain/names.js';
 import { BasculeError } from './errors.js';
-import { edgeFiles } from './haproxy/edge.js';
+import { edgeFiles, runtimeSocket } from './haproxy/edge.js';
 import { examineState } from './haproxy/examine.js';
 import { readApplied, readInstalled } from './haproxy/installed.js';
 import { serversNotUp } from './haproxy/readiness.js';
 import { readProbe, readRunning } from './haproxy/runtime.js';
 import { probeEveryPool } from './haproxy/verify.js';
-import { isWithin, type MachineProcess, processesOf } from './hosts/processes.js';
+import type { Host, HostProcess } from './hosts/host.js';
+import { isWithin, processesOf } from './hosts/processes.js';
 import { allInstances, instancesOfColor } from './instances/places.js';
 import { type InstanceStatus, readInstance } from './instances/record.js';
-import { hasSystemCode } from './system-error.js';
 import { findLeftovers, pathsIn } from './worker-leftovers.js';
 
 /** A switch installs, reloads and records in less: what differs for longer does so for good. */
 const settleMs = 2_000;
+const lookMs = 10_000;
 
 export interface InvariantOptions {
   /** Version of Bascule. */
@@ -67,7 +67,7 @@ interface Known extends Project {
 
 async function findServersNotUp({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
   // That HAProxy does not run is a finding of its own.
-  if (!applied || !(await readRunning(edge.configuration.files.socket))) return [];
+  if (!applied || !(await readRunning(runtimeSocket(edge)))) return [];
   const found = await Promise.all(
     states.filter(isDeployed).map(async ({ name: environment, color }) => {
       const servers = await serversNotUp(edge, applied, environment, color);
@@ -111,9 +111,9 @@ function problemOf(found: InstanceStatus, sha: string): string | null {
 
 /** Asks every pool through the edge, as a visitor of the environment's first host would. */
 async function findMisled({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
-  if (!applied || !(await readRunning(edge.configuration.files.socket))) return [];
+  if (!applied || !(await readRunning(runtimeSocket(edge)))) return [];
   const { environments, components } = applied.configuration;
-  const answers = await probeEveryPool(applied, await readProbe(edge.configuration.files.socket));
+  const answers = await probeEveryPool(edge.host, applied, await readProbe(runtimeSocket(edge)));
   return environments.flatMap((environment) => {
     const state = states.find(({ name }) => name === environment.name) ?? neverDeployed(environment.name);
     return components.flatMap(({ name: component }) => {
@@ -148,10 +148,15 @@ function serversOf(
 }
 
 async function findLeft(known: Known, leftAfterMs: number): Promise<readonly BasculeError[]> {
-  const paths = [...(await edgeLeftovers(known)), ...(await findLeftovers(known.configuration))];
+  const { edge, host, configuration } = known;
+  const left = [
+    ...(await edgeLeftovers(known)).map((path) => ({ on: edge.host, path })),
+    ...(await instanceLeftovers(known)).map((path) => ({ on: host, path })),
+    ...(await findLeftovers(configuration)).map((path) => ({ on: host, path })),
+  ];
   const found = await Promise.all(
-    paths.map(async (path) => {
-      const since = await changedAt(path);
+    left.map(async ({ on, path }) => {
+      const since = await changedAt(on, path);
       if (since === null || Date.now() - since.getTime() < leftAfterMs) return [];
       return [new BasculeError('left-over', { path, since: since.toISOString() })];
     }),
@@ -159,51 +164,53 @@ async function findLeft(known: Known, leftAfterMs: number): Promise<readonly Bas
   return [...found.flat(), ...(await findStrays(known, leftAfterMs))];
 }
 
-/** What the acts on the edge and on instances write beside the file that they replace. */
-async function edgeLeftovers({ configuration, edge, applied }: Known): Promise<readonly string[]> {
-  const { config, applied: appliedFile } = edgeFiles(edge);
-  const names = applied ? allInstances({ edge }, applied).map(({ instance }) => instance.name) : [];
-  const folders = [
-    dirname(config),
-    dirname(appliedFile),
-    edge.configuration.files.certificates,
-    ...names.map((name) => join(configuration.instances.directory, name)),
-  ];
-  const found = await Promise.all(folders.map((folder) => pathsIn(folder, /\.(?:staged|tmp)$/)));
-  return [...new Set(found.flat())];
+const halfWritten = /\.(?:staged|tmp)$/;
+
+/** What the acts on the edge write beside the file that they replace. */
+async function edgeLeftovers({ edge }: Known): Promise<readonly string[]> {
+  const { config, applied } = edgeFiles(edge);
+  const folders = new Set([dirname(config), dirname(applied), edge.configuration.files.certificates]);
+  const found = [...folders].map(async (folder) => {
+    const names = await edge.host.readFolder(folder);
+    return names.filter((name) => halfWritten.test(name)).map((name) => join(folder, name));
+  });
+  return (await Promise.all(found)).flat();
+}
+
+/** As `edgeLeftovers`, of the acts on instances. */
+async function instanceLeftovers({ configuration, edge, host, applied }: Known): Promise<readonly string[]> {
+  const { directory } = configuration.instances;
+  const names = applied ? allInstances({ edge, host }, applied).map(({ instance }) => instance.name) : [];
+  return (await Promise.all(names.map((name) => pathsIn(join(directory, name), halfWritten)))).flat();
 }
 
 /** Processes in a release's folder that are no instance's by its record, and a second HAProxy of the same file. */
 async function findStrays(
-  { configuration, edge, applied }: Known,
+  { configuration, edge, host, applied }: Known,
   leftAfterMs: number,
 ): Promise<readonly BasculeError[]> {
   const { directory } = configuration.instances;
   const { config } = edge.configuration.files;
-  const instances = applied ? allInstances({ edge }, applied).map(({ instance }) => instance) : [];
+  const instances = applied ? allInstances({ edge, host }, applied).map(({ instance }) => instance) : [];
   const records = await Promise.all(instances.map(readInstance));
   const leaders = new Set(records.flatMap(({ process }) => (process ? [process.pid] : [])));
   const inReleases = (await processesOf(directory)).filter(
     ({ folder, session }) => isWithin(folder, directory) && !leaders.has(session),
   );
-  const haproxy = (await processesOf(config)).filter(({ name }) => name === 'haproxy');
+  const haproxy = (await edge.host.processesOf(config)).filter(({ name }) => name === 'haproxy');
   const masters = haproxy.filter(({ parent }) => !haproxy.some(({ pid }) => pid === parent));
   // The youngest is the one that serves: a worker without its master goes on until its connections end.
   const orphans = masters.toSorted((a, b) => a.ageMs - b.ageMs).slice(1);
   return [...inReleases, ...orphans].filter(({ ageMs }) => ageMs >= leftAfterMs).map(strayError);
 }
 
-const strayError = ({ pid, folder, commandLine }: MachineProcess): BasculeError =>
+const strayError = ({ pid, folder, commandLine }: HostProcess): BasculeError =>
   new BasculeError('stray-process', { pid, folder, program: commandLine[0] ?? '' });
 
 /** When a file was changed last; null where it is gone. */
-async function changedAt(path: string): Promise<Date | null> {
-  try {
-    return (await lstat(path)).mtime;
-  } catch (error) {
-    if (hasSystemCode(error, 'ENOENT')) return null;
-    throw error;
-  }
+async function changedAt(host: Host, path: string): Promise<Date | null> {
+  const { exitCode, stdout } = await host.run(['stat', '-c', '%Y', path], { timeoutMs: lookMs });
+  return exitCode === 0 ? new Date(Number(stdout) * 1_000) : null;
 }
 
 const isDeployed = ({ sha }: EnvironmentState): boolean => sha !== null;

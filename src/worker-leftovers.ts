@@ -19,9 +19,9 @@ export async function removeLeftovers(configuration: LocalConfiguration): Promis
 export async function findLeftovers({ instances, edge }: LocalConfiguration): Promise<readonly string[]> {
   const { directory, addressBook } = instances;
   const instanceFolders = await namesIn(directory);
-  const acme = acmeFolder(edge.files.state);
+  const acme = edge.host.driver === 'local' ? acmeFolder(edge.files.state) : null;
   const found = await Promise.all([
-    ...[acme, ...(await foldersBelow(acme))].map((folder) => pathsIn(folder, /\.partial$/)),
+    ...(acme === null ? [] : [acme, ...(await foldersBelow(acme))]).map((folder) => pathsIn(folder, /\.partial$/)),
     pathsIn(dirname(addressBook), /^worker\.lease\./),
     pathsIn(join(directory, 'artifacts'), /\.partial-/),
     ...instanceFolders.map((name) => pathsIn(join(directory, name, 'releases'), /^\.unpacked-/)),

@@ -11,7 +11,7 @@ import {
   Worker,
 } from '@temporalio/worker';
 import pino from 'pino';
-import { activityHost } from './activities/fail-point.js';
+import { withFailPoints } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
 import { loadProject, type ProjectPlace, type WorkerContext } from './activities/project.js';
 import { certificateMetrics } from './certificate-states.js';
@@ -24,6 +24,7 @@ import { wantedCertificates } from './domain/issuance.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import type { Notice } from './domain/notice.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
+import { LocalHost } from './hosts/local.js';
 import { startKeeper } from './keeper.js';
 import { notify } from './notify.js';
 import { readVersion } from './version.js';
@@ -70,7 +71,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   let connection: NativeConnection | null = null;
   try {
     await removeLeftovers(configuration);
-    const place = { configurationFile: options.configurationFile, host: activityHost() };
+    const place = { configurationFile: options.configurationFile, host: withFailPoints(new LocalHost()) };
     // Before Temporal answers, so that visitors are served whatever becomes of it.
     const keeper = startKeeper(place, log);
     let metrics: MetricsServer | null = null;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # One act on an instance that is a process of this machine, run with a clean environment as
-# `sh -c TEXT instance-host ACT FOLDER CONFIG ENVIRONMENT COLOR …`. CONFIG is the edge's haproxy.cfg, or empty.
+# `sh -c TEXT instance-host ACT FOLDER CONFIG ENVIRONMENT COLOR …`. CONFIG is the edge's haproxy.cfg; where that is on
+# another host, `=` and the active color, which is empty where there is none; or empty.
 #
 # Each act takes the lock of the instance, reads its record, looks whether the owner it was given is the one on record
 # and whether the edge sends visitors to this color, acts, and lets go; where it is refused it touches nothing. An act
@@ -75,8 +76,13 @@ require_owner() { # owner
 }
 
 require_inactive() {
-  [ "$config" != '' ] && [ -e "$config" ] || return 0
-  active=$(sed -n "/^# environment name=$environment /{s/.* color=\([a-z]*\).*/\1/p;q;}" "$config") || fail 13 "$config"
+  case $config in
+    =*) active=${config#=} ;;
+    *)
+      [ "$config" != '' ] && [ -e "$config" ] || return 0
+      active=$(sed -n "/^# environment name=$environment /{s/.* color=\([a-z]*\).*/\1/p;q;}" "$config") || fail 13 "$config"
+      ;;
+  esac
   [ "$active" != "$color" ] || fail 12 "$color"
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { CertificateFacts } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 import { asPem, parseAccountKey, readRecord, thumbprintOf } from './account.js';
 import { type Authority, nameOf } from './authority.js';
 import { accountFiles } from './places.js';
@@ -32,7 +32,7 @@ export async function adoptAccount(authority: Authority, from: string): Promise<
 
 /** What each `*.pem` of a folder says of itself; null where it holds no certificate that can be read. */
 export async function readCertificates(
-  host: LocalHost,
+  host: Host,
   folder: string,
 ): Promise<readonly { readonly file: string; readonly facts: CertificateFacts | null }[]> {
   const names = (await host.readFolder(folder)).filter((name) => name.endsWith('.pem')).toSorted();
@@ -55,7 +55,7 @@ async function findKey({ host, directory }: Authority, from: string): Promise<{ 
   return { file: from, pem: (await readFile(host, from)) ?? '' };
 }
 
-async function readFile(host: LocalHost, file: string): Promise<string | null> {
+async function readFile(host: Host, file: string): Promise<string | null> {
   try {
     return await host.readText(file);
   } catch {

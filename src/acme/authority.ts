@@ -1,9 +1,9 @@
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 
 /** A certificate authority, and where all that is secret between it and us lies. */
 export interface Authority {
   /** The edge's. */
-  readonly host: LocalHost;
+  readonly host: Host;
   /** Folder of the edge's state. */
   readonly state: string;
   /** URL of its directory (RFC 8555, 7.1.1). */

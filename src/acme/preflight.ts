@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { promises as dns } from 'node:dns';
-import { request } from 'node:http';
+import { type RequestOptions, request } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { WantedCertificate } from '../domain/certificates.js';
 import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
@@ -69,7 +70,8 @@ export async function checkNames(
 
   const { address, port } = check.edge;
   const inside = { address: address === '*' ? '127.0.0.1' : address, port };
-  const unanswered = await Promise.all(names.map(async (name) => await probe(inside, name, check)));
+  const fromInside = () => authority.host.connect(inside);
+  const unanswered = await Promise.all(names.map(async (name) => await probe(inside, name, check, fromInside)));
   throwIfAny(unanswered, (problems) => new BasculeError('challenge-not-answered', { ...inside, problems }));
 
   const outside = await Promise.all(
@@ -101,12 +103,20 @@ async function addressesOf(resolver: dns.Resolver, name: string): Promise<readon
 }
 
 /** Why a challenge for a name is not answered; null where it is. The token is one that nobody asked for. */
-async function probe({ address, port }: BindAddress, name: string, check: NamesCheck): Promise<string | null> {
+async function probe(
+  { address, port }: BindAddress,
+  name: string,
+  check: NamesCheck,
+  createConnection?: () => Duplex,
+): Promise<string | null> {
   const token = `bascule-${randomBytes(16).toString('base64url')}`;
   const path = `/.well-known/acme-challenge/${token}`;
   const at = `http://${name}${path} at ${address}:${port}`;
   try {
-    const { status, body } = await ask({ host: address, port, path, headers: { Host: name } }, check.signal);
+    const { status, body } = await ask(
+      { host: address, port, path, headers: { Host: name }, ...(createConnection && { createConnection }) },
+      check.signal,
+    );
     if (status !== 200) return `${at} answered ${status}`;
     if (body.trim() === `${token}.${check.thumbprint}`) return null;
     return `${at} answered something else than the account's key asks for`;
@@ -117,12 +127,16 @@ async function probe({ address, port }: BindAddress, name: string, check: NamesC
 }
 
 function ask(
-  target: { host: string; port: number; path: string; headers: Record<string, string> },
+  target: RequestOptions,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly status: number; readonly body: string }> {
   const limit = AbortSignal.timeout(answerWithinMs);
   return new Promise((resolve, reject) => {
-    const asking = request({ ...target, agent: false, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    const asking = request({
+      ...target,
+      ...(target.createConnection ? {} : { agent: false }),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    });
     asking.on('error', reject);
     asking.on('response', (response) => {
       let body = '';

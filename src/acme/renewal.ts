@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
 import type { RenewalWindow } from '../domain/certificates.js';
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 import { accountKey } from './account.js';
 import type { Authority } from './authority.js';
 import { certificateFiles } from './places.js';
@@ -43,7 +43,7 @@ export async function renewalWindow(
 }
 
 /** The name by which authorities know the certificate in a PEM file; null where there is none. */
-export async function renewalIdOfFile(host: LocalHost, file: string): Promise<string | null> {
+export async function renewalIdOfFile(host: Host, file: string): Promise<string | null> {
   try {
     const pem = await host.readText(file);
     return pem === null ? null : renewalId(new X509Certificate(pem));
@@ -70,7 +70,7 @@ async function ask(
   }
 }
 
-async function readKept(host: LocalHost, file: string): Promise<z.infer<typeof keptSchema> | null> {
+async function readKept(host: Host, file: string): Promise<z.infer<typeof keptSchema> | null> {
   try {
     return keptSchema.safeParse(JSON.parse((await host.readState(file)) ?? 'null')).data ?? null;
   } catch {

@@ -33,7 +33,10 @@ export function edgeActivities(context: WorkerContext) {
   const { version } = context;
 
   /** What shall be in force, for a change that changes more than colors. */
-  async function wantedOf(change: EdgeChange, { configuration, edge }: Project): Promise<AppliedConfiguration | null> {
+  async function wantedOf(
+    change: EdgeChange,
+    { configuration, edge }: Pick<Project, 'configuration' | 'edge'>,
+  ): Promise<AppliedConfiguration | null> {
     const changed =
       change.kind === 'apply'
         ? await wantedConfiguration(configuration)

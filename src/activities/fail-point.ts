@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { readFileSync, renameSync } from 'node:fs';
-import { LocalHost, type RunOptions, type RunResult } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 import { hasSystemCode } from '../system-error.js';
 
 /**
@@ -49,18 +49,26 @@ export async function withFailPoint<T>(activity: string, body: () => Promise<T>)
   }
 }
 
-/** The machine that the worker runs on, as activities act on it. */
-export function activityHost(): LocalHost {
-  return file ? new FailPointHost() : new LocalHost();
+/** A host as activities act on it: whatever it is, a test may have this process killed while a command runs there. */
+export function withFailPoints(host: Host): Host {
+  if (!file) return host;
+  const run: Host['run'] = (argv, options) => {
+    const execution = executions.getStore();
+    return host.run(argv, {
+      ...options,
+      onStarted: () => {
+        options.onStarted?.();
+        if (execution) reach(execution, 'during');
+      },
+    });
+  };
+  return new Proxy(host, { get: (target, name) => (name === 'run' ? run : bound(target, name)) });
 }
 
-class FailPointHost extends LocalHost {
-  override async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
-    const running = super.run(argv, options);
-    const execution = executions.getStore();
-    if (execution) reach(execution, 'during');
-    return await running;
-  }
+/** A method keeps its own host: what it calls there is no command of an activity. */
+function bound(host: Host, name: string | symbol): unknown {
+  const value: unknown = Reflect.get(host, name);
+  return typeof value === 'function' ? value.bind(host) : value;
 }
 
 function countExecution(activity: string): number {

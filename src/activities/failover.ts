@@ -16,11 +16,12 @@ import type { OperationResult } from '../domain/operation.js';
 import { deployedEnvironments } from '../domain/rolling.js';
 import { probePath } from '../domain/routes.js';
 import { BasculeError } from '../errors.js';
+import { type Edge, runtimeSocket } from '../haproxy/edge.js';
 import { readApplied } from '../haproxy/installed.js';
 import { probePool } from '../haproxy/probe.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readReleases } from '../haproxy/releases.js';
-import { readProbe, readServers, type ServerStatus } from '../haproxy/runtime.js';
+import { type HaproxySocket, readProbe, readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { stateOf } from '../haproxy/up.js';
 import { waitHealthy } from '../instances/health.js';
 import { findInstance, instanceOf } from '../instances/places.js';
@@ -43,7 +44,7 @@ export function failoverActivities(context: WorkerContext) {
     return { ...place, edgeConfig: null };
   }
 
-  const socketOf = async (): Promise<string> => (await loadProject(context)).edge.configuration.files.socket;
+  const edgeNow = async (): Promise<Edge> => (await loadProject(context)).edge;
 
   return asActivities({
     async planFailoverTest(plan: { environment: string; request: FailoverTestRequest }): Promise<FailoverPlan> {
@@ -52,11 +53,12 @@ export function failoverActivities(context: WorkerContext) {
 
     /** Requests through the edge, each over a connection of its own, and who answered them. */
     async visitPool({ plan }: { plan: FailoverPlan }): Promise<readonly FailoverVisit[]> {
-      const probe = await readProbe(await socketOf());
+      const edge = await edgeNow();
+      const probe = await readProbe(runtimeSocket(edge));
       const visits: FailoverVisit[] = [];
       for (let count = 0; count < failoverVisits; count += 1) {
         const at = new Date();
-        const answer = await probePool({ ...plan.visit, probe });
+        const answer = await probePool({ ...plan.visit, from: edge.host, probe });
         visits.push({ at: at.toISOString(), ms: Date.now() - at.getTime(), ...answer });
       }
       return visits;
@@ -74,7 +76,7 @@ export function failoverActivities(context: WorkerContext) {
     },
 
     async waitUntilDown({ plan, since }: { plan: FailoverPlan; since: string }): Promise<{ afterMs: number }> {
-      const socket = await socketOf();
+      const socket = runtimeSocket(await edgeNow());
       const atMostMs = Math.max(failoverDownMs, 2 * plan.expectedDownMs);
       const last = await waitForState(socket, plan, atMostMs, ({ status }) => status.startsWith('DOWN'));
       if (last === null) return { afterMs: Math.max(Date.now() - Date.parse(since), 0) };
@@ -114,7 +116,7 @@ export function failoverActivities(context: WorkerContext) {
 
     async waitUntilUpAgain({ plan, since }: { plan: FailoverPlan; since: string }): Promise<{ afterMs: number }> {
       const { startDeadlineMs: atMostMs } = plan.component;
-      const last = await waitForState(await socketOf(), plan, atMostMs, ({ isUp }) => isUp);
+      const last = await waitForState(runtimeSocket(await edgeNow()), plan, atMostMs, ({ isUp }) => isUp);
       if (last === null) return { afterMs: Math.max(Date.now() - Date.parse(since), 0) };
       const servers = [`${plan.backend}/${plan.instance}: ${last}`];
       throw new BasculeError('not-up-on-edge', {
@@ -128,7 +130,7 @@ export function failoverActivities(context: WorkerContext) {
 
 /** Null as soon as the instance's server is so; else what it was last. */
 async function waitForState(
-  socket: string,
+  socket: HaproxySocket,
   { backend, instance: server }: FailoverPlan,
   atMostMs: number,
   isSo: (server: ServerStatus) => boolean,
@@ -181,7 +183,7 @@ async function planTest(
           `A deploy leaves the release before as the standby: \`bascule deploy ${environment} SHA\`.`,
         );
   }
-  const down = await serversDown(edge.configuration.files.socket, backend, [instance.name, ...others]);
+  const down = await serversDown(runtimeSocket(edge), backend, [instance.name, ...others]);
   if (down.length > 0) {
     throw refuse(
       `not UP on the edge: ${down.join(', ')}`,
@@ -220,7 +222,11 @@ function standbyOf(
 }
 
 /** Those of them that are not UP by a check that passed; after a reload the first check is waited for. */
-async function serversDown(socket: string, backend: string, names: readonly string[]): Promise<readonly string[]> {
+async function serversDown(
+  socket: HaproxySocket,
+  backend: string,
+  names: readonly string[],
+): Promise<readonly string[]> {
   const until = performance.now() + firstCheckMs;
   for (;;) {
     const { servers } = await readServers(socket);

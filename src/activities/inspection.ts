@@ -31,6 +31,7 @@ import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
 import { earlierRelease, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { masterSocket } from '../haproxy/edge.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
 import { readOldWorkersEndBy } from '../haproxy/old-workers-end.js';
@@ -95,7 +96,7 @@ async function readStatus(context: WorkerContext): Promise<Status> {
   const inForce = await examineApplied(edge);
   const applied = inForce.applied ?? wanted;
   const { record, servers } = await lookAtEdge(edge, { probe: false, version: context.version });
-  const workers = await readWorkers(edge.configuration.files.masterSocket);
+  const workers = await readWorkers(masterSocket(edge));
   return {
     schemaVersion: 1,
     project: configuration.project,

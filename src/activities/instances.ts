@@ -3,6 +3,7 @@ import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
 import type { Color } from '../domain/edge-state.js';
 import type { PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
+import { runtimeSocket } from '../haproxy/edge.js';
 import { markServersDown } from '../haproxy/runtime.js';
 import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
 import { waitHealthy } from '../instances/health.js';
@@ -45,8 +46,7 @@ export function instanceActivities(context: WorkerContext) {
       const { stopGraceMs } = component.configuration;
       await process.recreateInstance(instance, { expected: component.owner, owner: step.owner, stopGraceMs, signal });
       // Down on the edge from here on, until checks of the new release bring it up.
-      const { socket } = project.edge.configuration.files;
-      const pid = await markServersDown(socket, [poolServer(environment, component)]);
+      const pid = await markServersDown(runtimeSocket(project.edge), [poolServer(environment, component)]);
       const artifact = artifactFile(project.configuration, component.sha256);
       await process.prepareRelease(instance, {
         ...release,

@@ -8,13 +8,15 @@ import type {
 } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeOf } from '../haproxy/edge.js';
-import type { LocalHost } from '../hosts/local.js';
+import { hostOf } from '../hosts/edge-host.js';
+import type { Host } from '../hosts/host.js';
+import { withFailPoints } from './fail-point.js';
 
-/** Where the worker's configuration is, and the machine that it is about. */
+/** Where the worker's configuration is, and the machine that the worker is on. */
 export interface ProjectPlace {
   /** bascule.yaml, read anew by each activity that needs it. */
   readonly configurationFile: string;
-  readonly host: LocalHost;
+  readonly host: Host;
 }
 
 /** What every activity works with. */
@@ -28,6 +30,8 @@ export interface WorkerContext extends ProjectPlace {
 export interface Project {
   readonly configuration: LocalConfiguration;
   readonly edge: Edge;
+  /** Where the instances are. */
+  readonly host: Host;
 }
 
 /** What was read last without an error, by the file's path. */
@@ -40,7 +44,7 @@ const lastGood = new Map<string, LocalConfiguration>();
 export async function readProject(place: ProjectPlace): Promise<Project> {
   const configuration = await loadLocalConfiguration(place.configurationFile);
   lastGood.set(place.configurationFile, configuration);
-  return { configuration, edge: edgeOf(configuration, place.host) };
+  return at(place, configuration);
 }
 
 /**
@@ -53,8 +57,14 @@ export async function loadProject(place: ProjectPlace): Promise<Project & { read
   } catch (error) {
     const last = lastGood.get(place.configurationFile);
     if (!last || !isBasculeError(error)) throw error;
-    return { configuration: last, edge: edgeOf(last, place.host), problem: error.message };
+    return { ...at(place, last), problem: error.message };
   }
+}
+
+function at({ host }: ProjectPlace, configuration: LocalConfiguration): Project {
+  const where = configuration.edge.host;
+  const edgeHost = where.driver === 'local' ? host : withFailPoints(hostOf(where, host));
+  return { configuration, edge: edgeOf(configuration, edgeHost), host };
 }
 
 /** Throws `no-artifacts`. */

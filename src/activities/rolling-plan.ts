@@ -7,6 +7,7 @@ import { backendName } from '../domain/names.js';
 import type { DeployRequest } from '../domain/operation.js';
 import { isDeployed, type RollingInstance, type RollingPlan } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
+import { runtimeSocket } from '../haproxy/edge.js';
 import { readApplied } from '../haproxy/installed.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { readReleases } from '../haproxy/releases.js';
@@ -56,7 +57,7 @@ export async function pinRolling(
   const artifacts = artifactsOf(configuration);
   const placed = instancesOfColor(project, applied, environment, null);
   requireApplied(project, placed, environment);
-  const { servers } = await readServers(edge.configuration.files.socket);
+  const { servers } = await readServers(runtimeSocket(edge));
   const pinned = await Promise.all(
     [...new Set(placed.map(({ component }) => component.name))].map(async (component) => {
       const names = { component, environment, sha: request.sha };

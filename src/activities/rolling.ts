@@ -3,8 +3,9 @@ import { Context } from '@temporalio/activity';
 import { backendName } from '../domain/names.js';
 import type { ReleaseLine, RollingInstance, RollingPlan } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
+import { runtimeSocket } from '../haproxy/edge.js';
 import { recordReleases } from '../haproxy/releases.js';
-import type { ServerPlace } from '../haproxy/runtime.js';
+import type { HaproxySocket, ServerPlace } from '../haproxy/runtime.js';
 import {
   admitServer,
   type Drained,
@@ -40,7 +41,7 @@ export function rollingActivities(context: WorkerContext) {
   async function open({ environment, component, owner }: Step) {
     const project = await loadProject(context);
     const instance = instanceOf(project, environment, { target: null }, component);
-    const { socket } = project.edge.configuration.files;
+    const socket = runtimeSocket(project.edge);
     const traffic = new Traffic(instance, { socket, place: serverOf(component), owner });
     return { project, instance, traffic, socket, signal: Context.current().cancellationSignal };
   }
@@ -140,12 +141,12 @@ const serverOf = ({ configuration, instance }: RollingInstance): ServerPlace => 
  */
 class Traffic {
   readonly place: ServerPlace;
-  private readonly socket: string;
+  private readonly socket: HaproxySocket;
   private readonly owner: string;
 
   constructor(
     private readonly instance: Instance,
-    of: { readonly socket: string; readonly place: ServerPlace; readonly owner: string },
+    of: { readonly socket: HaproxySocket; readonly place: ServerPlace; readonly owner: string },
   ) {
     this.place = of.place;
     this.socket = of.socket;
@@ -164,7 +165,7 @@ class Traffic {
   }
 
   private async tell(
-    command: (socket: string, place: ServerPlace) => Promise<number>,
+    command: (socket: HaproxySocket, place: ServerPlace) => Promise<number>,
     wanted: { readonly isDrained: boolean },
   ): Promise<number> {
     if ((await this.isDrained()) !== wanted.isDrained) throw this.fenced(this.owner);

@@ -4,6 +4,7 @@ import type { Color } from '../domain/edge-state.js';
 import type { ReleasePlan } from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
 import { drainOldWorkers } from '../haproxy/drain.js';
+import { runtimeSocket } from '../haproxy/edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { stateOf, waitUntilUp } from '../haproxy/up.js';
 import { asActivities } from './as-activities.js';
@@ -41,7 +42,7 @@ export function watchActivities(context: WorkerContext) {
       const { edge } = await loadProject(context);
       const servers = poolServers(wait.environment, wait.plan);
       const pids = new Set(wait.markedDownIn.map((one) => one.pid));
-      await waitUntilUp(edge.configuration.files.socket, servers, {
+      await waitUntilUp(runtimeSocket(edge), servers, {
         environment: wait.environment,
         markedDownIn: pids.size === 1 ? ([...pids][0] ?? null) : null,
         deadlineMs: Math.max(...wait.plan.components.map((one) => one.configuration.startDeadlineMs)),
@@ -58,7 +59,7 @@ export function watchActivities(context: WorkerContext) {
       // Counters begin at zero in each HAProxy worker: the last ones of each are added up.
       const counters = new Map<number, { requests: number; errors: number }>();
       for (;;) {
-        const seen = await readServers(edge.configuration.files.socket);
+        const seen = await readServers(runtimeSocket(edge));
         const mine = servers.map((one) => stateOf(seen.servers, one));
         for (const server of mine) {
           if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak, server);

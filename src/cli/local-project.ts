@@ -2,21 +2,26 @@ import type { AppliedConfiguration, LocalConfiguration } from '../domain/configu
 import type { Color } from '../domain/edge-state.js';
 import { BasculeError } from '../errors.js';
 import type { Edge } from '../haproxy/edge.js';
+import type { Host } from '../hosts/host.js';
 import type { Invocation } from './invocation.js';
 
 /** The project as bascule.yaml beside this command has it, on this machine: for what needs neither Temporal nor a worker. */
 export interface LocalProject {
   readonly configuration: LocalConfiguration;
   readonly edge: Edge;
+  /** Where the instances are. */
+  readonly host: Host;
 }
 
 /** Throws `config-invalid`, `config-not-found`. */
 export async function openLocalProject(invocation: Invocation): Promise<LocalProject> {
   const { loadLocalConfiguration } = await import('../config/local.js');
+  const { hostOf } = await import('../hosts/edge-host.js');
   const { LocalHost } = await import('../hosts/local.js');
   const { edgeOf } = await import('../haproxy/edge.js');
   const configuration = await loadLocalConfiguration(invocation.configurationFile);
-  return { configuration, edge: edgeOf(configuration, new LocalHost()) };
+  const host = new LocalHost();
+  return { configuration, edge: edgeOf(configuration, hostOf(configuration.edge.host, host)), host };
 }
 
 /** What is in force on this machine's edge. Throws `edge-not-applied`, and what reading the edge's files throws. */

@@ -50,7 +50,6 @@ export function addValidate(program: Command, invocation: Invocation): void {
 /** Answers false where HAProxy is not installed. Throws `haproxy-refused`. */
 async function checkByHaproxy(configuration: Configuration): Promise<boolean> {
   const { LocalHost } = await import('../hosts/local.js');
-  const { runHaproxy } = await import('../haproxy/program.js');
   const host = new LocalHost();
   const folder = await mkdtemp(join(tmpdir(), 'bascule-validate-'));
   const file = join(folder, 'haproxy.cfg');
@@ -61,7 +60,7 @@ async function checkByHaproxy(configuration: Configuration): Promise<boolean> {
     const { edge } = configuration;
     const here = { ...configuration, edge: { ...edge, files: { ...edge.files, certificates } } };
     await writeFile(file, await renderText(here, { active: new Map(), withoutStandby: [] }));
-    const { exitCode, stdout, stderr } = await runHaproxy(host, ['-c', '-f', file], checkTimeoutMs);
+    const { exitCode, stdout, stderr } = await host.run(['haproxy', '-c', '-f', file], { timeoutMs: checkTimeoutMs });
     if (exitCode === 0) return true;
     throw new BasculeError('haproxy-refused', { host: host.name, output: `${stderr}${stdout}`, lines: [] });
   } catch (error) {

@@ -8,6 +8,7 @@ import type {
   ComponentConfiguration,
   Configuration,
   EdgeConfiguration,
+  EdgeHost,
   EnvironmentConfiguration,
   EnvValue,
   ExternalConfiguration,
@@ -60,8 +61,8 @@ function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles
   const { host = { driver: 'local' }, https, hsts, runtime, metrics, log } = given;
   return {
     name: given.name ?? defaults.edgeName,
-    host,
-    manage: given.manage ?? true,
+    host: edgeHost(host),
+    manage: given.manage ?? host.driver === 'local',
     http: readAddress(given.http),
     ...(https !== undefined && { https: readAddress(https) }),
     ...(hsts && {
@@ -76,6 +77,12 @@ function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles
     httpKeepAliveMs: milliseconds(given.httpKeepAlive, defaults.httpKeepAliveMs),
     hardStopAfterMs: milliseconds(given.hardStopAfter, defaults.hardStopAfterMs),
   };
+}
+
+function edgeHost(given: NonNullable<EdgeInput['host']>): EdgeHost {
+  if (given.driver === 'local') return given;
+  const { driver, instance, project, remote } = given;
+  return { driver, instance, ...(project !== undefined && { project }), ...(remote !== undefined && { remote }) };
 }
 
 const accessLog = ({ to = 'stdout', format = 'json' }: NonNullable<EdgeInput['log']>): AccessLog => ({ to, format });

@@ -21,8 +21,17 @@ interface FilesInput {
   readonly master?: string | undefined;
 }
 
+interface UsualFiles {
+  readonly config: string;
+  readonly state: string;
+  readonly certificates: string;
+  readonly socket: string;
+  /** Beside `socket` where it is left out. */
+  readonly master?: string;
+}
+
 /** In a container that is the edge's own they are where Debian's haproxy package looks. */
-const usualFiles = {
+const usualFiles: Readonly<Record<EdgeHost['driver'], UsualFiles>> = {
   local: {
     config: defaults.edgeConfig,
     state: defaults.edgeState,
@@ -34,20 +43,21 @@ const usualFiles = {
     state: '/var/lib/bascule',
     certificates: '/usr/local/etc/tls/haproxy',
     socket: '/run/haproxy/bascule.sock',
+    master: '/run/haproxy-master.sock',
   },
-} as const;
+};
 
 /** Absolute paths of the edge's files; relative ones are in `folder`. */
 export function edgeFiles(files: FilesInput, folder: string, driver: EdgeHost['driver']): EdgeFiles {
   const usual = usualFiles[driver];
+  const master = files.master ?? usual.master;
   const socket = resolve(folder, files.socket ?? usual.socket);
   return {
     config: resolve(folder, files.config ?? usual.config),
     state: resolve(folder, files.state ?? usual.state),
     certificates: resolve(folder, files.certificates ?? usual.certificates),
     socket,
-    masterSocket:
-      files.master === undefined ? `${socket.replace(/\.sock$/, '')}-master.sock` : resolve(folder, files.master),
+    masterSocket: master === undefined ? `${socket.replace(/\.sock$/, '')}-master.sock` : resolve(folder, master),
   };
 }
 

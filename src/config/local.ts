@@ -3,7 +3,7 @@ import { BasculeError } from '../errors.js';
 import { loadConfiguration } from './load.js';
 
 /**
- * As `loadConfiguration`, for whoever acts on the edge and its instances: both have to be on this machine.
+ * As `loadConfiguration`, for whoever acts on the edge and its instances: the instances have to be on this machine.
  *
  * @throws `driver-not-here` beside those
  */
@@ -14,4 +14,4 @@ export async function loadLocalConfiguration(file: string): Promise<LocalConfigu
 }
 
 const isLocal = (configuration: Configuration): configuration is LocalConfiguration =>
-  configuration.edge.host.driver === 'local' && configuration.instances.driver === 'process';
+  configuration.instances.driver === 'process';

@@ -65,7 +65,17 @@ export interface EdgeConfiguration {
   readonly hardStopAfterMs: number;
 }
 
-export type EdgeHost = { readonly driver: 'local' } | { readonly driver: 'incus'; readonly instance: string };
+export type EdgeHost = { readonly driver: 'local' } | IncusEdgeHost;
+
+/** HAProxy runs there as a service of the system. */
+export interface IncusEdgeHost {
+  readonly driver: 'incus';
+  readonly instance: string;
+  /** Of Incus; its default project where it is left out. */
+  readonly project?: string;
+  /** As Incus's own client calls it; this machine's daemon where it is left out. */
+  readonly remote?: string;
+}
 
 export interface AccessLog {
   /** `stdout`, a syslog server (`127.0.0.1:514`) or its socket (`/dev/log`). */
@@ -241,9 +251,8 @@ export interface AddressRange {
   readonly prefixLength: number;
 }
 
-/** What a worker of this version carries out: the edge and the instances are on its own machine. */
+/** What a worker of this version carries out: the instances are on its own machine. */
 export type LocalConfiguration = Configuration & {
-  readonly edge: { readonly host: { readonly driver: 'local' } };
   readonly instances: ProcessInstances;
 };
 

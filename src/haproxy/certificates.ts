@@ -5,6 +5,7 @@ import type { KeyKind } from '../domain/certificates.js';
 import type { BindAddress } from '../domain/configuration.js';
 import type { CertificatesChange, Claim, EdgeChange, EdgeRecord, ObtainedCertificate } from '../domain/edge-change.js';
 import { BasculeError } from '../errors.js';
+import type { Host } from '../hosts/host.js';
 import { claimArguments, type Edge, runAct } from './edge.js';
 import { sha256 } from './installed.js';
 
@@ -93,7 +94,7 @@ export async function proveCertificates(
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const problems = (await Promise.all(certificates.map((each) => notServed(https, each)))).flat();
+    const problems = (await Promise.all(certificates.map((each) => notServed(edge.host, https, each)))).flat();
     if (problems.length === 0) return;
     if (performance.now() > deadline) {
       throw new BasculeError('certificate-not-served', { host: edge.host.name, problems });
@@ -102,10 +103,14 @@ export async function proveCertificates(
   }
 }
 
-async function notServed(https: BindAddress, { names, key, serial }: ObtainedCertificate): Promise<readonly string[]> {
+async function notServed(
+  from: Host,
+  https: BindAddress,
+  { names, key, serial }: ObtainedCertificate,
+): Promise<readonly string[]> {
   const problems: string[] = [];
   for (const name of names) {
-    const served = await servedSerial(https, name, key);
+    const served = await servedSerial(from, https, name, key);
     if (served !== serial)
       problems.push(`${name} is served ${served === null ? 'no certificate' : `certificate ${served}`}, not ${serial}`);
   }
@@ -114,27 +119,27 @@ async function notServed(https: BindAddress, { names, key, serial }: ObtainedCer
 
 /** Serial number, lower-case hexadecimal, of what is served for a name to who takes only keys of that kind; null where nothing is. */
 export async function servedSerial(
-  { address, port }: BindAddress,
+  from: Host,
+  https: BindAddress,
   servername: string,
   key: KeyKind,
 ): Promise<string | null> {
   return await new Promise((resolve) => {
     const socket = connect({
-      host: address === '*' ? '127.0.0.1' : address,
-      port,
+      socket: from.connect(https),
       servername,
       sigalgs: key === 'ecdsa' ? 'ECDSA+SHA256:ECDSA+SHA384' : 'RSA-PSS+SHA256:RSA-PSS+SHA384:RSA+SHA256',
       // Whether anybody trusts it was checked before it was installed.
       rejectUnauthorized: false,
-      timeout: handshakeMs,
     });
     const end = (serial: string | null) => {
+      clearTimeout(timer);
       socket.destroy();
       resolve(serial);
     };
     socket.once('secureConnect', () => end(socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? null));
-    socket.once('error', () => end(null));
-    socket.once('timeout', () => end(null));
+    socket.on('error', () => end(null));
+    const timer = setTimeout(() => end(null), handshakeMs);
   });
 }
 

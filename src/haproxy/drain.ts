@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Color } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
-import type { Edge } from './edge.js';
+import { type Edge, masterSocket } from './edge.js';
 import { readApplied, readInstalled, readKept } from './installed.js';
 import {
   blockingSessions,
@@ -75,11 +75,11 @@ async function blockingWorkers(
   color: Color,
   servers: readonly ServerName[],
 ): Promise<readonly OldWorker[]> {
-  const { masterSocket } = edge.configuration.files;
+  const master = masterSocket(edge);
   // Most of the time there is none, and the master alone knows that.
-  if (((await readWorkers(masterSocket))?.old.length ?? 0) === 0) return [];
+  if (((await readWorkers(master))?.old.length ?? 0) === 0) return [];
   const blocking: OldWorker[] = [];
-  for (const worker of await readOldWorkers(masterSocket)) {
+  for (const worker of await readOldWorkers(master)) {
     const kept = await readKept(edge, worker.generation);
     if (mayChoose(kept?.states ?? null, environment, color) && isBlocking(worker, { servers })) blocking.push(worker);
   }
@@ -93,7 +93,7 @@ async function shutSessions(
   shut: { ofThisColor: number; others: number },
 ): Promise<void> {
   for (const { id, backend, server } of blockingSessions(worker, { servers })) {
-    await shutSession(edge.configuration.files.masterSocket, worker.pid, id);
+    await shutSession(masterSocket(edge), worker.pid, id);
     if (servers.includes(`${backend}/${server}`)) shut.ofThisColor += 1;
     else shut.others += 1;
   }

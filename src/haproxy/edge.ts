@@ -3,17 +3,18 @@ import { dirname, join } from 'node:path';
 import type { Configuration, EdgeConfiguration } from '../domain/configuration.js';
 import type { Claim } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
+import type { HaproxySocket } from './runtime.js';
 
 /** One HAProxy configuration file on one host, and the project that owns it. */
 export interface Edge {
-  readonly host: LocalHost;
+  readonly host: Host;
   readonly project: string;
   readonly configuration: EdgeConfiguration;
 }
 
 /** The edge of a project, on the machine where its files are. */
-export function edgeOf({ project, edge }: Pick<Configuration, 'project' | 'edge'>, host: LocalHost): Edge {
+export function edgeOf({ project, edge }: Pick<Configuration, 'project' | 'edge'>, host: Host): Edge {
   return { host, project, configuration: edge };
 }
 
@@ -34,6 +35,16 @@ export function edgeFiles(edge: Edge) {
     log: join(dirname(config), 'haproxy.log'),
   };
 }
+
+/** HAProxy's sockets on the edge's host: the runtime API's, and the master CLI's. */
+export const runtimeSocket = ({ host, configuration }: Edge): HaproxySocket => ({
+  host,
+  path: configuration.files.socket,
+});
+export const masterSocket = ({ host, configuration }: Edge): HaproxySocket => ({
+  host,
+  path: configuration.files.masterSocket,
+});
 
 const script = readFileSync(new URL('../../templates/edge-host.sh', import.meta.url), 'utf8');
 
@@ -56,7 +67,7 @@ export const claimArguments = (claim: Claim): readonly string[] => [String(claim
  *
  * @throws `edge-claimed` where the fence refused it; then nothing was touched. `edge-locked`, `edge-write-failed`,
  * `edge-file-missing`, `edge-file-changed`, `edge-of-other-project`, `state-file-is-link`, `haproxy-refused`
- * (of `haproxy -c`, whose text is in `output`), `edge-act-timed-out`, `edge-act-failed`, and those of `LocalHost.run`.
+ * (of `haproxy -c`, whose text is in `output`), `edge-act-timed-out`, `edge-act-failed`, and those of `Host.run`.
  */
 export async function runAct(edge: Edge, act: Act): Promise<string> {
   const { config, state } = edge.configuration.files;

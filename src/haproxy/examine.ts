@@ -1,7 +1,6 @@
 import { BasculeError } from '../errors.js';
-import { type Edge, edgeFiles } from './edge.js';
+import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
 import { findProcesses } from './managed.js';
-import { runHaproxy } from './program.js';
 import { readEdge } from './read-edge.js';
 import { readRunning, reloadMs } from './runtime.js';
 import { notRunning, whyNoMaster, whyNotRunning } from './silence.js';
@@ -12,7 +11,7 @@ const commandMs = 10_000;
 
 /** HAProxy's version as `haproxy -v` says it. Throws `command-not-found`, `haproxy-too-old`. */
 export async function examineProgram(edge: Edge): Promise<string> {
-  const { stdout } = await runHaproxy(edge.host, ['-v'], commandMs);
+  const { stdout } = await edge.host.run(['haproxy', '-v'], { timeoutMs: commandMs });
   const version = /version (\d+)\.(\d+)\S*/.exec(stdout);
   const [major = 0, minor = 0] = [version?.[1], version?.[2]].map(Number);
   const isOld = major < oldestVersion[0] || (major === oldestVersion[0] && minor < oldestVersion[1]);
@@ -24,9 +23,9 @@ export async function examineProgram(edge: Edge): Promise<string> {
 
 /** What HAProxy runs. Throws `edge-not-running`, `edge-silent`, `address-in-use`, `edge-not-master-worker`, `edge-other-haproxy`. */
 export async function examineProcess(edge: Edge): Promise<string> {
-  const { files, http } = edge.configuration;
+  const { http } = edge.configuration;
   const host = edge.host.name;
-  const running = await readRunning(files.socket);
+  const running = await readRunning(runtimeSocket(edge));
   const processes = await findProcesses(edge, running ? reloadMs : 0);
   if (running === null) {
     const why = await whyNotRunning(edge);
@@ -45,7 +44,7 @@ export async function examineFile(edge: Edge): Promise<string> {
   const { config } = edge.configuration.files;
   const host = edge.host.name;
   if ((await edge.host.readText(config)) === null) throw new BasculeError('edge-not-applied', { host, file: config });
-  const checked = await runHaproxy(edge.host, ['-c', '-f', config], commandMs);
+  const checked = await edge.host.run(['haproxy', '-c', '-f', config], { timeoutMs: commandMs });
   if (checked.exitCode === 0) return config;
   throw new BasculeError('haproxy-refused', { host, output: `${checked.stderr}${checked.stdout}`, lines: [] });
 }

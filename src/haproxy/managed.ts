@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BasculeError } from '../errors.js';
 import { logSize, readLogBytes } from '../hosts/log-file.js';
-import { type Edge, edgeFiles, runAct } from './edge.js';
+import { type Edge, edgeFiles, masterSocket, runAct, runtimeSocket } from './edge.js';
 import { readInstalled } from './installed.js';
 import { readWorkers, type Workers } from './old-workers.js';
 import { readRunning, reloadMs } from './runtime.js';
@@ -22,12 +22,11 @@ export async function ensureManagedEdge(edge: Edge): Promise<boolean> {
   const installed = await readInstalled(edge);
   if (installed === null) return false;
   if ((await findProcesses(edge, 0)) !== null) return true;
-  const { socket, masterSocket } = edge.configuration.files;
   const logged = await followLog(edge);
-  await runAct(edge, { name: 'start', args: [masterSocket], owner: 'start' });
+  await runAct(edge, { name: 'start', args: [edge.configuration.files.masterSocket], owner: 'start' });
   const deadline = performance.now() + startTimeoutMs;
   while (performance.now() < deadline) {
-    const running = await readRunning(socket);
+    const running = await readRunning(runtimeSocket(edge));
     const isUp = (await findProcesses(edge, 0)) !== null;
     if (running && running.digest === installed.headerDigest && isUp) return true;
     if (!isUp && alerts(await logged()) !== '') break;
@@ -44,7 +43,7 @@ export async function ensureManagedEdge(edge: Edge): Promise<boolean> {
  * @throws `edge-other-haproxy`, `command-timed-out` where not even SIGKILL ended it
  */
 export async function stopManagedEdge(edge: Edge, { graceMs = 0 } = {}): Promise<void> {
-  const pid = (await findProcesses(edge, (await readRunning(edge.configuration.files.socket)) ? reloadMs : 0))?.master;
+  const pid = (await findProcesses(edge, (await readRunning(runtimeSocket(edge))) ? reloadMs : 0))?.master;
   if (pid === undefined) return;
   // HAProxy management guide, section 4: the master passes SIGUSR1 and SIGTERM on, and ends after its workers.
   const signals = [
@@ -77,21 +76,25 @@ async function hasEnded(edge: Edge, pid: number, withinMs: number): Promise<bool
  * @throws `edge-other-haproxy` where the one that answers runs another configuration file
  */
 export async function findProcesses(edge: Edge, retryMs: number): Promise<Workers | null> {
-  const { config, masterSocket } = edge.configuration.files;
-  const processes = await readWorkers(masterSocket, retryMs);
+  const { config, masterSocket: socket } = edge.configuration.files;
+  const processes = await readWorkers(masterSocket(edge), retryMs);
   const pid = processes?.master ?? 0;
   if (processes === null || pid === 0) return null;
   const commandLine = await edge.host.readText(`/proc/${pid}/cmdline`);
   // It may have ended meanwhile.
   if (commandLine === null) return null;
   if (!commandLine.split('\0').includes(config)) {
-    throw new BasculeError('edge-other-haproxy', { host: edge.host.name, socket: masterSocket, file: config, pid });
+    throw new BasculeError('edge-other-haproxy', { host: edge.host.name, socket, file: config, pid });
   }
   return processes;
 }
 
-/** Answers what the managed HAProxy has written since now, all of the log where it was rotated meanwhile. */
+/**
+ * Answers what the managed HAProxy has written since now, all of the log where it was rotated meanwhile. One that is not
+ * Bascule's writes elsewhere.
+ */
 export async function followLog(edge: Edge): Promise<() => Promise<string>> {
+  if (!edge.configuration.manage) return async () => '';
   const { log } = edgeFiles(edge);
   const begin = await logSize(log);
   return async () => {

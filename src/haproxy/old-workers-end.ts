@@ -1,5 +1,5 @@
 import { isBasculeError } from '../errors.js';
-import { type Edge, edgeFiles } from './edge.js';
+import { type Edge, edgeFiles, masterSocket } from './edge.js';
 import { readInstalled } from './installed.js';
 import type { Worker, Workers } from './old-workers.js';
 import { RuntimeApi } from './runtime.js';
@@ -42,7 +42,7 @@ export async function readOldWorkersEndBy(edge: Edge, workers: Workers | null): 
  */
 async function readHardStop(edge: Edge, { pid }: Worker): Promise<number | null> {
   const commands = `@!${pid} show env BASCULE_GENERATION;@!${pid} show info`;
-  const answer = await new RuntimeApi(edge.configuration.files.masterSocket).command(commands).catch(ifSilent);
+  const answer = await new RuntimeApi(masterSocket(edge)).command(commands).catch(ifSilent);
   if (answer !== null && !/^Pid: /m.test(answer)) return null;
   const generation = Number(/^BASCULE_GENERATION=(\d+)$/m.exec(answer ?? '')?.[1] ?? 0);
   const installed = await readInstalled(edge);

@@ -1,6 +1,6 @@
 import type { Color, EnvironmentState } from '../domain/edge-state.js';
-import { BasculeError, isBasculeError } from '../errors.js';
-import { RuntimeApi, reloadMs } from './runtime.js';
+import { isBasculeError } from '../errors.js';
+import { type HaproxySocket, RuntimeApi, reloadMs, unreachable } from './runtime.js';
 
 export interface Worker {
   readonly pid: number;
@@ -70,7 +70,7 @@ export type ServerName = `${string}/${string}`;
  *
  * @param retryMs how long to try again where nothing answers
  */
-export async function readWorkers(masterSocket: string, retryMs = reloadMs): Promise<Workers | null> {
+export async function readWorkers(masterSocket: HaproxySocket, retryMs = reloadMs): Promise<Workers | null> {
   try {
     return parseWorkers(await new RuntimeApi(masterSocket, retryMs).command('show proc'));
   } catch (error) {
@@ -84,10 +84,9 @@ export async function readWorkers(masterSocket: string, retryMs = reloadMs): Pro
  *
  * @throws `haproxy-unreachable`
  */
-export async function readOldWorkers(masterSocket: string): Promise<readonly OldWorker[]> {
+export async function readOldWorkers(masterSocket: HaproxySocket): Promise<readonly OldWorker[]> {
   const answered = await readWorkers(masterSocket);
-  if (answered === null)
-    throw new BasculeError('haproxy-unreachable', { socket: masterSocket, reason: 'no master answers' });
+  if (answered === null) throw unreachable(masterSocket, 'no master answers');
   const workers = await Promise.all(answered.old.map(({ pid }) => readOldWorker(masterSocket, pid)));
   return workers.filter((worker) => worker !== null);
 }
@@ -97,7 +96,7 @@ export async function readOldWorkers(masterSocket: string): Promise<readonly Old
  *
  * @throws `haproxy-unreachable`
  */
-export async function shutSession(masterSocket: string, pid: number, sessionId: string): Promise<void> {
+export async function shutSession(masterSocket: HaproxySocket, pid: number, sessionId: string): Promise<void> {
   await new RuntimeApi(masterSocket).command(`@!${pid} shutdown session ${sessionId}`);
 }
 
@@ -152,7 +151,7 @@ function workerLines(text: string): readonly Worker[] {
 }
 
 /** Null where it has ended meanwhile. */
-async function readOldWorker(masterSocket: string, pid: number): Promise<OldWorker | null> {
+async function readOldWorker(masterSocket: HaproxySocket, pid: number): Promise<OldWorker | null> {
   // In this order: what becomes idle in between is counted twice, and nothing is missed.
   const commands = ['show env BASCULE_GENERATION', 'show info', 'show sess all'];
   const answer = await new RuntimeApi(masterSocket).command(commands.map((command) => `@!${pid} ${command}`).join(';'));

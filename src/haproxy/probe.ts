@@ -1,8 +1,11 @@
 import { request } from 'node:http';
 import type { BindAddress } from '../domain/configuration.js';
 import type { PoolAnswer } from '../domain/edge-change.js';
+import type { Host } from '../hosts/host.js';
 
 export interface ProbeRequest {
+  /** Of the edge. */
+  readonly from: Host;
   readonly bind: BindAddress;
   readonly host: string;
   readonly path: string;
@@ -16,14 +19,12 @@ const probeTimeoutMs = 2_000;
  * Asks a pool through the edge, from the edge's own host, over a new connection; redirects are not followed.
  * Server (`<backend>/<server>`) and status are what the edge answered: null where no server did, 0 where nothing did.
  */
-export async function probePool({ bind, host, path, probe }: ProbeRequest): Promise<PoolAnswer> {
+export async function probePool({ from, bind, host, path, probe }: ProbeRequest): Promise<PoolAnswer> {
   return await new Promise((resolve) => {
     const probing = request(
       {
-        host: bind.address === '*' ? '127.0.0.1' : bind.address,
-        port: bind.port,
         path,
-        agent: false,
+        createConnection: () => from.connect(bind),
         headers: { Host: host, 'X-Bascule-Probe': probe, Connection: 'close' },
         signal: AbortSignal.timeout(probeTimeoutMs),
       },

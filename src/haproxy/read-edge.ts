@@ -3,7 +3,7 @@ import type { Drift, DriftKind, EdgeRecord, PoolAnswer } from '../domain/edge-ch
 import type { EnvironmentState, HistoryLine } from '../domain/edge-state.js';
 import { parseHistory } from '../domain/history.js';
 import type { BasculeError } from '../errors.js';
-import { type Edge, edgeFiles } from './edge.js';
+import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
 import type { InstalledConfiguration } from './header.js';
 import { examineApplied, readInstalled, readKept } from './installed.js';
 import { colorFileOf } from './record.js';
@@ -46,7 +46,7 @@ export async function lookAtEdge(
     edge.host.readState(files.needsOperator),
     readInstalled(edge),
     examineApplied(edge),
-    findServers(edge.configuration.files.socket),
+    findServers(runtimeSocket(edge)),
   ]);
   const claim = claimOf(generationText);
   const record = await recordOf(edge, options, { claim, needsOperator, installed, inForce, seen });
@@ -67,10 +67,10 @@ async function recordOf(
   const { applied, problem } = inForce;
   const common = { claim, running, applied: inForce.digest, needsOperator };
   const probeWith = async (probe: string) =>
-    options.probe && applied && running ? await probeEveryPool(applied, probe) : {};
+    options.probe && applied && running ? await probeEveryPool(edge.host, applied, probe) : {};
   if (installed === null) {
     const recovered = await recoverStates(edge, { applied, wanted: options.wantedApplied, running: seen });
-    const pools = running?.digest ? await probeWith(await readProbe(edge.configuration.files.socket)) : {};
+    const pools = running?.digest ? await probeWith(await readProbe(runtimeSocket(edge))) : {};
     return { ...common, ...recovered, installed: null, drift: await missingDrift(edge, running), pools };
   }
 

@@ -5,7 +5,7 @@ import { type ColorChange, type EdgeChange, type EdgeRecord, isOfEnvironment } f
 import type { Color } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
-import { type Edge, edgeFiles } from './edge.js';
+import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
 import { examineApplied } from './installed.js';
 import { findProcesses } from './managed.js';
 import { readServers, reloadMs } from './runtime.js';
@@ -50,7 +50,7 @@ export async function serversNotUp(
   );
   const deadline = performance.now() + firstCheckMs;
   for (;;) {
-    const { servers } = await readServers(edge.configuration.files.socket);
+    const { servers } = await readServers(runtimeSocket(edge));
     const seen = new Map(servers.map((server) => [`${server.backend}/${server.name}`, server]));
     const notUp = wanted.filter((server) => !seen.get(server)?.isUp);
     const areAllUnchecked = notUp.every((server) => seen.get(server)?.status.startsWith('UP'));

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Claim, TakeBack } from '../domain/edge-change.js';
 import { BasculeError } from '../errors.js';
-import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
+import { claimArguments, type Edge, edgeFiles, masterSocket, runAct, runtimeSocket } from './edge.js';
 import { claimTakeBack } from './fence.js';
 import type { Target } from './install.js';
 import { readInstalled } from './installed.js';
@@ -28,7 +28,7 @@ export async function reloadEdge(
   reload: { claim: Claim; target: Target; timeoutMs: number },
 ): Promise<void> {
   const { claim, target, timeoutMs } = reload;
-  const before = await readRunning(edge.configuration.files.socket);
+  const before = await readRunning(runtimeSocket(edge));
   if (isProof(before, target)) return;
   const processes = await findProcesses(edge, before === null ? 0 : reloadMs);
   if (processes === null) return await startInstead(edge, before !== null);
@@ -37,9 +37,9 @@ export async function reloadEdge(
   if (hasFailed) throw await reloadFailed(edge, target, said || alerts(await logged()));
   const deadline = performance.now() + timeoutMs;
   while (performance.now() < deadline) {
-    const running = await readRunning(edge.configuration.files.socket);
+    const running = await readRunning(runtimeSocket(edge));
     if (running?.pid !== before?.pid && isProof(running, target)) return;
-    const after = await readWorkers(edge.configuration.files.masterSocket, 0);
+    const after = await readWorkers(masterSocket(edge), 0);
     if (after && after.failedReloads > processes.failedReloads) break;
     await sleep(pollMs);
   }
@@ -66,7 +66,7 @@ export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: 
   const target = { generation: installed.generation, digest: installed.headerDigest };
   // Where the process served something else than the file, to load the file would give visitors what they never had.
   const servedTheFile = installed.digest === installed.headerDigest && record.running?.digest === installed.digest;
-  const running = await readRunning(edge.configuration.files.socket);
+  const running = await readRunning(runtimeSocket(edge));
   if (record.running === null && running === null) return claim;
   if (record.running !== null && !servedTheFile) {
     if (isProof(running, record.running)) return claim;
@@ -81,7 +81,7 @@ export async function reloadRestored(edge: Edge, takeBack: TakeBack, timeoutMs: 
 
 /** Takes back the change of an edge whose HAProxy served what no file of Bascule said: somebody else's file, or a lost one. */
 async function reloadEarlier(edge: Edge, claim: Claim, earlier: Target, timeoutMs: number): Promise<void> {
-  if (isProof(await readRunning(edge.configuration.files.socket), earlier)) return;
+  if (isProof(await readRunning(runtimeSocket(edge)), earlier)) return;
   if ((await edge.host.readState(edgeFiles(edge).config)) === null) throw notLoadable(edge, 'the earlier file is lost');
   await reloadEdge(edge, { claim, target: earlier, timeoutMs });
 }
@@ -129,7 +129,7 @@ function notLoadable(edge: Edge, reason: string, output = ''): BasculeError {
 }
 
 async function reloadFailed(edge: Edge, target: Target, output: string): Promise<BasculeError> {
-  const running = await readRunning(edge.configuration.files.socket);
+  const running = await readRunning(runtimeSocket(edge));
   const serves = running ? `generation ${running.generation} still serves` : 'nothing answers';
   const reason = `generation ${target.generation} does not run, ${serves}`;
   return new BasculeError('reload-failed', { host: edge.host.name, reason, output });

@@ -1,6 +1,8 @@
-import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { BasculeError, isBasculeError } from '../errors.js';
+import type { Host } from '../hosts/host.js';
+import { LocalHost } from '../hosts/local.js';
 
 /** The configuration that a HAProxy worker runs, by its own word. */
 export interface RunningConfiguration {
@@ -47,6 +49,9 @@ export interface ServerPlace {
   readonly server: string;
 }
 
+/** One of HAProxy's Unix sockets and the host that it is on; a path alone is one of this machine. */
+export type HaproxySocket = string | { readonly host: Host; readonly path: string };
+
 /** Longer than a busy HAProxy takes to answer, in milliseconds. */
 const answerTimeoutMs = 2_000;
 /** A master refuses connections for about 100 ms while it re-executes itself; this is long enough for a busy machine. */
@@ -59,7 +64,7 @@ const retryEveryMs = 20;
 export class RuntimeApi {
   /** @param retryMs how long to try again where nothing answers, as in the middle of a reload */
   constructor(
-    readonly socket: string,
+    readonly socket: HaproxySocket,
     private readonly retryMs: number = reloadMs,
   ) {}
 
@@ -83,7 +88,7 @@ const askServers = 'show stat -1 4 -1 typed';
  *
  * @param retryMs how long to try again where nothing answers
  */
-export async function readRunning(socket: string, retryMs = idleMs): Promise<RunningConfiguration | null> {
+export async function readRunning(socket: HaproxySocket, retryMs = idleMs): Promise<RunningConfiguration | null> {
   try {
     return parseRunning(await new RuntimeApi(socket, retryMs).command(askRunning));
   } catch (error) {
@@ -102,13 +107,13 @@ export interface RunningServers extends RunningConfiguration {
  *
  * @throws `haproxy-unreachable`
  */
-export async function readServers(socket: string, retryMs = reloadMs): Promise<RunningServers> {
+export async function readServers(socket: HaproxySocket, retryMs = reloadMs): Promise<RunningServers> {
   const answer = await new RuntimeApi(socket, retryMs).command(`${askRunning};${askServers}`);
   return { ...parseRunning(answer), servers: parseServers(answer) };
 }
 
 /** As `readServers`; null where nothing answers. */
-export async function findServers(socket: string): Promise<RunningServers | null> {
+export async function findServers(socket: HaproxySocket): Promise<RunningServers | null> {
   try {
     return await readServers(socket, idleMs);
   } catch (error) {
@@ -118,7 +123,7 @@ export async function findServers(socket: string): Promise<RunningServers | null
 }
 
 /** The random that makes a request a probe, as the running configuration has it; empty where it has none. */
-export async function readProbe(socket: string): Promise<string> {
+export async function readProbe(socket: HaproxySocket): Promise<string> {
   const answer = await new RuntimeApi(socket).command('show env BASCULE_PROBE');
   return /^BASCULE_PROBE=(\S+)$/m.exec(answer)?.[1] ?? '';
 }
@@ -131,7 +136,7 @@ export async function readProbe(socket: string): Promise<string> {
  * @returns the worker's pid
  * @throws `server-in-use`, `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
  */
-export async function markServersDown(socket: string, servers: readonly ServerPlace[]): Promise<number> {
+export async function markServersDown(socket: HaproxySocket, servers: readonly ServerPlace[]): Promise<number> {
   return await retryUnreachable(reloadMs, () =>
     inOneWorker(socket, async (ask) => {
       const { pid } = parseRunning(await ask('show info'));
@@ -157,7 +162,7 @@ export async function markServersDown(socket: string, servers: readonly ServerPl
  * @throws `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
  */
 export async function commandServer(
-  socket: string,
+  socket: HaproxySocket,
   { backend, server }: ServerPlace,
   commands: readonly string[],
 ): Promise<number> {
@@ -174,13 +179,18 @@ export async function commandServer(
 }
 
 /** Throws `haproxy-command-refused`, `haproxy-unreachable`. */
-async function carryOut(socket: string, ask: (command: string) => Promise<string>, command: string): Promise<void> {
+async function carryOut(
+  socket: HaproxySocket,
+  ask: (command: string) => Promise<string>,
+  command: string,
+): Promise<void> {
   const answer = (await ask(command)).trim();
   // A worker that a reload is replacing right now: the next one can be asked in a moment.
   if (answer === 'Proxy is disabled.') {
-    throw new BasculeError('haproxy-unreachable', { socket, reason: 'its worker is being replaced' });
+    throw unreachable(socket, 'its worker is being replaced');
   }
-  if (answer !== '') throw new BasculeError('haproxy-command-refused', { socket, command, answer });
+  if (answer !== '')
+    throw new BasculeError('haproxy-command-refused', { socket: placeOf(socket).path, command, answer });
 }
 
 function parseRunning(answer: string): RunningConfiguration {
@@ -245,25 +255,24 @@ async function retryUnreachable<T>(forMs: number, run: () => Promise<T>): Promis
 
 /** Commands over one connection, so that one worker carries out all of them, each after the answer to the one before. */
 async function inOneWorker<T>(
-  socket: string,
+  socket: HaproxySocket,
   converse: (ask: (command: string) => Promise<string>) => Promise<T>,
 ): Promise<T> {
   const prompt = '\n> ';
-  const connection = connect(socket).setEncoding('utf8');
-  connection.setTimeout(answerTimeoutMs, () =>
-    connection.destroy(new Error(`no answer within ${answerTimeoutMs / 1_000} s`)),
-  );
+  const connection = open(socket);
   const chunks: AsyncIterator<string> = connection[Symbol.asyncIterator]();
   const ask = async (command: string) => {
+    const endWaiting = limitWaiting(connection);
     connection.write(`${command}\n`);
     let answer = '';
     while (!answer.endsWith(prompt)) {
       const { value, done } = await chunks.next().catch((error: Error) => {
-        throw new BasculeError('haproxy-unreachable', { socket, reason: error.message }, { cause: error });
+        throw unreachable(socket, error.message, error);
       });
-      if (done) throw new BasculeError('haproxy-unreachable', { socket, reason: 'it closed the connection' });
+      if (done) throw unreachable(socket, 'it closed the connection');
       answer += value;
     }
+    endWaiting();
     return answer.slice(0, -prompt.length);
   };
   try {
@@ -275,25 +284,38 @@ async function inOneWorker<T>(
 }
 
 /** HAProxy ends the connection after its answer; the master CLI does so only once our side is closed. */
-async function exchange(socket: string, text: string): Promise<string> {
-  return await new Promise((resolve, reject) => {
-    let answer = '';
-    const fail = (reason: string, cause?: Error) => {
-      connection.destroy();
-      reject(new BasculeError('haproxy-unreachable', { socket, reason }, { cause }));
-    };
-    const connection = connect(socket, () => connection.end(`${text}\n`));
-    connection.setEncoding('utf8');
-    const timer = setTimeout(() => fail(`no answer within ${answerTimeoutMs / 1_000} s`), answerTimeoutMs);
-    connection.on('data', (chunk: string) => {
-      answer += chunk;
-    });
-    connection.on('error', (error) => fail(error.message, error));
-    connection.on('end', () => {
-      // A worker that is being replaced lets go of a connection without a word.
-      if (answer === '') fail('it closed the connection without an answer');
-      else resolve(answer);
-    });
-    connection.on('close', () => clearTimeout(timer));
-  });
+async function exchange(socket: HaproxySocket, text: string): Promise<string> {
+  const connection = open(socket);
+  const endWaiting = limitWaiting(connection);
+  let answer = '';
+  try {
+    connection.end(`${text}\n`);
+    for await (const chunk of connection) answer += chunk;
+  } catch (error) {
+    throw unreachable(socket, error instanceof Error ? error.message : String(error), error);
+  } finally {
+    endWaiting();
+  }
+  // A worker that is being replaced lets go of a connection without a word.
+  if (answer === '') throw unreachable(socket, 'it closed the connection without an answer');
+  return answer;
 }
+
+const open = (socket: HaproxySocket): Duplex => {
+  const { host, path } = placeOf(socket);
+  return host.connect({ path }).setEncoding('utf8');
+};
+
+/** Breaks a connection off that says nothing for too long; what is answered ends the waiting. */
+function limitWaiting(connection: Duplex): () => void {
+  const tooLong = new Error(`no answer within ${answerTimeoutMs / 1_000} s`);
+  const timer = setTimeout(() => connection.destroy(tooLong), answerTimeoutMs);
+  return () => clearTimeout(timer);
+}
+
+const placeOf = (socket: HaproxySocket): { readonly host: Host; readonly path: string } =>
+  typeof socket === 'string' ? { host: new LocalHost(), path: socket } : socket;
+
+/** The error of a socket on which nobody answers as HAProxy does. */
+export const unreachable = (socket: HaproxySocket, reason: string, cause?: unknown): BasculeError =>
+  new BasculeError('haproxy-unreachable', { socket: placeOf(socket).path, reason }, { cause });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Edge } from './edge.js';
+import { type Edge, masterSocket, runtimeSocket } from './edge.js';
 import { readOldWorkers, readWorkers } from './old-workers.js';
-import { commandServer, readServers, type ServerPlace } from './runtime.js';
+import { commandServer, type HaproxySocket, readServers, type ServerPlace } from './runtime.js';
 import { stateOf, type Wait, waitUntilAll } from './up.js';
 
 /** Servers of one pool that stand side by side: one is drained and replaced while the others serve. */
@@ -24,15 +24,15 @@ export interface Drained {
  * @returns the pid of the HAProxy worker that was told
  * @throws `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
  */
-export const drainServer = (socket: string, place: ServerPlace): Promise<number> =>
+export const drainServer = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
   commandServer(socket, place, ['set server % state drain']);
 
 /** The edge chooses a server for everybody, as soon as its checks find it healthy. Throws as `drainServer`. */
-export const admitServer = (socket: string, place: ServerPlace): Promise<number> =>
+export const admitServer = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
   commandServer(socket, place, ['set server % state ready']);
 
 /** Takes a drained server for down until its own checks find it up again. Throws as `drainServer`. */
-export const markDrainedDown = (socket: string, place: ServerPlace): Promise<number> =>
+export const markDrainedDown = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
   commandServer(socket, place, ['set server % state drain', 'set server % health down']);
 
 /**
@@ -51,13 +51,13 @@ export async function waitUntilDrained(
     drain,
   }: { readonly untilMs: number; readonly signal: AbortSignal; readonly drain: () => Promise<number> },
 ): Promise<Drained> {
-  const { socket, masterSocket } = edge.configuration.files;
+  const socket = runtimeSocket(edge);
   let drainedIn = await drain();
   if (!(await isServedByOthers(socket, place, signal))) return { left: 0, isAlone: true };
   for (;;) {
     const { pid, servers } = await readServers(socket);
     if (pid === drainedIn) {
-      const left = stateOf(servers, place).sessions + (await sessionsOfOldWorkers(masterSocket, place));
+      const left = stateOf(servers, place).sessions + (await sessionsOfOldWorkers(masterSocket(edge), place));
       if (left === 0 || performance.now() >= untilMs) return { left, isAlone: false };
       await sleep(pollMs, undefined, { signal });
     } else {
@@ -71,7 +71,7 @@ export async function waitUntilDrained(
  * `markDown` marked it already. Throws `not-up-on-edge` after the deadline, and as `drainServer`.
  */
 export async function waitUntilHealthy(
-  socket: string,
+  socket: HaproxySocket,
   place: ServerPlace,
   wait: Wait & { readonly markedDownIn: number | null; readonly markDown: () => Promise<number> },
 ): Promise<void> {
@@ -80,7 +80,7 @@ export async function waitUntilHealthy(
 
 /** Admits a server by `admit` and waits until it is UP. Throws `not-up-on-edge` after the deadline, and as `drainServer`. */
 export async function waitUntilAdmitted(
-  socket: string,
+  socket: HaproxySocket,
   place: ServerPlace,
   { admit, ...wait }: Wait & { readonly admit: () => Promise<number> },
 ): Promise<void> {
@@ -89,7 +89,7 @@ export async function waitUntilAdmitted(
 
 /** Whether another server of the pool is up by a check that passed; after a reload its first check is waited for. */
 async function isServedByOthers(
-  socket: string,
+  socket: HaproxySocket,
   { backend, server }: ServerPlace,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -103,10 +103,10 @@ async function isServedByOthers(
   }
 }
 
-async function sessionsOfOldWorkers(masterSocket: string, { backend, server }: ServerPlace): Promise<number> {
+async function sessionsOfOldWorkers(socket: HaproxySocket, { backend, server }: ServerPlace): Promise<number> {
   // Most of the time there is none, and the master alone knows that.
-  if (((await readWorkers(masterSocket))?.old.length ?? 0) === 0) return 0;
-  const workers = await readOldWorkers(masterSocket);
+  if (((await readWorkers(socket))?.old.length ?? 0) === 0) return 0;
+  const workers = await readOldWorkers(socket);
   return workers.flatMap(({ sessions }) => sessions).filter((one) => one.backend === backend && one.server === server)
     .length;
 }

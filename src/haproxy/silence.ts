@@ -1,7 +1,7 @@
 import { BasculeError, isBasculeError } from '../errors.js';
-import type { Edge } from './edge.js';
+import { type Edge, masterSocket, runtimeSocket } from './edge.js';
 import { readInstalled } from './installed.js';
-import { RuntimeApi } from './runtime.js';
+import { type HaproxySocket, RuntimeApi } from './runtime.js';
 
 /** A HAProxy that runs this edge's file and can't be asked on one of its sockets. */
 interface SilentHaproxy {
@@ -19,7 +19,7 @@ export async function whyNotRunning(edge: Edge): Promise<BasculeError<'edge-sile
   const { socket } = edge.configuration.files;
   const { manage } = edge.configuration;
   const host = edge.host.name;
-  const silent = await findSilent(edge, socket);
+  const silent = await findSilent(edge, runtimeSocket(edge));
   if (silent !== null) {
     const installedSocket = /^\s*stats socket (\S+)/m.exec((await readInstalled(edge))?.text ?? '')?.[1] ?? socket;
     const movedFrom = installedSocket === socket ? null : installedSocket;
@@ -39,7 +39,7 @@ export function notRunning(edge: Edge): BasculeError<'edge-not-running'> {
 export async function whyNoMaster(edge: Edge, running: { readonly pid: number } | null): Promise<BasculeError> {
   const { masterSocket: socket, config } = edge.configuration.files;
   const host = edge.host.name;
-  const found = await findSilent(edge, socket);
+  const found = await findSilent(edge, masterSocket(edge));
   if (found === null && running === null) return notRunning(edge);
   // Its master is another process than the worker that answered.
   const isMaster = found !== null && running !== null && found.pid !== running.pid;
@@ -48,7 +48,7 @@ export async function whyNoMaster(edge: Edge, running: { readonly pid: number } 
 }
 
 /** The HAProxy that runs this edge's file although nothing answers on a socket; null where there is none. */
-async function findSilent(edge: Edge, socket: string): Promise<SilentHaproxy | null> {
+async function findSilent(edge: Edge, socket: HaproxySocket): Promise<SilentHaproxy | null> {
   const pid = await findMaster(edge);
   if (pid === null) return null;
   const reason = await whySilent(socket);
@@ -57,28 +57,15 @@ async function findSilent(edge: Edge, socket: string): Promise<SilentHaproxy | n
 
 /** The process of a HAProxy with this edge's file in its command line that no other such process started. */
 async function findMaster(edge: Edge): Promise<number | null> {
-  const parents = new Map<number, number>();
-  for (const pid of (await edge.host.readFolder('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
-    const parent = await parentOf(edge, pid);
-    if (parent !== null) parents.set(pid, parent);
-  }
-  return [...parents].find(([, parent]) => !parents.has(parent))?.[0] ?? null;
-}
-
-/** Null where it is no HAProxy of this edge, or has ended meanwhile. */
-async function parentOf(edge: Edge, pid: number): Promise<number | null> {
-  try {
-    const commandLine = await edge.host.readText(`/proc/${pid}/cmdline`);
-    if (!commandLine?.split('\0').includes(edge.configuration.files.config)) return null;
-    const status = (await edge.host.readText(`/proc/${pid}/status`)) ?? '';
-    return /^Name:\thaproxy$/m.test(status) ? Number(/^PPid:\t(\d+)$/m.exec(status)?.[1]) : null;
-  } catch {
-    return null;
-  }
+  const { config } = edge.configuration.files;
+  const found = (await edge.host.processesOf(config)).filter(
+    ({ name, commandLine }) => name === 'haproxy' && commandLine.includes(config),
+  );
+  return found.find(({ parent }) => !found.some(({ pid }) => pid === parent))?.pid ?? null;
 }
 
 /** Null where it answers after all, as one that is just being started does. */
-async function whySilent(socket: string): Promise<string | null> {
+async function whySilent(socket: HaproxySocket): Promise<string | null> {
   try {
     await new RuntimeApi(socket).command('help');
     return null;

@@ -3,7 +3,7 @@ import type { AppliedConfiguration, BindAddress } from '../domain/configuration.
 import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { restoreCertificates } from './certificates.js';
-import { claimArguments, type Edge, edgeFiles, runAct } from './edge.js';
+import { claimArguments, type Edge, edgeFiles, runAct, runtimeSocket } from './edge.js';
 import { claimEdge, claimTakeBack } from './fence.js';
 import { stampConfiguration } from './header.js';
 import { formatApplied, readApplied, readInstalled, sha256 } from './installed.js';
@@ -104,7 +104,7 @@ function withQuotedLines(error: BasculeError, text: string): BasculeError {
 
 /** `haproxy -c` does not notice a taken port, and a reload into one refuses visitors for a moment. */
 async function assertNewAddressesAreFree(edge: Edge, text: string): Promise<void> {
-  const running = await readRunning(edge.configuration.files.socket);
+  const running = await readRunning(runtimeSocket(edge));
   const installed = await edge.host.readState(edgeFiles(edge).config);
   // It was lost under a HAProxy that serves it: the addresses are taken, by that.
   if (running?.digest && installed === null) return;

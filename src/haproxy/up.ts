@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BasculeError } from '../errors.js';
-import { markServersDown, readServers, type ServerPlace, type ServerStatus } from './runtime.js';
+import { type HaproxySocket, markServersDown, readServers, type ServerPlace, type ServerStatus } from './runtime.js';
 
 const pollMs = 200;
 
@@ -12,7 +12,7 @@ const pollMs = 200;
  * @throws `not-up-on-edge` after the deadline, `server-not-on-edge`, `server-in-use`, `haproxy-unreachable`
  */
 export async function waitUntilUp(
-  socket: string,
+  socket: HaproxySocket,
   servers: readonly ServerPlace[],
   wait: Wait & { readonly markedDownIn: number | null },
 ): Promise<void> {
@@ -31,7 +31,7 @@ export interface Wait {
 
 /** As `waitUntilUp`, by another measure, and with another way of marking servers as down. */
 export async function waitUntilAll(
-  socket: string,
+  socket: HaproxySocket,
   servers: readonly ServerPlace[],
   wait: Wait & {
     readonly markedDownIn: number | null;

@@ -8,6 +8,7 @@ import type { ColorChange, EdgeChange, EdgeRecord, PoolAnswer, RenderPlan } from
 import { instanceName } from '../domain/names.js';
 import { probePath } from '../domain/routes.js';
 import { BasculeError } from '../errors.js';
+import type { Host } from '../hosts/host.js';
 import { proveCertificates } from './certificates.js';
 import type { Edge } from './edge.js';
 import { readApplied, readInstalled } from './installed.js';
@@ -37,7 +38,7 @@ export async function verifyTraffic(
   const switched = change.kind === 'color' && change.sha !== null ? change : null;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const problems = await findProblems(inForce.applied, installed.probe, switched, record);
+    const problems = await findProblems(edge.host, inForce.applied, installed.probe, switched, record);
     if (problems.length === 0) break;
     if (performance.now() > deadline)
       throw new BasculeError('traffic-not-verified', { host: edge.host.name, problems });
@@ -49,11 +50,12 @@ export async function verifyTraffic(
 
 /** How every pool answers, by `<environment>/<component>`; in multi-instance the environment is `default`. */
 export async function probeEveryPool(
+  from: Host,
   applied: AppliedConfiguration,
   probe: string,
 ): Promise<Record<string, PoolAnswer>> {
   const answers = allPools(applied).map(async (pool) => {
-    return [pool.key, await ask(applied, pool.component, pool.hosts[0], probe)] as const;
+    return [pool.key, await ask(from, applied, pool.component, pool.hosts[0], probe)] as const;
   });
   return Object.fromEntries(await Promise.all(answers));
 }
@@ -91,6 +93,7 @@ function allPools({ configuration }: AppliedConfiguration): readonly Pool[] {
 }
 
 async function findProblems(
+  from: Host,
   applied: AppliedConfiguration,
   probe: string,
   switched: ColorChange | null,
@@ -100,16 +103,17 @@ async function findProblems(
     allPools(applied).flatMap((pool) => {
       const { environment, component } = pool;
       if (!environment || environment.name !== switched?.environment) {
-        return [worseProblem(applied, pool, probe, record.pools[pool.key])];
+        return [worseProblem(from, applied, pool, probe, record.pools[pool.key])];
       }
       const wanted = instanceName(environment, component.name, switched.to);
-      return pool.hosts.map((host) => newColorProblem(applied, pool, host, probe, wanted));
+      return pool.hosts.map((host) => newColorProblem(from, applied, pool, host, probe, wanted));
     }),
   );
   return problems.filter((problem) => problem !== null);
 }
 
 async function newColorProblem(
+  from: Host,
   applied: AppliedConfiguration,
   { key, component }: Pool,
   host: string,
@@ -117,7 +121,7 @@ async function newColorProblem(
   wanted: string,
 ): Promise<string | null> {
   for (let count = 0; count < answersInARow; count += 1) {
-    const answer = await ask(applied, component, host, probe);
+    const answer = await ask(from, applied, component, host, probe);
     if (!isServed(answer) || serverName(answer) !== wanted) {
       return `${key} on ${host} answered ${describe(answer)}, not ${wanted}`;
     }
@@ -126,6 +130,7 @@ async function newColorProblem(
 }
 
 async function worseProblem(
+  from: Host,
   applied: AppliedConfiguration,
   { key, hosts: [host], component }: Pool,
   probe: string,
@@ -133,18 +138,19 @@ async function worseProblem(
 ): Promise<string | null> {
   // The 503 of an empty or dead color stays allowed; so does a pool that is new.
   if (!before || !isServed(before)) return null;
-  const answer = await ask(applied, component, host, probe);
+  const answer = await ask(from, applied, component, host, probe);
   return isServed(answer) ? null : `${key} on ${host} answered ${describe(answer)}; before: ${describe(before)}`;
 }
 
 async function ask(
+  from: Host,
   applied: AppliedConfiguration,
   component: ComponentConfiguration,
   host: string,
   probe: string,
 ): Promise<PoolAnswer> {
   const { edge: configuration, components } = applied.configuration;
-  return await probePool({ bind: configuration.http, host, path: probePath(component, components), probe });
+  return await probePool({ from, bind: configuration.http, host, path: probePath(component, components), probe });
 }
 
 /** A redirect or a refusal of the right server is an answer: only 5xx and silence are none. */

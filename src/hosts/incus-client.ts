@@ -1,5 +1,6 @@
 import { PassThrough, type Readable, Writable } from 'node:stream';
-import { type Dispatcher, request, WebSocket } from 'undici';
+import { type Dispatcher, request } from 'undici';
+import WebSocket from 'ws';
 import * as z from 'zod';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type IncusRemote, openRemote } from './incus-remote.js';
@@ -55,7 +56,16 @@ const operationSchema = z.object({
 type Operation = z.infer<typeof operationSchema>;
 
 const secretsSchema = z.object({ fds: z.object({ '0': z.string(), '1': z.string(), '2': z.string() }) });
+const stateSchema = z.object({
+  network: z.record(z.string(), z.object({ addresses: z.array(z.object({ address: z.string() })) })).nullable(),
+});
 const endedSchema = z.object({ return: z.number() });
+
+/** Exit codes that the daemon answers as errors. */
+const codesInWords: ReadonlyMap<string, number> = new Map([
+  ['Command not executable', 126],
+  ['Command not found', 127],
+]);
 
 /** Of an operation that did what it was asked for. */
 const succeeded = 200;
@@ -102,14 +112,15 @@ export class IncusClient {
     const { metadata } = await this.send(path, { method: 'POST', body });
     const operation = operationSchema.parse(metadata);
     const { fds } = secretsSchema.parse(operation.metadata);
-    const exitCode = this.ended(path, operation).then(({ metadata }) => endedSchema.parse(metadata).return);
+    const exitCode = this.exitCode(path, operation);
     // Whoever waits for the streams learns it there first.
     exitCode.catch(() => undefined);
-    const [stdin, stdout, stderr] = await Promise.all(
-      [fds['0'], fds['1'], fds['2']].map((secret) => this.connect(operation, secret)),
-    );
-    if (!stdin || !stdout || !stderr) throw new RangeError('a command has three streams');
-    return { stdin: sinkOf(stdin), stdout: sourceOf(stdout), stderr: sourceOf(stderr), exitCode };
+    const [stdin, stdout, stderr] = await Promise.all([
+      this.connect(operation, fds['0'], sinkOf),
+      this.connect(operation, fds['1'], sourceOf),
+      this.connect(operation, fds['2'], sourceOf),
+    ]);
+    return { stdin, stdout, stderr, exitCode };
   }
 
   /** A file of the instance, null where there is none. What /proc and /sys show has no content here. */
@@ -124,6 +135,7 @@ export class IncusClient {
       await this.askInstance('/state');
       return null;
     }
+    if (/not a directory/.test(content.toString()) && statusCode !== 200) return null;
     if (statusCode !== 200) throw this.refusal(`read ${path}`, statusCode, content.toString());
     const header = (name: string): string => String(headers[`x-incus-${name}`] ?? '');
     const type = z.enum(['file', 'symlink', 'directory']).parse(header('type'));
@@ -159,6 +171,12 @@ export class IncusClient {
     });
     const answer = await body.text();
     if (statusCode !== 200) throw this.refusal(`write ${path}`, statusCode, answer);
+  }
+
+  /** The addresses that it has now. */
+  async addresses(): Promise<readonly string[]> {
+    const { network } = stateSchema.parse(await this.askInstance('/state'));
+    return Object.values(network ?? {}).flatMap(({ addresses }) => addresses.map(({ address }) => address));
   }
 
   /** Lets go of idle connections. */
@@ -208,7 +226,19 @@ export class IncusClient {
     }
   }
 
-  /** Waits for the end of an operation. */
+  /** That a command was not found, or may not be run, is its exit code, as a shell has it. */
+  private async exitCode(path: string, started: Operation): Promise<number> {
+    try {
+      return endedSchema.parse((await this.ended(path, started)).metadata).return;
+    } catch (error) {
+      const reason = isBasculeError(error) && 'reason' in error.args ? String(error.args.reason) : '';
+      const code = codesInWords.get(reason);
+      if (code === undefined) throw error;
+      return code;
+    }
+  }
+
+  /** Waits until an operation has done what it was asked for. */
   private async ended(path: string, { id }: Operation, signal?: AbortSignal): Promise<Operation> {
     const { statusCode, body } = await this.raw(`/operations/${id}/wait`, {
       query: { timeout: '-1' },
@@ -221,23 +251,20 @@ export class IncusClient {
     const answer = parseAnswer(text);
     if (answer?.type !== 'sync') throw this.refusal(path, statusCode, text);
     const operation = operationSchema.parse(answer.metadata);
-    if (operation.status_code !== succeeded) {
-      throw this.refusal(path, operation.status_code, JSON.stringify({ type: 'error', error: operation.err }));
-    }
-    return operation;
+    if (operation.status_code === succeeded) return operation;
+    throw this.refusal(path, operation.status_code, JSON.stringify({ type: 'error', error: operation.err }));
   }
 
-  private async connect({ id }: Operation, secret: string): Promise<WebSocket> {
+  private async connect<T>({ id }: Operation, secret: string, asStream: (socket: WebSocket) => T): Promise<T> {
     const remote = await this.open();
     const query = new URLSearchParams({ project: this.place.project ?? 'default', secret });
     const url = `${remote.origin.replace(/^http/, 'ws')}/1.0/operations/${id}/websocket?${query}`;
-    const socket = new WebSocket(url, { dispatcher: remote.dispatcher });
-    socket.binaryType = 'arraybuffer';
+    const socket = new WebSocket(url, { ...remote.sockets, perMessageDeflate: false });
+    // Before it is open: what comes first would be lost.
+    const stream = asStream(socket);
     return await new Promise((resolve, reject) => {
-      socket.addEventListener('open', () => resolve(socket), { once: true });
-      socket.addEventListener('error', ({ error, message }) => reject(this.unreachable(remote, error ?? message)), {
-        once: true,
-      });
+      socket.once('open', () => resolve(stream));
+      socket.on('error', (error) => reject(this.unreachable(remote, error)));
     });
   }
 
@@ -290,11 +317,11 @@ const namesIn = (text: string): readonly string[] => z.array(z.string()).parse(p
 /** What comes over a socket, until the empty text by which the daemon says that there is no more. */
 function sourceOf(socket: WebSocket): Readable {
   const source = new PassThrough();
-  socket.addEventListener('message', ({ data }: { data: unknown }) => {
-    if (data instanceof ArrayBuffer) source.write(Buffer.from(data));
+  socket.on('message', (data: Buffer, isBinary) => {
+    if (isBinary) source.write(data);
     else source.end();
   });
-  socket.addEventListener('close', () => source.end());
+  socket.on('close', () => source.end());
   source.on('close', () => socket.close());
   return source;
 }

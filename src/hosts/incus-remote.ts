@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { Agent } from 'undici';
+import type { ClientOptions } from 'ws';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
@@ -17,6 +20,8 @@ export interface IncusRemote {
   /** Before each path. */
   readonly origin: string;
   readonly dispatcher: Agent;
+  /** For a WebSocket to it. */
+  readonly sockets: ClientOptions;
 }
 
 const settingsSchema = z.object({
@@ -44,12 +49,21 @@ export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = proces
   const server = await readOrNull(join(folder, 'servercerts', `${name}.crt`));
   // The daemon's own certificate was accepted when the remote was added: it is that one, whatever name it bears.
   const pinned = server === null ? {} : { ca: server, checkServerIdentity: () => undefined };
-  const dispatcher = new Agent({ connect: { cert, key, ...pinned } });
-  return { name, place: address, origin: address.replace(/\/+$/, ''), dispatcher };
+  const tls = { cert, key, ...pinned };
+  const dispatcher = new Agent({ connect: tls });
+  const { origin, hostname: host, port } = new URL(address);
+  const sockets = { createConnection: () => connectTls({ host, port: Number(port || 443), ...tls }) };
+  return { name, place: address, origin, dispatcher, sockets };
 }
 
 function overSocket(name: string, socket: string): IncusRemote {
-  return { name, place: socket, origin: 'http://incus', dispatcher: new Agent({ connect: { socketPath: socket } }) };
+  return {
+    name,
+    place: socket,
+    origin: 'http://incus',
+    dispatcher: new Agent({ connect: { socketPath: socket } }),
+    sockets: { createConnection: () => connect(socket) },
+  };
 }
 
 function localSocket(env: NodeJS.ProcessEnv): string {

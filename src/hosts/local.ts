@@ -1,51 +1,37 @@
 import { constants } from 'node:fs';
 import { access, open, readdir } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
-
-export interface RunOptions {
-  /** All of the command's stdin. */
-  readonly input?: string;
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
-  /** Added to this process's own environment. */
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-export interface RunResult {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
+import { processesOf } from './processes.js';
 
 /** How long what was told to end has for it. */
 const endsWithinMs = 1_000;
 const pollMs = 20;
 
-/** The machine that this process runs on, as a place where commands run and files lie. */
-export class LocalHost {
+/** Debian keeps haproxy where only root's PATH looks. */
+const systemFolders = '/usr/local/sbin:/usr/sbin:/sbin';
+
+/** The machine that this process runs on. */
+export class LocalHost implements Host {
   readonly name: string = 'localhost';
 
-  /**
-   * Runs a command without a shell and answers its exit code, whatever it is. A command that was started is not ended
-   * when this process dies, nor by Ctrl-C. Where it takes too long all of it is ended, what it started as well, unless
-   * that made itself the leader of another process group.
-   * Throws `command-not-found`, `command-timed-out`, and `command-ended` where a signal ended it.
-   */
   async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
     const [program, ...args] = argv;
     const command = execa(program, args, {
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       ...(options.signal ? { cancelSignal: options.signal } : {}),
-      ...(options.env ? { env: options.env } : {}),
+      env: { PATH: `${process.env.PATH ?? ''}:${systemFolders}`, ...options.env },
       cleanup: false,
       detached: true,
       reject: false,
     });
+    options.onStarted?.();
     // Its own time limit would wait for whatever holds its stdout.
     const ended = new AbortController();
     let isTooLong = false;
@@ -77,12 +63,10 @@ export class LocalHost {
     return { exitCode: result.exitCode, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
   }
 
-  /** The text of a file, or null where there is none. */
   async readText(path: string): Promise<string | null> {
     return await readWhole(path, constants.O_RDONLY);
   }
 
-  /** As `readText`, for a file that Bascule itself writes. Throws `state-file-is-link` where it is a symbolic link. */
   async readState(path: string): Promise<string | null> {
     try {
       return await readWhole(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -92,7 +76,6 @@ export class LocalHost {
     }
   }
 
-  /** Names of what lies in a folder; none where there is no such folder, or a file in its place. */
   async readFolder(path: string): Promise<readonly string[]> {
     try {
       return await readdir(path);
@@ -102,7 +85,6 @@ export class LocalHost {
     }
   }
 
-  /** Why nothing can be written into a folder, by the system's word; null where it can, or where there is none yet. */
   async whyNotWritable(folder: string): Promise<string | null> {
     try {
       await access(folder, constants.W_OK);
@@ -113,7 +95,6 @@ export class LocalHost {
     }
   }
 
-  /** Whether a program could listen there now. */
   async isAddressFree(bind: BindAddress): Promise<boolean> {
     const server = createServer();
     return await new Promise((resolve, reject) => {
@@ -125,6 +106,15 @@ export class LocalHost {
         server.close(() => resolve(true));
       });
     });
+  }
+
+  connect(to: Destination): Duplex {
+    if ('path' in to) return connect(to.path);
+    return connect({ host: to.address === '*' ? '127.0.0.1' : to.address, port: to.port });
+  }
+
+  async processesOf(directory: string): Promise<readonly HostProcess[]> {
+    return await processesOf(directory);
   }
 }
 

@@ -29,7 +29,7 @@ export interface MigrationEnd {
  *
  * @throws `instance-fenced` or `instance-active` where it was refused; then nothing was touched. `instance-busy`,
  * `instance-write-failed`, `instance-release-missing`, `instance-still-running`, `migration-running`,
- * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `LocalHost.run`.
+ * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `Host.run`.
  */
 export async function runAct(instance: Instance, act: Act): Promise<string> {
   const result = await runAnyAct(instance, act);
@@ -44,8 +44,8 @@ export async function runMigration(instance: Instance, act: Act): Promise<Migrat
 }
 
 async function runAnyAct(instance: Instance, act: Act): Promise<string | MigrationEnd> {
-  const { name, directory, edgeConfig, environment, color } = instance;
-  const place = [`${directory}/${name}`, edgeConfig ?? '', environment, color ?? 'none'];
+  const { name, directory, environment, color } = instance;
+  const place = [`${directory}/${name}`, await edgeConfigOf(instance), environment, color ?? 'none'];
   const path = `PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
   const timeoutMs = act.timeoutMs ?? actTimeoutMs;
   const result = await instance.host
@@ -65,6 +65,14 @@ async function runAnyAct(instance: Instance, act: Act): Promise<string | Migrati
   if (result.exitCode === 20) return { kind: 'failed', exitCode: subject };
   if (result.exitCode === 21) return { kind: 'timed out', exitCode: subject };
   throw errorOf(instance, act, { exitCode: result.exitCode, subject, output: lines.slice(0, -1).join('\n') });
+}
+
+/** The file that the act looks into for the active color; where it is on another host, that color as it is there now. */
+async function edgeConfigOf({ edgeConfig, edgeHost, environment }: Instance): Promise<string> {
+  if (edgeConfig === null) return '';
+  if (!edgeHost) return edgeConfig;
+  const header = `^# environment name=${environment} .*\\bcolor=([a-z]+)`;
+  return `=${new RegExp(header, 'm').exec((await edgeHost.readState(edgeConfig)) ?? '')?.[1] ?? ''}`;
 }
 
 /** Exit codes of templates/instance-host.sh. The act says in its last line what it is about. */

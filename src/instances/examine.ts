@@ -1,8 +1,9 @@
-import { lstat, readdir, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { DiskUsage } from '../domain/examination.js';
 import { BasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
+import { spaceAt } from '../hosts/disk.js';
+import type { Host } from '../hosts/host.js';
 import { hasSystemCode } from '../system-error.js';
 import { type Instance, instanceFiles, readInstance } from './record.js';
 
@@ -31,7 +32,7 @@ export async function examineInstance(instance: Instance): Promise<readonly Basc
 }
 
 /** What the instances of a folder take: releases, logs, and artifacts. Nothing of it is followed out of the folder. */
-export async function measureInstances(host: LocalHost, directory: string): Promise<readonly DiskUsage[]> {
+export async function measureInstances(host: Host, directory: string): Promise<readonly DiskUsage[]> {
   const names = (await host.readFolder(directory)).filter((name) => name !== 'artifacts');
   const folders = names.map((name) => instanceFiles({ directory, name }));
   const sum = async (paths: readonly string[]) =>
@@ -59,20 +60,10 @@ export async function measure(path: string): Promise<number> {
 }
 
 /** Free space where a folder lies or will lie, for a person. Throws `disk-low`. */
-export async function examineDisk(path: string): Promise<string> {
-  const { bavail, blocks, bsize } = await statOfDisk(path);
-  const [freeBytes, totalBytes] = [bavail * bsize, blocks * bsize];
+export async function examineDisk(host: Host, path: string): Promise<string> {
+  const { freeBytes, totalBytes } = await spaceAt(host, path);
   if (freeBytes < leastFreeBytes || freeBytes < leastFreeShare * totalBytes) {
     throw new BasculeError('disk-low', { path, freeBytes, totalBytes });
   }
   return `${(freeBytes / 1e9).toFixed(1)} GB free of ${(totalBytes / 1e9).toFixed(1)} GB`;
-}
-
-async function statOfDisk(path: string): Promise<{ bavail: number; blocks: number; bsize: number }> {
-  try {
-    return await statfs(path);
-  } catch (error) {
-    if (hasSystemCode(error, 'ENOENT')) return await statOfDisk(dirname(path));
-    throw error;
-  }
 }

@@ -11,30 +11,30 @@ import { instanceName } from '../domain/names.js';
 import type { PlannedComponent } from '../domain/operation.js';
 import { isDeployed, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 import type { Instance } from './record.js';
 
-/** The machine that an edge and its instances share. */
+/** The machine of the instances, and the edge before them, which may be on another one. */
 interface EdgePlace {
-  readonly edge: { readonly host: LocalHost; readonly configuration: EdgeConfiguration };
+  readonly host: Host;
+  readonly edge: { readonly host: Host; readonly configuration: EdgeConfiguration };
 }
 
 /** Where a component of a color runs. */
 export function instanceOf(
-  { configuration, edge }: EdgePlace & { readonly configuration: LocalConfiguration },
+  { configuration, ...place }: EdgePlace & { readonly configuration: LocalConfiguration },
   environment: string,
   plan: { readonly target: Color | null },
   component: Pick<PlannedComponent, 'name' | 'instance' | 'address'>,
 ): Instance {
   return {
-    host: edge.host,
+    ...hostsOf(place),
     name: component.instance,
     environment,
     component: component.name,
     color: plan.target,
     ...component.address,
     directory: configuration.instances.directory,
-    edgeConfig: edge.configuration.files.config,
   };
 }
 
@@ -45,24 +45,15 @@ export interface PlacedInstance {
 }
 
 /** Every instance that the configuration in force has, and that Bascule runs. */
-export function allInstances(
-  { edge }: EdgePlace,
-  { configuration, addresses }: AppliedConfiguration,
-): PlacedInstance[] {
+export function allInstances(place: EdgePlace, { configuration, addresses }: AppliedConfiguration): PlacedInstance[] {
   const { instances } = configuration;
   if (instances.driver !== 'process') return [];
-  if (configuration.topology === 'multi-instance') return sideBySide({ edge }, { configuration, addresses }, instances);
+  if (configuration.topology === 'multi-instance') return sideBySide(place, { configuration, addresses }, instances);
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.flatMap((color) => {
-        const place = placeOf(instances, edge.host, {
-          environment,
-          component,
-          color,
-          addresses,
-          config: edge.configuration.files.config,
-        });
-        return place ? [{ instance: place, component }] : [];
+        const instance = placeOf(instances, place, { environment, component, color, addresses });
+        return instance ? [{ instance, component }] : [];
       }),
     ),
   );
@@ -103,7 +94,7 @@ export function findInstance(
 
 /** Those of multi-instance, in the order of the configuration; none of a component that Bascule only leads visitors to. */
 function sideBySide(
-  { edge }: EdgePlace,
+  place: EdgePlace,
   { configuration, addresses }: Pick<AppliedConfiguration, 'configuration' | 'addresses'>,
   { directory }: ProcessInstances,
 ): PlacedInstance[] {
@@ -112,14 +103,13 @@ function sideBySide(
       const address = addresses[name];
       if (!address) return [];
       const instance: Instance = {
-        host: edge.host,
+        ...hostsOf(place),
         name,
         environment: sideBySideEnvironment,
         component: component.name,
         color: null,
         ...address,
         directory,
-        edgeConfig: edge.configuration.files.config,
       };
       return [{ instance, component }];
     }),
@@ -129,29 +119,33 @@ function sideBySide(
 /** The instance of a component in an environment and color, null where it has no address yet. */
 function placeOf(
   { directory }: ProcessInstances,
-  host: LocalHost,
+  place: EdgePlace,
   at: {
     environment: { name: string; prefix: string };
     component: ComponentConfiguration;
     color: Color;
     addresses: AppliedConfiguration['addresses'];
-    config: string;
   },
 ): Instance | null {
   const name = instanceName(at.environment, at.component.name, at.color);
   const address = at.addresses[name];
   if (!address) return null;
   return {
-    host,
+    ...hostsOf(place),
     name,
     environment: at.environment.name,
     component: at.component.name,
     color: at.color,
     ...address,
     directory,
-    edgeConfig: at.config,
   };
 }
+
+const hostsOf = ({ host, edge }: EdgePlace): Pick<Instance, 'host' | 'edgeConfig' | 'edgeHost'> => ({
+  host,
+  edgeConfig: edge.configuration.files.config,
+  ...(edge.host === host ? {} : { edgeHost: edge.host }),
+});
 
 /** Where an artifact lies until it is unpacked; two components with the same content share it. */
 export function artifactFile(configuration: LocalConfiguration, sha256: string): string {

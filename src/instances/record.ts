@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import type { Color } from '../domain/edge-state.js';
 import { shaPattern } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
-import type { LocalHost } from '../hosts/local.js';
+import type { Host } from '../hosts/host.js';
 import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 
 /** Where a component runs: a process of this machine, and the folder with what is known of it. */
 export interface Instance {
-  readonly host: LocalHost;
+  readonly host: Host;
   readonly name: string;
   readonly environment: string;
   readonly component: string;
@@ -19,6 +19,8 @@ export interface Instance {
   readonly directory: string;
   /** The edge's haproxy.cfg, whose header says which color is active; null where the edge was stopped for good. */
   readonly edgeConfig: string | null;
+  /** The host of that file, where it is not the instance's own. */
+  readonly edgeHost?: Host;
 }
 
 /** `<directory>/<instance>/record`, written by templates/instance-host.sh alone. */

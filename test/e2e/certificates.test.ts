@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
 import type { Notice } from '../../src/domain/notice.js';
 import { servedSerial } from '../../src/haproxy/certificates.js';
+import { LocalHost } from '../../src/hosts/local.js';
 import { ask } from '../rig/ask.js';
 import { problem } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
@@ -249,7 +250,9 @@ test('with two kinds of keys a visitor gets the one that he takes', async () => 
   const { exitCode, document } = await runJson('certs', 'issue', 'both.test');
   expect(exitCode, document.message).toBe(0);
   const { https: bind } = https;
-  const serials = await Promise.all((['ecdsa', 'rsa2048'] as const).map((key) => servedSerial(bind, 'both.test', key)));
+  const serials = await Promise.all(
+    (['ecdsa', 'rsa2048'] as const).map((key) => servedSerial(new LocalHost(), bind, 'both.test', key)),
+  );
   const obtained = document.certificates.toSorted((a, b) => a.name.localeCompare(b.name));
   expect(obtained.map(({ certificate }) => certificate?.key)).toEqual(['ECDSA prime256v1', 'RSA 2048']);
   expect(obtained.map(({ certificate }) => certificate?.serial)).toEqual(serials);

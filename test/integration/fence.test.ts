@@ -12,7 +12,8 @@ import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operato
 import { readEdge } from '../../src/haproxy/read-edge.js';
 import { recordColors, restoreColors } from '../../src/haproxy/record.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
-import { LocalHost, type RunOptions, type RunResult } from '../../src/hosts/local.js';
+import type { RunOptions, RunResult } from '../../src/hosts/host.js';
+import { LocalHost } from '../../src/hosts/local.js';
 import {
   applyChange,
   createTestEdge,

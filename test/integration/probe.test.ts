@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { probePool } from '../../src/haproxy/probe.js';
+import { LocalHost } from '../../src/hosts/local.js';
 import { component, environment, stateOf } from '../rig/applied.js';
 import { type EdgeUnderTest, probeOf, startEdgeUnderTest } from '../rig/edge-under-test.js';
 import { freePort } from '../rig/ports.js';
@@ -16,6 +17,7 @@ describe('a probe through the edge', () => {
 
   const probe = async (changed: { host?: string; path?: string; probe?: string } = {}) =>
     await probePool({
+      from: new LocalHost(),
       bind: { address: '127.0.0.1', port: edge.port },
       host: 'localhost',
       path: '/',
@@ -47,6 +49,9 @@ describe('a probe through the edge', () => {
 
   it('learns that nothing listens', async () => {
     const bind = { address: '*', port: await freePort() };
-    expect(await probePool({ bind, host: 'localhost', path: '/', probe: 'x' })).toEqual({ server: null, status: 0 });
+    expect(await probePool({ from: new LocalHost(), bind, host: 'localhost', path: '/', probe: 'x' })).toEqual({
+      server: null,
+      status: 0,
+    });
   });
 });

@@ -1,7 +1,8 @@
 import { access, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { LocalHost, type RunOptions, type RunResult } from '../../src/hosts/local.js';
+import type { RunOptions, RunResult } from '../../src/hosts/host.js';
+import { LocalHost } from '../../src/hosts/local.js';
 
 /** A host that has these programs and, beside those of /usr/sbin, no other. */
 export class BareHost extends LocalHost {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { RunOptions, RunResult } from '../../src/hosts/local.js';
+import type { RunOptions, RunResult } from '../../src/hosts/host.js';
 import { ShimmedHost } from './shimmed-host.js';
 
 /** What happens at a chosen call of one of the programs that make files durable. */

@@ -6,6 +6,7 @@ import type { Color } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { edgeOf } from '../../src/haproxy/edge.js';
 import { readInstalled } from '../../src/haproxy/installed.js';
+import { hostOf } from '../../src/hosts/edge-host.js';
 import { LocalHost } from '../../src/hosts/local.js';
 import { isProcessAlive } from '../../src/hosts/process-identity.js';
 import { type InstanceRecord, parseRecord } from '../../src/instances/record.js';
@@ -41,8 +42,9 @@ type EnvironmentName = keyof typeof environments;
  */
 export async function assertInvariant(project: Project): Promise<Record<EnvironmentName, Serving>> {
   const configuration = await loadLocalConfiguration(join(project.directory, 'bascule.yaml'));
-  const edge = edgeOf(configuration, new LocalHost());
-  const reports = await examineInvariant({ configuration, edge }, { version: readVersion(), leftAfterMs: 0 });
+  const host = new LocalHost();
+  const edge = edgeOf(configuration, hostOf(configuration.edge.host, host));
+  const reports = await examineInvariant({ configuration, edge, host }, { version: readVersion(), leftAfterMs: 0 });
   const problems = reports.flatMap(({ name, findings }) => findings.map(({ message }) => `${name}: ${message}`));
   problems.push(...(await statusProblems(project)));
 

@@ -1,7 +1,8 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { LocalHost, type RunOptions, type RunResult } from '../../src/hosts/local.js';
+import type { RunOptions, RunResult } from '../../src/hosts/host.js';
+import { LocalHost } from '../../src/hosts/local.js';
 
 /** A host on which shell text takes the place of some programs. */
 export class ShimmedHost extends LocalHost {

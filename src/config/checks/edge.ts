@@ -9,7 +9,12 @@ import { filePathCharacters, filePathPattern } from '../values.js';
 const longestSocketPath = 90;
 
 export function edgeProblems(input: LenientInput, folder: string): Problem[] {
-  return [...bindProblems(input), ...httpsProblems(input), ...pathProblems(input, folder)];
+  return [...hostProblems(input), ...bindProblems(input), ...httpsProblems(input), ...pathProblems(input, folder)];
+}
+
+function hostProblems({ edge }: LenientInput): Problem[] {
+  if (edge?.host?.driver !== 'incus' || edge.manage !== true) return [];
+  return [wrong(['edge', 'manage'], 'expected false, since the system of that instance runs HAProxy')];
 }
 
 function bindProblems(input: LenientInput): Problem[] {

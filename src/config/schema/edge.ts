@@ -21,7 +21,11 @@ const files = z.strictObject(
     state: filePath.optional().describe(`Folder of the edge's state. Default: ${defaults.edgeState}`),
     certificates: filePath.optional().describe(`Folder of certificates. Default: ${defaults.edgeCertificates}`),
     socket: filePath.optional().describe(`Socket of HAProxy's runtime API. Default: ${defaults.edgeSocket}`),
-    master: filePath.optional().describe("Socket of HAProxy's master CLI. Default: beside `socket`, …-master.sock"),
+    master: filePath
+      .optional()
+      .describe(
+        "Socket of HAProxy's master CLI. Default: beside `socket`, …-master.sock; in an instance of Incus that of Debian's service",
+      ),
   },
   expected('the files of the edge: config, state, certificates, socket, master'),
 );
@@ -37,8 +41,14 @@ const host = z.discriminatedUnion(
       {
         driver: z.literal('incus').describe('incus: in an instance of Incus.'),
         instance: name.describe('Name of that instance.'),
+        project: name.optional().describe("Incus's project that it is in. Default: default"),
+        remote: name
+          .optional()
+          .describe(
+            "Where Incus runs, as the worker's `incus remote list` has it. Default: on the machine of the worker",
+          ),
       },
-      expected('{ driver: incus, instance: NAME }'),
+      expected('{ driver: incus, instance: NAME, project: NAME, remote: NAME }'),
     ),
   ],
   expected('{ driver: local } or { driver: incus, instance: NAME }'),
@@ -89,7 +99,11 @@ export const edge = z.strictObject(
   {
     name: name.optional().describe(`Name of the edge in workflow ids. Default: ${defaults.edgeName}`),
     host: host.optional().describe('Where HAProxy runs. Default: { driver: local }'),
-    manage: yesOrNo.optional().describe('Whether Bascule starts this HAProxy itself. Default: true'),
+    manage: yesOrNo
+      .optional()
+      .describe(
+        'Whether Bascule starts this HAProxy itself; in an instance of Incus its system does. Default: true for the driver local',
+      ),
     http: bindAddress.describe('Where HAProxy listens for HTTP: 127.0.0.1:8088, or "*:80" for every address.'),
     https: bindAddress
       .optional()

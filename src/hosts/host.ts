@@ -1,0 +1,70 @@
+import type { Duplex } from 'node:stream';
+import type { BindAddress } from '../domain/configuration.js';
+
+export interface RunOptions {
+  /** All of the command's stdin. */
+  readonly input?: string;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Added to the environment that commands have there. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Called once the command runs; its input may not have reached it yet. */
+  readonly onStarted?: () => void;
+}
+
+export interface RunResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A process as proc(5) shows it. */
+export interface HostProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** The process that its session began with. */
+  readonly session: number;
+  readonly name: string;
+  readonly commandLine: readonly string[];
+  readonly folder: string;
+  /** How long it has run, in ms, to a hundredth of a second. */
+  readonly ageMs: number;
+}
+
+/** A Unix socket, or an address at which a program listens; `*` is each address of the host. */
+export type Destination = { readonly path: string } | BindAddress;
+
+/** A machine or a container, as a place where commands run and files lie. */
+export interface Host {
+  /** For a person. */
+  readonly name: string;
+
+  /**
+   * Runs a command without a shell and answers its exit code, whatever it is. A command that was started is not ended
+   * when this process dies, nor by Ctrl-C. Where it takes too long all of it is ended, what it started as well, unless
+   * that made itself the leader of another process group.
+   * Throws `command-not-found`, `command-timed-out`, and `command-ended` where a signal ended it.
+   */
+  run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult>;
+
+  /** The text of a file, or null where there is none. */
+  readText(path: string): Promise<string | null>;
+
+  /** As `readText`, for a file that Bascule itself writes. Throws `state-file-is-link` where it is a symbolic link. */
+  readState(path: string): Promise<string | null>;
+
+  /** Names of what lies in a folder; none where there is no such folder, or a file in its place. */
+  readFolder(path: string): Promise<readonly string[]>;
+
+  /** Why nothing can be written into a folder, by the system's word; null where it can, or where there is none yet. */
+  whyNotWritable(folder: string): Promise<string | null>;
+
+  /** Whether a program could listen there now. Throws `address-unusable`. */
+  isAddressFree(bind: BindAddress): Promise<boolean>;
+
+  /** A connection as a program of that host would make it. That nobody answers is an error of the stream. */
+  connect(to: Destination): Duplex;
+
+  /** Every process that runs in a folder or names a file of it; none that has ended and waits for its parent. */
+  processesOf(directory: string): Promise<readonly HostProcess[]>;
+}
