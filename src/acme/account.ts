@@ -1,9 +1,9 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
+import { createPrivately, writePrivately } from '../hosts/private-files.js';
 import { type Authority, nameOf } from './authority.js';
 import { accountFiles } from './places.js';
-import { createPrivately, writePrivately } from './private-files.js';
 import { refusalOf } from './problem.js';
 import { type Credentials, Session } from './session.js';
 

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import type { CertificateFacts } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
+import { writePrivately } from '../hosts/private-files.js';
 import { asPem, parseAccountKey, readRecord, thumbprintOf } from './account.js';
 import { type Authority, nameOf } from './authority.js';
 import { accountFiles } from './places.js';
-import { writePrivately } from './private-files.js';
 import { factsOf } from './x509.js';
 
 /**

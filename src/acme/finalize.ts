@@ -2,13 +2,13 @@ import { createHash, createPrivateKey, generateKeyPair, type KeyObject } from 'n
 import { promisify } from 'node:util';
 import type { CertificateFacts, KeyKind, WantedCertificate } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
+import { createPrivately } from '../hosts/private-files.js';
 import { asPem, openAccount } from './account.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
 import { lookAtOrder, type Order, orderInWords, readAnswer } from './order.js';
 import { forgetOrder, type PlacedOrder, placedOrder } from './order-record.js';
 import { certificateFiles } from './places.js';
 import { poll } from './polling.js';
-import { createPrivately } from './private-files.js';
 import { problemInWords, refusalOf } from './problem.js';
 import { type Answer, loadClient, type Session } from './session.js';
 import { checkCertificate, checkDates } from './x509.js';

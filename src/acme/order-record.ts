@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import type { WantedCertificate } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
+import { writePrivately } from '../hosts/private-files.js';
 import { writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
 import type { Authority } from './authority.js';
 import { certificateFiles, certificatesFolder } from './places.js';
-import { writePrivately } from './private-files.js';
 
 const recordSchema = z.object({
   directory: z.string(),

@@ -2,10 +2,10 @@ import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
 import type { RenewalWindow } from '../domain/certificates.js';
 import type { Host } from '../hosts/host.js';
+import { writePrivately } from '../hosts/private-files.js';
 import { accountKey } from './account.js';
 import type { Authority } from './authority.js';
 import { certificateFiles } from './places.js';
-import { writePrivately } from './private-files.js';
 import { Session } from './session.js';
 import { renewalId } from './x509.js';
 

@@ -12,6 +12,7 @@ import { reloadEdge, reloadRestored } from '../haproxy/reload.js';
 import { renderPlan } from '../haproxy/render-plan.js';
 import { stageConfiguration, unstageConfiguration } from '../haproxy/stage.js';
 import { verifyTraffic } from '../haproxy/verify.js';
+import { writePrivately } from '../hosts/private-files.js';
 import { asActivities } from './as-activities.js';
 import { readObtained } from './authority.js';
 import { appliedCertificates, refuseWithoutCertificates } from './certificates.js';
@@ -50,9 +51,9 @@ export function edgeActivities(context: WorkerContext) {
   }
 
   async function open(change: EdgeChange) {
-    const { configuration, edge } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
+    const { configuration, edge, host } = await (change.kind === 'apply' ? readProject(context) : loadProject(context));
     const wantedApplied = await wantedOf(change, { configuration, edge });
-    return { edge, configuration, wanted: wantedApplied ? { wantedApplied } : {} };
+    return { edge, configuration, host, wanted: wantedApplied ? { wantedApplied } : {} };
   }
 
   return asActivities({
@@ -72,8 +73,9 @@ export function edgeActivities(context: WorkerContext) {
     },
 
     async stageConfig(step: Step & { owner: string }): Promise<Claim> {
-      const { edge, configuration, wanted } = await open(step.change);
-      const claim = await stageConfiguration(edge, { ...step, ...wanted, version });
+      const { edge, configuration, host, wanted } = await open(step.change);
+      const elsewhere = edge.host === host ? {} : { keepAddresses: writePrivately };
+      const claim = await stageConfiguration(edge, { ...step, ...wanted, ...elsewhere, version });
       await stageCertificates(edge, {
         change: step.change,
         claim,

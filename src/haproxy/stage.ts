@@ -20,6 +20,8 @@ export interface StageRequest {
   readonly version: string;
   /** What shall be in force, where the change changes that. */
   readonly wantedApplied?: AppliedConfiguration;
+  /** Writes the file of addresses, where it is not on the edge's host; there the edge's lock is no use to it. */
+  readonly keepAddresses?: (file: string, text: string) => Promise<void>;
 }
 
 /** A random that visitors can't know: the edge names its servers only to a request that carries it. */
@@ -51,7 +53,9 @@ export async function stageConfiguration(edge: Edge, request: StageRequest): Pro
   await assertNewAddressesAreFree(edge, text);
   const { edge: wanted, instances } = applied.configuration;
   if (request.wantedApplied && instances.driver === 'process') {
-    await putFile(edge, 'keep-addresses', claim, formatAddresses(applied), instances.addressBook);
+    const { addressBook } = instances;
+    if (request.keepAddresses) await request.keepAddresses(addressBook, formatAddresses(applied));
+    else await putFile(edge, 'keep-addresses', claim, formatAddresses(applied), addressBook);
   }
   await putFile(edge, 'stage', claim, text, wanted.https ? wanted.files.certificates : 'none');
   if (plan.applied !== record.applied) await putFile(edge, 'stage-applied', claim, formatApplied(applied));

@@ -7,7 +7,7 @@ import { answerChallenges } from '../../src/acme/challenges.js';
 import { downloadCertificate, finalizeOrder, readDownloaded } from '../../src/acme/finalize.js';
 import { beginOrder, closeOrder } from '../../src/acme/order.js';
 import { certificateFiles } from '../../src/acme/places.js';
-import { writePrivately } from '../../src/acme/private-files.js';
+import { writePrivately } from '../../src/hosts/private-files.js';
 import { renewalWindow } from '../../src/acme/renewal.js';
 import { renewalMoment, type WantedCertificate } from '../../src/domain/certificates.js';
 import { type AcmeUnderTest, issue, startAcme } from '../rig/acme.js';

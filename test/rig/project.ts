@@ -73,6 +73,8 @@ export interface ProjectOptions {
   /** Changes examples/local.yaml, whose addresses are free ones already. */
   readonly configure?: (yaml: string) => string;
   readonly temporal?: TemporalServer;
+  /** Where visitors come in, which `configure` has the edge listen at; a free port of this machine where it is left out. */
+  readonly edge?: Project['edge'];
   /** Temporal's UI too. */
   readonly ui?: boolean;
   readonly env?: Readonly<Record<string, string>>;
@@ -84,7 +86,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
   const directory = await mkdtemp(join(tmpdir(), 'bascule-'));
   const temporal = options.temporal ?? (await startTemporal({ ui: options.ui ?? false }));
   const range = freeLoopbackRange().cidr;
-  const edge = { address: '127.0.0.1', port: await freePort() };
+  const edge = options.edge ?? { address: '127.0.0.1', port: await freePort() };
   const free = (await readFile(example, 'utf8'))
     .replace('http: 127.0.0.1:8088', `http: 127.0.0.1:${edge.port}`)
     .replace('127.77.0.0/16', range);

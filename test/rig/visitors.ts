@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { isIPv4 } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { FromChild, Load, ToChild } from './visitors/messages.js';
 import { type Report, reportOf } from './visitors/report.js';
@@ -23,7 +24,7 @@ export interface Visitors {
 }
 
 /**
- * Visits an edge on loopback from a process of its own, so that a busy event loop here does not slow the load.
+ * Visits an edge of the tests from a process of its own, so that a busy event loop here does not slow the load.
  * Returns when each stream had its first answer or error. Ends by itself after `maxSeconds`, or with this process.
  */
 export async function startVisitors(load: Load): Promise<Visitors> {
@@ -54,14 +55,27 @@ export async function startVisitors(load: Load): Promise<Visitors> {
 
 function assertBounded({ target, streams, maxSeconds }: Load): void {
   const perSecond = streams.reduce((sum, stream) => sum + stream.perSecond, 0);
-  if (!(isIPv4(target.address) && target.address.startsWith('127.'))) {
-    throw new Error(`${target.address} is not a loopback address: a load visits only this machine`);
+  if (!(isIPv4(target.address) && isOwn(target.address))) {
+    throw new Error(`${target.address} is neither on loopback nor in a container of the tests`);
   }
   if (streams.length === 0 || !(perSecond <= mostPerSecond)) {
     throw new Error(`a load has 1 stream or more, and at most ${mostPerSecond} requests a second`);
   }
   if (!(maxSeconds > 0 && maxSeconds <= mostSeconds)) throw new Error(`a load lasts at most ${mostSeconds} s`);
 }
+
+/** Names of the bridges that tests make for containers of their own. */
+const ownBridge = /^bsc[0-9a-f]{8}$/;
+
+function isOwn(address: string): boolean {
+  if (address.startsWith('127.')) return true;
+  const bridges = Object.entries(networkInterfaces()).filter(([name]) => ownBridge.test(name));
+  return bridges.flatMap(([, addresses]) => addresses ?? []).some(({ cidr }) => cidr && isInSubnet(address, cidr));
+}
+
+/** Of a /24, as the tests' bridges are. */
+const isInSubnet = (address: string, cidr: string): boolean =>
+  cidr.endsWith('.1/24') && address.startsWith(cidr.slice(0, -'1/24'.length));
 
 function tell(child: ChildProcess, message: ToChild): void {
   if (child.connected) child.send(message);

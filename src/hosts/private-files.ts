@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
+import { removeHalfWritten, writing } from './writing.js';
 
 /** Writes a file that nobody else may read: all of it, or nothing. Throws `file-not-writable`. */
 export async function writePrivately(file: string, text: string): Promise<void> {
