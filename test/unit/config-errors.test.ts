@@ -156,6 +156,12 @@ describe.each<[string, Case[]]>([
         `5:3 edge.host.instance: is missing: ${nameExpectation}`,
       ],
       [
+        'a HAProxy in an instance that Bascule is to start',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  host: { driver: incus, instance: edge }\n  manage: true',
+        '6:11 edge.manage: expected false, since the system of that instance runs HAProxy',
+      ],
+      [
         'an instance where there is none',
         'http: 127.0.0.1:8088',
         'http: 127.0.0.1:8088\n  host: { driver: local, instance: edge }',

@@ -188,6 +188,25 @@ instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
   expect(instances).toEqual({ driver: 'incus', image: 'debian', domain: 'lxd', releasesKept: 7 });
 });
 
+test("an edge in an instance of Incus is its system's, where Debian has it", () => {
+  const text = (host: string) => `
+version: 1
+project: hello
+edge: { http: "*:80", host: { driver: incus, instance: front${host} } }
+environments: { prod: { hosts: [localhost] } }
+components: { web: { health: { path: / }, run: [./web] } }
+artifacts: { url: "file:./{sha}.tar" }
+`;
+  const { edge } = parseConfiguration(text(', project: web, remote: far'), '/srv/app/bascule.yaml');
+  expect(edge).toMatchObject({
+    host: { driver: 'incus', instance: 'front', project: 'web', remote: 'far' },
+    manage: false,
+    files: { config: '/etc/haproxy/haproxy.cfg', masterSocket: '/run/haproxy-master.sock' },
+  });
+  const { edge: plain } = parseConfiguration(text(''), '/srv/app/bascule.yaml');
+  expect(plain.host).toEqual({ driver: 'incus', instance: 'front' });
+});
+
 test('every setting that differs from its default is taken over', () => {
   const text = `
 version: 1
