@@ -1,11 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Status } from '../../src/domain/inspect.js';
 import type { OperationResult } from '../../src/domain/operation.js';
-import { readWorkers } from '../../src/haproxy/old-workers.js';
-import { readRunning } from '../../src/haproxy/runtime.js';
 import {
   chance,
   connectTemporal,
@@ -19,6 +16,7 @@ import {
 import { clearFailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { type Kind, kinds, type Row, rowsOf } from '../rig/kill-kinds.js';
+import { killMaster } from '../rig/kill-master.js';
 import type { CommandResult, Project, RunningCommand } from '../rig/project.js';
 import { isWhole, reportCells } from '../rig/reliability.js';
 import { withStandbys } from '../rig/standbys.js';
@@ -46,8 +44,6 @@ interface Victim {
 }
 
 const outageMs = 1_000;
-const masterSocket = ({ directory }: Project) => join(directory, '.bascule/edge/haproxy-master.sock');
-const socket = ({ directory }: Project) => join(directory, '.bascule/edge/haproxy.sock');
 
 const master: Victim = {
   name: "HAProxy's master",
@@ -55,17 +51,7 @@ const master: Victim = {
   about:
     'SIGKILL of the master, which takes its workers with it, in the middle of each activity. The worker brings HAProxy ' +
     'back. The operation ends as succeeded, as failed with everything as before, or as needs-operator, and a repair mends it.',
-  async kill(project) {
-    const workers = await readWorkers(masterSocket(project));
-    if (!workers) throw new Error('no HAProxy runs');
-    process.kill(workers.master, 'SIGKILL');
-    return async () => {
-      await until('another master serves', async () => {
-        const now = await readWorkers(masterSocket(project), 0);
-        return now !== null && now.master !== workers.master && (await readRunning(socket(project), 0)) !== null;
-      });
-    };
-  },
+  kill: (project) => killMaster(project),
   mayEnd: ['succeeded', 'failed', 'needs-operator'],
   mayExit: [],
   refusesVisitors: true,

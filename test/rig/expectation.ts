@@ -1,3 +1,4 @@
+import { rollbackRepeatsMs } from '../../src/domain/environment-queue.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { journey, neverDeployed, type Request, type Seen, type State } from './model.js';
 
@@ -49,6 +50,8 @@ export class Expectation {
   private open: Operation[] = [];
   private disturbances: Disturbance[] = [];
   private paused: { operation: Operation; step: string } | null = null;
+  /** When something was asked for last that was taken: no operation that is known ended before. */
+  private takenAt = Date.now();
 
   constructor(readonly environment: string) {}
 
@@ -127,6 +130,11 @@ export class Expectation {
     }
   }
 
+  /** Whether the last rollback may have ended so long ago that another one is not the same. */
+  private get isLongAgo(): boolean {
+    return Date.now() - this.takenAt > rollbackRepeatsMs;
+  }
+
   /** Whether the operation, or where none is named any, stands still in the middle of its work. */
   private runsSurely(operation: string | undefined): boolean {
     return this.paused !== null && (operation ?? this.paused.operation.id) === this.paused.operation.id;
@@ -143,7 +151,10 @@ export class Expectation {
       throw this.violation(`${text(request)} was ${why} while an operation ran`);
     }
     this.keep(
-      (state) => isRefused(request, state) || (why === 'dropped' && isRepeated(request, state)),
+      (state) =>
+        isRefused(request, state) ||
+        (why === 'dropped' && isRepeated(request, state)) ||
+        (this.isLongAgo && mustBeNamed(request, state)),
       `${text(request)} was ${why}`,
     );
   }
@@ -168,10 +179,11 @@ export class Expectation {
       throw this.violation(`${text(request)} did not join, and is ${id}`);
     if (isAlone && this.isQuiet) {
       this.keep(
-        (state) => !isRefused(request, state) && !isRepeated(request, state),
+        (state) => !isRefused(request, state) && (!isRepeated(request, state) || this.isLongAgo),
         `${text(request)} was taken as ${id}`,
       );
     }
+    this.takenAt = Date.now();
     for (const other of this.open) this.givesWay(other, request);
     this.open.push({ id, request, stops: new Set(), stoppedAt: null, overtaken: 'never', mayBeRemoved: false });
     this.open.sort((a, b) => numberOf(a.id) - numberOf(b.id));
@@ -265,10 +277,12 @@ function isThat({ outcome, code, after }: Ending, before: State, result: Operati
   return outcome === 'needs-operator' || isLost === result.lost.some((one) => one.startsWith('the standby'));
 }
 
+const mustBeNamed = (request: Request, state: State): boolean =>
+  request.kind === 'rollback' && !request.to && state.mustName;
 const isRefused = (request: Request, state: State): boolean =>
-  request.kind === 'rollback' && !request.to && state.mustName && !isRepeated(request, state);
+  mustBeNamed(request, state) && !isRepeated(request, state);
 
-/** Schedules are shorter than the minute in which a rollback is the same as the one before. */
+/** Within a minute of the end of the one before. */
 function isRepeated(request: Request, { last }: State): boolean {
   if (request.kind !== 'rollback' || request.full || last?.kind !== 'rollback') return false;
   return last.outcome === 'succeeded' && last.to === (request.to ?? null);

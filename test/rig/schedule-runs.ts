@@ -85,7 +85,14 @@ async function check(
   replayPath?: string,
 ): Promise<Found | null> {
   const drawn = schedules({ ...options, ...(replayPath ? { replayPath } : {}) });
-  const acted = fc.asyncProperty(drawn, async (commands) => actOut(commands, await newSite()));
+  const acted = fc.asyncProperty(drawn, async (commands) => {
+    const site = await newSite();
+    try {
+      await actOut(commands, site);
+    } finally {
+      await site.end();
+    }
+  });
   const found = await fc.check(acted, { ...parameters, timeout: withinMs });
   if (!found.failed || found.counterexamplePath === null) return null;
   const { seed, counterexamplePath, counterexample, errorInstance } = found;

@@ -27,6 +27,8 @@ export interface Site {
   see(environment: Environment): Promise<Seen>;
   /** Throws unless edge, files and instances agree with each other. */
   check(): Promise<void>;
+  /** Ends what was started for it. */
+  end(): Promise<void>;
 }
 
 /** A step, and what goes wrong with it; a step that is null: the worker is killed and started again. */

@@ -48,6 +48,7 @@ function plannedSite(): Site {
     settle: async (environment) => places[environment].results,
     see: async (environment) => places[environment].seen(),
     check: async () => {},
+    end: async () => {},
   };
 }
 

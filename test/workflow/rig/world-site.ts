@@ -1,10 +1,8 @@
 import { expect } from 'vitest';
-import { asRefusal } from '../../../src/client/refusal.js';
 import type { Color } from '../../../src/domain/edge-state.js';
 import { operationId } from '../../../src/domain/names.js';
-import type { Accepted, OperationResult } from '../../../src/domain/operation.js';
-import { BasculeError } from '../../../src/errors.js';
-import type { Answer, Ask } from '../../rig/expectation.js';
+import type { OperationResult } from '../../../src/domain/operation.js';
+import { Asking } from '../../rig/asking.js';
 import { type Held, isUnhealthy, isUnknown } from '../../rig/model.js';
 import { type Environment, environments, type Site, type SiteFault } from '../../rig/schedule.js';
 import type { Fault } from './faults.js';
@@ -16,8 +14,7 @@ import { project, type World } from './world.js';
 interface Place {
   readonly world: World;
   readonly operator: Operator;
-  /** Number of the last operation that is known. */
-  number: number;
+  readonly asking: Asking;
   held: { readonly reached: Promise<unknown> } | null;
 }
 
@@ -28,14 +25,7 @@ export function worldSite(rig: Rig): Site {
   staging.edge.isUp = (name, color) => typeof heldBy(staging.name === name ? staging : prod, color) === 'object';
 
   return {
-    async ask(environment, client, ask) {
-      const place = places[environment];
-      const answer = await (client === 'operator' && isSignal(ask) ? signal(place, ask) : update(place, ask));
-      if (answer !== 'nothing said' && 'operation' in answer) {
-        place.number = Math.max(place.number, Number(answer.operation.split('/').at(-1)));
-      }
-      return answer;
-    },
+    ask: (environment, who, ask) => places[environment].asking.ask(who, ask),
 
     async disturb(environment, { step, what }: SiteFault) {
       if (step === null) {
@@ -59,12 +49,12 @@ export function worldSite(rig: Rig): Site {
     },
 
     async settle(environment, operations) {
-      const { world, operator } = places[environment];
+      const { world, operator, asking } = places[environment];
       world.faults.releaseAll();
       const results = new Map<string, OperationResult>();
       for (const { id, isWaiting } of operations) {
         const approving = new AbortController();
-        const approved = isWaiting ? approve(operator, id, approving.signal) : null;
+        const approved = isWaiting ? asking.approve(id, approving.signal) : null;
         results.set(id, await operator.waitedFor({ operation: id }));
         approving.abort();
         await approved;
@@ -89,7 +79,7 @@ export function worldSite(rig: Rig): Site {
       expect(edge.needsOperator).toBeNull();
       expect(edge.running.digest, 'what HAProxy runs').toBe(edge.installed.digest);
       for (const environment of environments) {
-        const { world, operator } = places[environment];
+        const { world, operator, asking } = places[environment];
         const { color, sha } = world.serves;
         const top = world.history[0] ?? null;
         expect(edge.recorded.colors[world.name], `color file of ${environment}`).toBe(color);
@@ -99,16 +89,25 @@ export function worldSite(rig: Rig): Site {
           const other = color === 'blue' ? 'green' : 'blue';
           expect(heldBy(world, other), `standby of ${environment}`).toEqual({ sha: world.serves.standby });
         }
-        if (places[environment].number === 0) continue;
+        if (asking.number === 0) continue;
         expect(await operator.status(), `what runs in ${environment}`).toMatchObject({ operation: null, queue: [] });
       }
     },
+
+    end: async () => {},
   };
 }
 
 function placeOf(rig: Rig, world: World): Place {
   Object.assign(world, { isUnknown, isUnhealthy, isActiveAlready: true, soakMs: 60_000 });
-  return { world, operator: new Operator(rig, world), number: 0, held: null };
+  const operator = new Operator(rig, world);
+  const asking = new Asking({
+    update: (kind, argument) => operator.update(kind, argument),
+    signal: (kind, argument) => rig.client.workflow.getHandle(operator.environmentId).signal(kind, argument),
+    result: (operation) => operator.result(operation),
+    rollbackId: (number) => operationId(project, world.name, 'rollback', number),
+  });
+  return { world, operator, asking, held: null };
 }
 
 /** With all that run at the same time; nothing is drained where nothing was ever deployed. */
@@ -124,52 +123,4 @@ function heldBy(world: World, color: Color): Held {
   const [sha] = new Set(found.map((one) => / running (\S+)$/.exec(one)?.[1] ?? null));
   const isWhole = sha && found.every((one) => one.endsWith(` running ${sha}`));
   return isWhole ? { sha } : 'rubble';
-}
-
-function refusedWith(error: unknown): string | null {
-  const refusal = asRefusal(error);
-  return refusal instanceof BasculeError && refusal.code === 'refused'
-    ? (refusal as BasculeError<'refused'>).args.code
-    : null;
-}
-
-const isSignal = (ask: Ask): boolean => ['rollback', 'approve', 'abort'].includes(ask.kind);
-
-async function update({ operator }: Place, { kind, ...argument }: Ask): Promise<Answer> {
-  try {
-    const { operation, joined } = await operator.update<Accepted>(kind, argument);
-    return { operation, joined };
-  } catch (error) {
-    const refused = refusedWith(error);
-    if (refused === null) throw error;
-    return { refused };
-  }
-}
-
-/** A signal is not answered; whether it became an operation shows in the environment. */
-async function signal(place: Place, { kind, ...argument }: Ask): Promise<Answer> {
-  const { operator, world, number } = place;
-  if (number === 0) return update(place, { kind, ...argument } as Ask);
-  await operator.signal(kind as 'rollback', argument);
-  if (kind !== 'rollback') return 'nothing said';
-  // Who asks at the same moment may be the one before.
-  for (const next of [number + 1, number + 2]) {
-    const operation = operationId(project, world.name, 'rollback', next);
-    const { state } = await operator.result(operation);
-    if (state !== 'unknown') return { operation, joined: false };
-  }
-  return 'nothing said';
-}
-
-/** As early as the operation runs: an approval that comes before it is waited for counts too. */
-async function approve(operator: Operator, operation: string, stopped: AbortSignal): Promise<void> {
-  while (!stopped.aborted) {
-    try {
-      await operator.approve({ operation });
-      return;
-    } catch (error) {
-      if (refusedWith(error) === null) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
 }
