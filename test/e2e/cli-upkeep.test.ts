@@ -73,6 +73,38 @@ describe('rollback --list', () => {
   });
 });
 
+describe('failover-test', () => {
+  async function failoverTest(...args: readonly string[]) {
+    const { exitCode, document } = await project.json<unknown>('failover-test', ...args);
+    return { exitCode, ...resultSchema.parse(document) };
+  }
+
+  test('is refused in production without --yes, and where nothing stands by', async () => {
+    expect(await failoverTest('prod', 'api')).toMatchObject({
+      ...{ exitCode: 2, code: 'failover-test-refused', remedy: expect.stringContaining('--yes') },
+    });
+    expect(await failoverTest('staging', 'api')).toMatchObject({
+      ...{ exitCode: 2, code: 'failover-test-refused', message: expect.stringContaining('nothing stands by') },
+    });
+  });
+
+  test('stops the active instance, has the standby answer meanwhile, and starts it again', async () => {
+    const { active } = await status();
+    const standby = `demo-api-${active === 'blue' ? 'green' : 'blue'}`;
+    const result = await failoverTest('prod', 'api', '--yes');
+    expect(result, result.message).toMatchObject({ exitCode: 0, failover: { instance: `demo-api-${active}` } });
+    expect(new Set(result.failover?.meanwhile.map(({ server }) => server))).toEqual(
+      new Set([`prod_backend_api/${standby}`]),
+    );
+    const view = await status();
+    expect(view.active).toBe(active);
+    expect(view.colors[active].components).toMatchObject([
+      { state: 'running', health: 'UP L7OK' },
+      { state: 'running', health: 'UP L7OK' },
+    ]);
+  });
+});
+
 describe('exec', () => {
   const exec = (...args: readonly string[]) => project.bascule('exec', ...args);
 
