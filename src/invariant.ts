@@ -6,11 +6,13 @@ import type { AppliedConfiguration, EnvironmentConfiguration } from './domain/co
 import { type EnvironmentState, neverDeployed, otherColor } from './domain/edge-state.js';
 import type { CheckReport } from './domain/examination.js';
 import { instanceName } from './domain/names.js';
+import { sideBySideEnvironment } from './domain/rolling.js';
 import { BasculeError } from './errors.js';
 import { edgeFiles, runtimeSocket } from './haproxy/edge.js';
 import { examineState } from './haproxy/examine.js';
 import { readApplied, readInstalled } from './haproxy/installed.js';
 import { serversNotUp } from './haproxy/readiness.js';
+import { readReleases } from './haproxy/releases.js';
 import { readProbe, readRunning } from './haproxy/runtime.js';
 import { probeEveryPool } from './haproxy/verify.js';
 import type { Host, HostProcess } from './hosts/host.js';
@@ -81,6 +83,7 @@ async function findServersNotUp({ edge, applied, states }: Known): Promise<reado
 async function findOtherReleases(known: Known): Promise<readonly BasculeError[]> {
   const { applied, states } = known;
   if (!applied) return [];
+  if (applied.configuration.topology === 'multi-instance') return await findOthersSideBySide(known, applied);
   const wanted = states.flatMap(({ name, color, sha, standby }) => [
     ...(sha === null ? [] : [{ environment: name, color, sha, role: 'active' as const }]),
     ...(standby === null
@@ -98,6 +101,27 @@ async function findOtherReleases(known: Known): Promise<readonly BasculeError[]>
         ];
       }),
     ),
+  );
+  return found.flat();
+}
+
+/** Every instance side by side holds the release on record. */
+async function findOthersSideBySide(known: Known, applied: AppliedConfiguration): Promise<readonly BasculeError[]> {
+  const environment = sideBySideEnvironment;
+  const sha = (await readReleases(known.edge, environment)).lines[0]?.sha;
+  if (sha === undefined) return [];
+  const found = await Promise.all(
+    instancesOfColor(known, applied, environment, null).map(async ({ instance }) => {
+      const { name, component, color } = instance;
+      const status = await readInstance(instance);
+      const problem = problemOf(status, sha) ?? (status.isDrained ? 'has no visitors' : null);
+      if (problem === null) return [];
+      return [
+        new BasculeError('release-not-held', {
+          ...{ instance: name, environment, component, color, sha, role: 'active' as const, problem },
+        }),
+      ];
+    }),
   );
   return found.flat();
 }
