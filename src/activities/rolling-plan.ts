@@ -5,7 +5,7 @@ import { defaults } from '../domain/defaults.js';
 import type { Color } from '../domain/edge-state.js';
 import { backendName } from '../domain/names.js';
 import type { DeployRequest } from '../domain/operation.js';
-import { isDeployed, type RollingInstance, type RollingPlan } from '../domain/rolling.js';
+import { inOrder, isDeployed, type RollingInstance, type RollingPlan } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
 import { runtimeSocket } from '../haproxy/edge.js';
 import { readApplied } from '../haproxy/installed.js';
@@ -85,7 +85,7 @@ export async function pinRolling(
     active,
     target: null,
     isActiveAlready: active.sha === request.sha && seen.every(({ isDone }) => isDone),
-    components: orderOf(seen),
+    components: inOrder(seen).map(({ instance }) => instance),
     drainMs: isRollback ? configuration.edge.httpKeepAliveMs : (request.drainMs ?? defaults.drainMs),
     httpKeepAliveMs: configuration.edge.httpKeepAliveMs,
     recorded,
@@ -132,17 +132,6 @@ async function lookAt(
       before: sha !== null && held !== null && state !== 'failed' ? { sha, sha256: held } : null,
     },
   };
-}
-
-/** Component by component, and of each first those that are not UP. */
-function orderOf(seen: readonly Seen[]): readonly RollingInstance[] {
-  const names = [...new Set(seen.map(({ instance }) => instance.name))];
-  return names.flatMap((name) =>
-    seen
-      .filter(({ instance }) => instance.name === name)
-      .toSorted((a, b) => Number(a.isUp) - Number(b.isUp))
-      .map(({ instance }) => instance),
-  );
 }
 
 /** Throws `component-not-applied` where bascule.yaml has an instance that the edge does not know. */

@@ -77,6 +77,19 @@ export interface RollingInstance extends PlannedComponent {
   readonly before: { readonly sha: string; readonly sha256: string } | null;
 }
 
+/**
+ * Component by component, as they come, and of each first the instances that are not UP: nobody is taken out of a pool that
+ * another one could have been brought into before.
+ */
+export function inOrder<T extends { readonly instance: Pick<RollingInstance, 'name'>; readonly isUp: boolean }>(
+  all: readonly T[],
+): readonly T[] {
+  const components = [...new Set(all.map(({ instance }) => instance.name))];
+  return components.flatMap((name) =>
+    all.filter(({ instance }) => instance.name === name).toSorted((a, b) => Number(a.isUp) - Number(b.isUp)),
+  );
+}
+
 /** What pinRelease found and fixed for a rolling deploy. */
 export interface RollingPlan {
   readonly topology: 'multi-instance';
@@ -85,7 +98,6 @@ export interface RollingPlan {
   readonly target: null;
   /** The sha is active, and every instance holds it with the same checksum and environment and is UP. */
   readonly isActiveAlready: boolean;
-  /** Those that are not UP come first: nobody is taken out of a pool that another one could have been brought into before. */
   readonly components: readonly RollingInstance[];
   readonly drainMs: number;
   readonly httpKeepAliveMs: number;

@@ -204,12 +204,13 @@ describe.runIf(isWhole)(
       releases += 1;
       const sha = shaOf(releases);
       await releaseLab(project, sha);
-      const { pid, renewedAt } = await readLease(project.directory);
+      const { pid } = await readLease(project.directory);
       await setFailPoint(project, { ...point, how: 'stop' });
       const running = project.json<OperationResult>('deploy', sha);
       await until('the worker has stopped itself', async () => {
         return isFailPointHit(project) && /\) T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
       });
+      const { renewedAt } = await readLease(project.directory);
       await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
       await project.startWorker();
       await clearFailPoint(project);

@@ -4,6 +4,7 @@ import {
   deployedEnvironments,
   earlierRelease,
   formatReleases,
+  inOrder,
   parseReleases,
   type ReleaseLine,
   releasesAfter,
@@ -52,6 +53,20 @@ describe('the releases of instances side by side', () => {
     expect(earlierRelease(lines, 'ddddddd')).toBe('ddddddd');
     expect(earlierRelease([line(a)], null)).toBeNull();
     expect(earlierRelease([], 'ddddddd')).toBeNull();
+  });
+});
+
+describe('instances that are replaced one after the other', () => {
+  const one = (name: string, instance: string, isUp: boolean) => ({ instance: { name, instance }, isUp });
+
+  it('come component by component, and of each those that are not UP first', () => {
+    const all = [
+      one('api', 'api-1', true),
+      one('web', 'web-1', true),
+      one('api', 'api-2', false),
+      one('api', 'api-3', true),
+    ];
+    expect(inOrder(all).map(({ instance }) => instance.instance)).toEqual(['api-2', 'api-1', 'api-3', 'web-1']);
   });
 });
 
