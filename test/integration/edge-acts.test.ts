@@ -1,7 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
@@ -31,11 +32,12 @@ import { change, load, takeBackAll } from '../rig/edge-change.js';
 import { ShimmedHost } from '../rig/shimmed-host.js';
 
 const tests: TestEdge[] = [];
-const blockers: Server[] = [];
+/** Each ends what a test has started. */
+const endings: (() => Promise<unknown>)[] = [];
 const timeoutMs = 8_000;
 
 afterEach(async () => {
-  for (const blocker of blockers.splice(0)) blocker.close();
+  await Promise.all(endings.splice(0).map((end) => end()));
   await Promise.all(tests.splice(0).map((test) => test.dispose()));
 });
 
@@ -93,7 +95,8 @@ async function swapByHand({ edge }: TestEdge): Promise<void> {
   );
   await writeFile(config, swapped);
   const before = await readRunning(edge.configuration.files.socket);
-  process.kill((await findProcesses(edge, timeoutMs))?.master ?? 0, 'SIGHUP');
+  const { master = 0 } = (await findProcesses(edge, timeoutMs)) ?? {};
+  await edge.host.run(['kill', '-s', 'HUP', String(master)], { timeoutMs });
   await waitUntil(async () => (await readRunning(edge.configuration.files.socket))?.pid !== before?.pid);
 }
 
@@ -105,10 +108,15 @@ async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-async function occupy(port: number): Promise<void> {
-  const blocker = createServer();
-  await new Promise<void>((resolve) => blocker.listen(port, '127.0.0.1', resolve));
-  blockers.push(blocker);
+/** Has another program of the edge's host listen there. */
+async function occupy({ edge }: TestEdge, port: number): Promise<void> {
+  const bind = { address: edge.configuration.http.address, port };
+  const script = 'socat "TCP4-LISTEN:$2,bind=$1,reuseaddr,fork" SYSTEM:cat >/dev/null 2>&1 </dev/null & echo $!';
+  const { stdout: pid } = await edge.host.run(['sh', '-c', script, 'occupy', bind.address, String(port)], {
+    timeoutMs,
+  });
+  endings.push(() => edge.host.run(['kill', pid], { timeoutMs }));
+  await waitUntil(async () => (await textOf(edge.host.connect(bind).end('taken')).catch(() => '')) === 'taken');
 }
 
 /** The edge, asked through a relay that counts the connections to HAProxy's socket. */
@@ -121,7 +129,7 @@ async function counted(test: TestEdge): Promise<{ readonly edge: Edge; asked(): 
     visitor.pipe(connect({ path: configuration.files.socket, allowHalfOpen: true })).pipe(visitor);
   });
   await new Promise<void>((resolve) => relay.listen(socket, resolve));
-  blockers.push(relay);
+  endings.push(async () => relay.close());
   const files = { ...configuration.files, socket };
   return { edge: { ...test.edge, configuration: { ...configuration, files } }, asked: () => asked };
 }
@@ -352,7 +360,7 @@ describe('a step that fails', () => {
   it('on a new address that is taken is refused before anything is installed', async () => {
     const test = await servingEdge();
     const { port } = test.applied.configuration.edge.http;
-    await occupy(port + 1);
+    await occupy(test, port + 1);
     const step = await planned(test, 'run-2', applyChange, onPort(test, port + 1));
     expect((await errorOf(stageConfiguration(test.edge, step))).code).toBe('address-in-use');
     await unstageConfiguration(test.edge, step.takeBack);
@@ -364,7 +372,7 @@ describe('a step that fails', () => {
     const { port } = test.applied.configuration.edge.http;
     const step = await planned(test, 'run-2', applyChange, onPort(test, port + 1));
     const claim = await stageConfiguration(test.edge, step);
-    await occupy(port + 1);
+    await occupy(test, port + 1);
     const error = await errorOf(load(test, step, claim));
     expect(error.code).toBe('reload-failed');
     expect(error.message).toContain('generation 1 still serves');
@@ -518,7 +526,7 @@ describe('the managed HAProxy', () => {
     // The master leads a session of its own; its worker is its only child.
     expect(processes.filter(([own]) => own === pid)).toEqual([[pid, expect.any(Number), pid]]);
     expect(processes.filter(([own, parent]) => own !== pid && parent !== pid)).toEqual([]);
-    expect(await readFile(`/proc/${pid}/environ`, 'utf8')).not.toContain('secret');
+    expect(await test.edge.host.readText(`/proc/${pid}/environ`)).not.toContain('secret');
     expect(await ensureManagedEdge(test.edge)).toBe(true);
     expect((await findProcesses(test.edge, 0))?.master).toBe(pid);
   });
@@ -531,7 +539,7 @@ describe('the managed HAProxy', () => {
   it('that cannot start says why', async () => {
     const test = await servingEdge();
     await stopManagedEdge(test.edge);
-    await occupy(test.applied.configuration.edge.http.port);
+    await occupy(test, test.applied.configuration.edge.http.port);
     const error = await errorOf(ensureManagedEdge(test.edge));
     expect(error.code).toBe('edge-start-failed');
     expect(error.message).toContain('cannot bind socket');

@@ -13,7 +13,6 @@ import { readEdge } from '../../src/haproxy/read-edge.js';
 import { recordColors, restoreColors } from '../../src/haproxy/record.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import type { RunOptions, RunResult } from '../../src/hosts/host.js';
-import { LocalHost } from '../../src/hosts/local.js';
 import {
   applyChange,
   createTestEdge,
@@ -25,6 +24,7 @@ import {
 } from '../rig/edge.js';
 import { FaultyHost } from '../rig/faulty-host.js';
 import { isWhole } from '../rig/reliability.js';
+import { ChangedHost, testPlace } from '../rig/test-host.js';
 
 const tests: TestEdge[] = [];
 const hosts: FaultyHost[] = [];
@@ -355,13 +355,13 @@ describe('an install that was given up on', () => {
     const lock = await holdLock(edge);
     const late = codeOf(installConfiguration(edge, { claim, ...step }));
     const waiting = await waitFor(() => findWaiters(edge));
-    for (const pid of waiting) process.kill(pid, 'SIGSTOP');
+    for (const pid of waiting) await signal('STOP', pid);
     // A process takes the signal a moment later: one that still waits would be given the lock.
     for (const pid of waiting) await waitFor(async () => ((await isStopped(pid)) ? true : null));
     lock.kill();
     await restoreConfiguration(edge, step.takeBack);
     const before = await files();
-    for (const pid of waiting) process.kill(pid, 'SIGCONT');
+    for (const pid of waiting) await signal('CONT', pid);
     expect(await late).toBe('edge-claimed');
     expect(await files()).toEqual(before);
   });
@@ -376,7 +376,7 @@ describe('an install that was given up on', () => {
     await host.mend();
     const takeBack = restoreConfiguration(edge, step.takeBack);
     await waitFor(() => findWaiters(edge));
-    process.kill(stopped, 'SIGCONT');
+    await signal('CONT', stopped);
     await late;
     expect((await takeBack).target).toEqual({ generation: 3, digest: step.record.installed?.digest });
     expect(digestLine((await files())['haproxy.cfg'])).toContain('generation=3');
@@ -452,7 +452,7 @@ describe('an act that dies', () => {
 });
 
 /** Nobody may write there. Needs root, to be somebody else. */
-class UnprivilegedHost extends LocalHost {
+class UnprivilegedHost extends ChangedHost {
   override async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
     return await super.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...argv], options);
   }
@@ -471,7 +471,7 @@ describe('a host', () => {
     ]) {
       await expect(act()).rejects.toMatchObject({
         code: 'edge-claimed',
-        message: expect.stringContaining(`${folder}/edge/state/generation on localhost was deleted meanwhile`),
+        message: expect.stringContaining(`${folder}/edge/state/generation on ${edge.host.name} was deleted meanwhile`),
         remedy: expect.stringContaining('`bascule apply --repair`'),
       });
     }
@@ -498,7 +498,7 @@ describe('a host', () => {
     ]) {
       await expect(act()).rejects.toMatchObject({
         code: 'edge-write-failed',
-        message: expect.stringMatching(/haproxy\.cfg\.lock on localhost.*Permission denied/),
+        message: expect.stringMatching(/haproxy\.cfg\.lock on .*Permission denied/),
         remedy: expect.stringContaining(`\`ls -ld ${dirname(own.configuration.files.config)}\``),
       });
     }
@@ -543,7 +543,7 @@ describe('an edge that is not ours to write', () => {
     const before = await files();
     await expect(readEdge(edge, { probe: false, version, wantedApplied: applied })).rejects.toMatchObject({
       code: 'edge-of-other-project',
-      message: expect.stringContaining(`${edgeFiles(edge).applied} on localhost belongs to project other`),
+      message: expect.stringContaining(`${edgeFiles(edge).applied} on ${edge.host.name} belongs to project other`),
       remedy: expect.stringContaining('other `edge.files`'),
     });
     expect(await files()).toEqual(before);
@@ -601,7 +601,12 @@ async function findWaiters(edge: Edge): Promise<number[] | null> {
 }
 
 async function isStopped(pid: number): Promise<boolean> {
-  return (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.startsWith('T') ?? false;
+  const stat = (await testPlace().host.readText(`/proc/${pid}/stat`)) ?? '';
+  return stat.split(') ').at(-1)?.startsWith('T') ?? false;
+}
+
+async function signal(name: 'STOP' | 'CONT', pid: number): Promise<void> {
+  await testPlace().host.run(['kill', '-s', name, String(pid)], { timeoutMs: 5_000 });
 }
 
 async function waitFor<T>(read: () => Promise<T | null>): Promise<T> {

@@ -2,10 +2,10 @@ import { access, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { RunOptions, RunResult } from '../../src/hosts/host.js';
-import { LocalHost } from '../../src/hosts/local.js';
+import { ChangedHost } from './test-host.js';
 
 /** A host that has these programs and, beside those of /usr/sbin, no other. */
-export class BareHost extends LocalHost {
+export class BareHost extends ChangedHost {
   private folder: string | null = null;
 
   constructor(private readonly programs: readonly string[]) {

@@ -10,8 +10,9 @@ import type { Edge } from '../../src/haproxy/edge.js';
 import { stopManagedEdge } from '../../src/haproxy/managed.js';
 import { readEdge } from '../../src/haproxy/read-edge.js';
 import { renderPlan } from '../../src/haproxy/render-plan.js';
-import { LocalHost } from '../../src/hosts/local.js';
+import type { Host } from '../../src/hosts/host.js';
 import { freeLoopbackRange, freePort } from './ports.js';
+import { testPlace } from './test-host.js';
 
 export interface TestEdge {
   readonly edge: Edge;
@@ -26,12 +27,12 @@ export interface TestEdge {
 
 /** A project with two environments and two components on an edge of its own; nothing is installed or running yet. */
 export async function createTestEdge(
-  options: { host?: LocalHost; project?: string; folder?: string } = {},
+  options: { host?: Host; project?: string; folder?: string } = {},
 ): Promise<TestEdge> {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'bascule-')));
   const applied = await testConfiguration(folder, options.project ?? 'demo');
   const { edge: configuration, project } = applied.configuration;
-  const edge: Edge = { host: options.host ?? new LocalHost(), project, configuration };
+  const edge: Edge = { host: options.host ?? testPlace().host, project, configuration };
   const servers = new Set<Server>();
   return {
     edge,
@@ -105,6 +106,7 @@ export async function planned(
 
 async function testConfiguration(folder: string, project: string): Promise<AppliedConfiguration> {
   const range = freeLoopbackRange();
+  const { address, instances: bridge } = testPlace();
   const port = await freePort();
   const api = { ...component('api', 8081), routes: [{ prefix: '/api/v1' }] };
   const components = [api, { ...component('web', 8082), isDefault: true }];
@@ -120,8 +122,9 @@ async function testConfiguration(folder: string, project: string): Promise<Appli
   for (const environment of environments) {
     for (const { name, port: componentPort } of components) {
       for (const color of colors) {
-        const address = range.address(Object.keys(addresses).length + 2);
-        addresses[instanceName(environment, name, color)] = { address, port: componentPort };
+        const own = { address: range.address(Object.keys(addresses).length + 2), port: componentPort };
+        addresses[instanceName(environment, name, color)] =
+          bridge === null ? own : { address: bridge, port: await freePort(bridge) };
       }
     }
   }
@@ -136,7 +139,7 @@ async function testConfiguration(folder: string, project: string): Promise<Appli
         name: 'local',
         host: { driver: 'local' },
         manage: true,
-        http: { address: '127.0.0.1', port },
+        http: { address, port },
         files: {
           config: file('haproxy.cfg'),
           state: file('state'),

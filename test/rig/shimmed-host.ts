@@ -2,10 +2,10 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { RunOptions, RunResult } from '../../src/hosts/host.js';
-import { LocalHost } from '../../src/hosts/local.js';
+import { ChangedHost } from './test-host.js';
 
 /** A host on which shell text takes the place of some programs. */
-export class ShimmedHost extends LocalHost {
+export class ShimmedHost extends ChangedHost {
   private folder: string | null = null;
 
   /** From now on the program is this text; `$real` in it is the path of the program itself. */

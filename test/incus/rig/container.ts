@@ -12,11 +12,11 @@ export interface Container {
   remove(): Promise<void>;
 }
 
-/** Launches a Debian with systemd and HAProxy, and waits until it has booted and has an address. */
-export async function launchContainer(prefix = 'test'): Promise<Container> {
+/** Launches a Debian with systemd and HAProxy, and waits until it has booted and has an address. `config` is Incus's own. */
+export async function launchContainer(prefix = 'test', config: readonly string[] = []): Promise<Container> {
   const { env, image } = inject('incusd');
   const name = `${prefix}-${randomBytes(4).toString('hex')}`;
-  await incus(env, 'launch', image, name);
+  await incus(env, 'launch', image, name, ...config.flatMap((setting) => ['--config', setting]));
   const run = async (...argv: readonly string[]) => await incus(env, 'exec', name, '--', ...argv);
   await until(`${name} has booted`, async () => {
     const state = await run('systemctl', 'is-system-running').catch(({ stdout }: { stdout: string }) => stdout);

@@ -1,0 +1,4 @@
+import { placeEdgesInContainer } from './rig/shared-container.js';
+
+await placeEdgesInContainer();
+await import('../integration/edge-acts.test.js');
