@@ -1,7 +1,6 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
-import { createPrivately, writePrivately } from '../hosts/private-files.js';
 import { type Authority, nameOf } from './authority.js';
 import { accountFiles } from './places.js';
 import { refusalOf } from './problem.js';
@@ -102,7 +101,7 @@ export async function accountKey(authority: Authority): Promise<string> {
   let pem = await read();
   if (pem === null) {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-    await createPrivately(file, asPem(privateKey));
+    await authority.host.createPrivately(file, asPem(privateKey));
     pem = await read();
   }
   parseAccountKey(file, pem ?? '');
@@ -146,7 +145,7 @@ export async function readRecord(authority: Authority): Promise<AccountRecord | 
 }
 
 async function remember(authority: Authority, record: AccountRecord): Promise<void> {
-  await writePrivately(accountFiles(authority).record, `${JSON.stringify(record)}\n`);
+  await authority.host.writePrivately(accountFiles(authority).record, `${JSON.stringify(record)}\n`);
 }
 
 /** Whether the authority knows the account; tells it what has changed. */

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { CertificateFacts } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
-import { writePrivately } from '../hosts/private-files.js';
 import { asPem, parseAccountKey, readRecord, thumbprintOf } from './account.js';
 import { type Authority, nameOf } from './authority.js';
 import { accountFiles } from './places.js';
@@ -26,7 +25,7 @@ export async function adoptAccount(authority: Authority, from: string): Promise<
   if ((await readRecord(authority)) !== null) {
     throw new BasculeError('acme-account-in-use', { ca: nameOf(authority), file: files.folder });
   }
-  await writePrivately(files.key, key);
+  await authority.host.writePrivately(files.key, key);
   return { thumbprint };
 }
 

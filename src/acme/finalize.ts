@@ -2,7 +2,6 @@ import { createHash, createPrivateKey, generateKeyPair, type KeyObject } from 'n
 import { promisify } from 'node:util';
 import type { CertificateFacts, KeyKind, WantedCertificate } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
-import { createPrivately } from '../hosts/private-files.js';
 import { asPem, openAccount } from './account.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
 import { lookAtOrder, type Order, orderInWords, readAnswer } from './order.js';
@@ -81,11 +80,11 @@ async function certificateRequest(
   const { host, state } = authority;
   const { crypto } = await loadClient();
   const { key, request } = certificateFiles(state, name).ofOrder(url);
-  if ((await host.readState(key)) === null) await createPrivately(key, asPem(await newKey(kind)));
+  if ((await host.readState(key)) === null) await host.createPrivately(key, asPem(await newKey(kind)));
   const pem = (await keyOfOrder(authority, name, key)) ?? '';
   if ((await host.readState(request)) === null) {
     const [, made] = await crypto.createCsr({ altNames: [...names] }, pem);
-    await createPrivately(request, made.toString());
+    await host.createPrivately(request, made.toString());
   }
   return crypto.getPemBodyAsB64u((await host.readState(request)) ?? '');
 }
@@ -149,7 +148,7 @@ export async function downloadCertificate(
     throw error;
   }
   checkDates(wanted.name, pem, Date.now());
-  await createPrivately(files.next, pem);
+  await authority.host.createPrivately(files.next, pem);
   return { facts, file: files.next, sha256: sha256(pem) };
 }
 

@@ -1,13 +1,9 @@
-import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { WantedCertificate } from '../domain/certificates.js';
 import { BasculeError } from '../errors.js';
-import { writePrivately } from '../hosts/private-files.js';
-import { writing } from '../hosts/writing.js';
-import { hasSystemCode } from '../system-error.js';
 import type { Authority } from './authority.js';
-import { certificateFiles, certificatesFolder } from './places.js';
+import { certificateFiles, certificatesFolder, isOfOneOrder } from './places.js';
 
 const recordSchema = z.object({
   directory: z.string(),
@@ -50,34 +46,22 @@ export async function placedOrder(authority: Authority, name: string): Promise<P
   return { ...order, url: order.url };
 }
 
-export async function writeOrder({ state }: Authority, name: string, order: OrderRecord): Promise<void> {
-  await writePrivately(certificateFiles(state, name).order, `${JSON.stringify(order)}\n`);
+export async function writeOrder({ host, state }: Authority, name: string, order: OrderRecord): Promise<void> {
+  await host.writePrivately(certificateFiles(state, name).order, `${JSON.stringify(order)}\n`);
 }
 
 /** Forgets an order, so that the next try begins a new one; its key goes with it. */
-export async function forgetOrder({ state }: Authority, name: string): Promise<void> {
+export async function forgetOrder({ host, state }: Authority, name: string): Promise<void> {
   const { folder, order } = certificateFiles(state, name);
-  await writing(order, async () => {
-    await rm(order, { force: true });
-    for (const entry of await foldersIn(folder)) await rm(join(folder, entry), { recursive: true, force: true });
-  });
+  await host.remove(order);
+  for (const entry of await host.readFolder(folder)) if (isOfOneOrder(entry)) await host.remove(join(folder, entry));
 }
 
 /** URLs of the orders that other certificates go on with. */
 export async function ordersOfOthers(authority: Authority, name: string): Promise<ReadonlySet<string>> {
-  const others = (await foldersIn(certificatesFolder(authority.state))).filter((each) => each !== name);
+  const others = (await authority.host.readFolder(certificatesFolder(authority.state))).filter((each) => each !== name);
   const orders = await Promise.all(others.map((each) => readOrder(authority, each)));
   return new Set(orders.flatMap((order) => order?.url ?? []));
-}
-
-async function foldersIn(folder: string): Promise<readonly string[]> {
-  try {
-    const entries = await readdir(folder, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  } catch (error) {
-    if (hasSystemCode(error, 'ENOENT')) return [];
-    throw error;
-  }
 }
 
 /** Whether an order is for this certificate. */

@@ -17,6 +17,9 @@ export function accountFiles({ state, directory }: Pick<Authority, 'state' | 'di
 /** Where all certificates' orders are kept. */
 export const certificatesFolder = (state: string): string => join(acmeFolder(state), 'certificates');
 
+/** Whether a name in a certificate's folder is that of an order's own. */
+export const isOfOneOrder = (name: string): boolean => /^[0-9a-f]{16}$/.test(name);
+
 /** Where what belongs to a certificate is kept. */
 export function certificateFiles(state: string, name: string) {
   const folder = join(certificatesFolder(state), name);

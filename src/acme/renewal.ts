@@ -2,7 +2,6 @@ import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
 import type { RenewalWindow } from '../domain/certificates.js';
 import type { Host } from '../hosts/host.js';
-import { writePrivately } from '../hosts/private-files.js';
 import { accountKey } from './account.js';
 import type { Authority } from './authority.js';
 import { certificateFiles } from './places.js';
@@ -35,7 +34,7 @@ export async function renewalWindow(
   const window = answered?.window ?? known?.window ?? null;
   try {
     const askAgainAt = Date.now() + (answered?.retryAfterMs ?? askAgainMs);
-    await writePrivately(place, `${JSON.stringify({ id, window, askAgainAt })}\n`);
+    await authority.host.writePrivately(place, `${JSON.stringify({ id, window, askAgainAt })}\n`);
   } catch {
     // It is only asked too early then.
   }

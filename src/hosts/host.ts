@@ -56,6 +56,15 @@ export interface Host {
   /** Names of what lies in a folder; none where there is no such folder, or a file in its place. */
   readFolder(path: string): Promise<readonly string[]>;
 
+  /** Writes a file that nobody else may read, and its folder: all of it, or nothing. Throws `file-not-writable`. */
+  writePrivately(path: string, text: string): Promise<void>;
+
+  /** As `writePrivately`, unless the file is there already: whoever is first wins. */
+  createPrivately(path: string, text: string): Promise<void>;
+
+  /** Removes a file, or a folder with all that lies in it; done where there is none. Throws `file-not-writable`. */
+  remove(path: string): Promise<void>;
+
   /** Why nothing can be written into a folder, by the system's word; null where it can, or where there is none yet. */
   whyNotWritable(folder: string): Promise<string | null>;
 

@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from 'node:crypto';
 import { Duplex, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +11,7 @@ import { isOf, parseProcess } from './processes.js';
 
 /** Longer than a command takes that only looks. */
 const lookMs = 15_000;
+const writeMs = 30_000;
 /** What was told to end has a second for it there. */
 const endMs = 10_000;
 
@@ -30,6 +32,19 @@ while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 50 ]; do
   tries=$((tries + 1))
 done
 kill -KILL "-$1" 2>/dev/null || :`;
+
+/** Where its sender was killed meanwhile the text is not whole, and gets no name. */
+const writer = (put: string): string => `
+umask 077
+file=$1 partial=$2 digest=$3
+set -e
+mkdir -p "$(dirname "$file")"
+trap 'rm -f "$partial"' EXIT
+cat >"$partial"
+[ "$(sha256sum <"$partial")" = "$digest  -" ] || { echo 'it did not arrive whole' >&2; exit 1; }
+sync "$partial"
+${put}
+sync "$(dirname "$file")"`;
 
 /** Relays stdin and stdout: to a path, or to an address and a port. */
 const relay = `
@@ -75,10 +90,10 @@ export class IncusHost implements Host {
   readonly name: string;
   private readonly client: IncusClient;
 
-  constructor(private readonly place: IncusPlace) {
-    const { instance, project = 'default', remote = 'local' } = place;
+  constructor(private readonly at: IncusPlace) {
+    const { instance, project = 'default', remote = 'local' } = at;
     this.name = `${remote}:${instance} (project ${project})`;
-    this.client = new IncusClient(place);
+    this.client = new IncusClient(at);
   }
 
   async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
@@ -120,6 +135,18 @@ export class IncusHost implements Host {
   async readFolder(path: string): Promise<readonly string[]> {
     const { exitCode, stdout } = await this.look('[ -d "$1" ] || exit 1; ls -A -- "$1"', path);
     return exitCode === 0 ? stdout.split('\n').filter((name) => name !== '') : [];
+  }
+
+  async writePrivately(path: string, text: string): Promise<void> {
+    await this.place(path, text, 'mv -f "$partial" "$file"');
+  }
+
+  async createPrivately(path: string, text: string): Promise<void> {
+    await this.place(path, text, 'ln "$partial" "$file" 2>/dev/null || [ -e "$file" ]\nrm "$partial"');
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.write(path, ['sh', '-c', 'rm -rf -- "$1"', 'remove', path]);
   }
 
   async whyNotWritable(folder: string): Promise<string | null> {
@@ -183,6 +210,19 @@ export class IncusHost implements Host {
     });
   }
 
+  /** `put` gives the whole and durable `$partial` its name. */
+  private async place(file: string, text: string, put: string): Promise<void> {
+    const script = writer(put);
+    const digest = createHash('sha256').update(text).digest('hex');
+    await this.write(file, ['sh', '-c', script, 'write', file, `${file}.${randomUUID()}.partial`, digest], text);
+  }
+
+  private async write(file: string, argv: readonly [string, ...string[]], input = ''): Promise<void> {
+    const { exitCode, stderr } = await this.run(argv, { timeoutMs: writeMs, input });
+    if (exitCode !== 0)
+      throw new BasculeError('file-not-writable', { file, reason: stderr || `it ended with ${exitCode}` });
+  }
+
   private async look(script: string, ...args: readonly string[]): Promise<RunResult> {
     return await this.run(['sh', '-c', script, 'look', ...args], { timeoutMs: lookMs });
   }
@@ -203,7 +243,7 @@ export class IncusHost implements Host {
   }
 
   private get namedPlace() {
-    const { instance, project = 'default', remote = 'local' } = this.place;
+    const { instance, project = 'default', remote = 'local' } = this.at;
     return { instance, project, remote };
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, open, readdir } from 'node:fs/promises';
+import { access, open, readdir, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,9 @@ import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
+import { createPrivately, writePrivately } from './private-files.js';
 import { processesOf } from './processes.js';
+import { writing } from './writing.js';
 
 /** How long what was told to end has for it. */
 const endsWithinMs = 1_000;
@@ -83,6 +85,18 @@ export class LocalHost implements Host {
       if (hasSystemCode(error, 'ENOENT', 'ENOTDIR')) return [];
       throw error;
     }
+  }
+
+  async writePrivately(path: string, text: string): Promise<void> {
+    await writePrivately(path, text);
+  }
+
+  async createPrivately(path: string, text: string): Promise<void> {
+    await createPrivately(path, text);
+  }
+
+  async remove(path: string): Promise<void> {
+    await writing(path, async () => await rm(path, { recursive: true, force: true }));
   }
 
   async whyNotWritable(folder: string): Promise<string | null> {

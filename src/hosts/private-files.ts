@@ -4,12 +4,12 @@ import { dirname } from 'node:path';
 import { hasSystemCode } from '../system-error.js';
 import { removeHalfWritten, writing } from './writing.js';
 
-/** Writes a file that nobody else may read: all of it, or nothing. Throws `file-not-writable`. */
+/** As `Host.writePrivately`, on this machine. */
 export async function writePrivately(file: string, text: string): Promise<void> {
   await place(file, text, async (partial) => await rename(partial, file));
 }
 
-/** As `writePrivately`, unless the file is there already: whoever is first wins. Throws `file-not-writable`. */
+/** As `Host.createPrivately`, on this machine. */
 export async function createPrivately(file: string, text: string): Promise<void> {
   await place(file, text, async (partial) => {
     try {

@@ -128,6 +128,26 @@ describe.each(kinds)('on $kind', ({ open, sh }) => {
     });
   });
 
+  test('a private file is written whole, or made by whoever is first, and removed', async () => {
+    const file = `${folder}/new/secret`;
+    await host.createPrivately(file, 'first\n');
+    await host.createPrivately(file, 'second\n');
+    expect(await host.readState(file)).toBe('first\n');
+    await host.writePrivately(file, 'third');
+    expect(await host.readState(file)).toBe('third');
+    expect(await sh('stat -c %a "$1/new/secret" "$1/new"; ls -A "$1/new"', folder)).toBe('600\n700\nsecret');
+    await host.remove(`${folder}/new`);
+    await host.remove(`${folder}/new`);
+    expect(await host.readFolder(folder)).toEqual([]);
+  });
+
+  test('what cannot be written or removed says why', async () => {
+    await sh('mount -t tmpfs -o ro tmpfs "$1"', folder);
+    const why = { code: 'file-not-writable', message: expect.stringMatching(/read-only|EROFS/i) };
+    await expect(host.writePrivately(`${folder}/secret`, 'x')).rejects.toMatchObject(why);
+    await sh('umount "$1"', folder);
+  });
+
   test('a folder is read; a file in its place, or nothing, has no names', async () => {
     await sh('mkdir "$1/folder"; : >"$1/folder/.a"; : >"$1/folder/b c"', folder);
     expect([...(await host.readFolder(`${folder}/folder`))].toSorted()).toEqual(['.a', 'b c']);

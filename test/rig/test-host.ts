@@ -51,6 +51,18 @@ export class ChangedHost implements Host {
     return this.inner.readFolder(path);
   }
 
+  writePrivately(path: string, text: string): Promise<void> {
+    return this.inner.writePrivately(path, text);
+  }
+
+  createPrivately(path: string, text: string): Promise<void> {
+    return this.inner.createPrivately(path, text);
+  }
+
+  remove(path: string): Promise<void> {
+    return this.inner.remove(path);
+  }
+
   whyNotWritable(folder: string): Promise<string | null> {
     return this.inner.whyNotWritable(folder);
   }
