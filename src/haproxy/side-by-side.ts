@@ -7,6 +7,7 @@ import { stateOf, type Wait, waitUntilAll } from './up.js';
 /** Servers of one pool that stand side by side: one is drained and replaced while the others serve. */
 
 const pollMs = 100;
+const drain = ['set server % state drain', 'set server % weight 0'];
 /** Longer than the first checks after a reload take, which HAProxy spreads over the interval. */
 const firstCheckMs = 15_000;
 
@@ -19,21 +20,22 @@ export interface Drained {
 }
 
 /**
- * The edge chooses a server for nobody any more, but for whoever its cookie names. A reload has it chosen again.
+ * The edge chooses a server for nobody any more, nor does a cookie lead to one whose weight is 0; what is under way goes on.
+ * A reload has it chosen again.
  *
  * @returns the pid of the HAProxy worker that was told
  * @throws `server-not-on-edge`, `haproxy-command-refused`, `haproxy-unreachable`
  */
 export const drainServer = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
-  commandServer(socket, place, ['set server % state drain']);
+  commandServer(socket, place, drain);
 
 /** The edge chooses a server for everybody, as soon as its checks find it healthy. Throws as `drainServer`. */
 export const admitServer = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
-  commandServer(socket, place, ['set server % state ready']);
+  commandServer(socket, place, ['set server % weight 100%', 'set server % state ready']);
 
 /** Takes a drained server for down until its own checks find it up again. Throws as `drainServer`. */
 export const markDrainedDown = (socket: HaproxySocket, place: ServerPlace): Promise<number> =>
-  commandServer(socket, place, ['set server % state drain', 'set server % health down']);
+  commandServer(socket, place, [...drain, 'set server % health down']);
 
 /**
  * Drains a server by `drain`, in each HAProxy worker anew, and waits, at most until `untilMs` (of `performance.now()`),

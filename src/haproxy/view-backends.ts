@@ -78,7 +78,10 @@ function backendView(
   const [host = 'localhost'] = pool.hosts;
   return {
     name: backendName(pool.environment, word(component.pool)),
-    balance: balanceLines(component.balance, pool.environment, isOverHttps(applied, pool.hosts)),
+    balance: [
+      ...balanceLines(component.balance, pool.environment, isOverHttps(applied, pool.hosts)),
+      ...(pool.environment === null ? drainLines(component, pool.servers) : []),
+    ],
     tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
     health: {
       path: word(component.health.path),
@@ -165,6 +168,17 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
         'hash-type consistent',
       ];
   }
+}
+
+/** A server that is drained is about to be replaced: those that its cookie leads to it would be cut then. */
+function drainLines({ balance, pool }: ComponentConfiguration, servers: readonly Server[]): readonly string[] {
+  if (balance.kind !== 'cookie') return [];
+  const ofServer = ({ name }: Server) =>
+    `ignore-persist if { req.cook(${word(balance.cookie)}) -m str ${word(name)} } { srv_weight(${backendName(null, word(pool))}/${word(name)}) eq 0 }`;
+  return [
+    '# A cookie leads to no server that is drained, so that nobody is left there when it ends.',
+    ...servers.map(ofServer),
+  ];
 }
 
 /** Between the checks of a server that is about to change, and of one that is down. */
