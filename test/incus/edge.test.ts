@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
-import { mustSucceed, restartWhenKilled, startLightLoad } from '../rig/chaos.js';
+import { mustSucceed, restartWhenKilled, startLightLoad, until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { type EdgeProject, startEdgeProject } from './rig/edge-project.js';
+import { killDaemon, startDaemon } from './rig/incusd.js';
 
 const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
 const config = '/etc/haproxy/haproxy.cfg';
@@ -114,6 +115,22 @@ test.each(['during', 'after'] as const)(
     expect((await assertInvariant(rig.project)).prod.sha).toBe(wanted);
   },
 );
+
+test('Incus is ended in the middle of a deploy, which goes on when it is back, and visitors notice nothing', async () => {
+  const wanted = (await visit()).includes(third) ? first : third;
+  const visitors = await startLightLoad(rig.project);
+  const deploying = rig.project.json<unknown>('deploy', 'prod', wanted, '--again');
+  await until('instances are being made', async () =>
+    (await rig.project.look()).environments.some(({ operation }) => operation),
+  );
+  await killDaemon(inject('incusd'));
+  await startDaemon(inject('incusd').directory);
+  const { exitCode, document } = await deploying;
+  expect(exitCode, JSON.stringify(document)).toBe(0);
+  expect(await visit()).toContain(wanted);
+  expect((await visitors.stop()).failed).toBe(0);
+  await assertInvariant(rig.project);
+});
 
 test('a HAProxy that was stopped there is named with the command that starts it', async () => {
   await rig.container.run('systemctl', 'stop', 'haproxy');

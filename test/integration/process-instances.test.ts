@@ -275,8 +275,12 @@ describe('the fence of an instance', () => {
     expect(await readInstance(instance)).toMatchObject({ wanted: 'running', isAlive: true, process });
   });
 
-  test('refuses what would harm the active color', async () => {
-    const instance = await anInstance();
+  test.each([
+    { where: 'on its own host', elsewhere: false },
+    { where: 'on another host', elsewhere: true },
+  ])('refuses what would harm the active color of an edge $where', async ({ elsewhere }) => {
+    const own = await anInstance();
+    const instance = elsewhere ? { ...own, edgeConfig: '/nowhere/haproxy.cfg', edgeHost: new OtherHost() } : own;
     await deploy(instance);
     await markActive('green');
     const before = await everythingIn(instance);
@@ -561,6 +565,13 @@ test('a damaged record is an error, and nothing is guessed from it', async () =>
 });
 
 const parentProgram = fileURLToPath(new URL('../rig/start-instance.ts', import.meta.url));
+
+/** Has each file of /nowhere where the tests have theirs. */
+class OtherHost extends LocalHost {
+  override readState(path: string): Promise<string | null> {
+    return super.readState(path.replace(/^\/nowhere/, folder));
+  }
+}
 
 async function anInstance(component = 'api', color: 'blue' | 'green' = 'green'): Promise<Instance> {
   const address = '127.0.0.1';
