@@ -9,7 +9,7 @@ import { violationsOf } from '../rig/schedule-runs.js';
 // Random schedules on all of Bascule, each in a project of its own: HAProxy, Temporal, a worker and instances. Artifacts
 // that are missing and releases that never get healthy are among what is asked for.
 
-/** Each takes as long as fifty on the workflows alone. */
+/** Each takes as long as twenty on the workflows alone. */
 const runs = isWhole ? Math.ceil(Number(process.env.CHAOS_RUNS ?? 200) / 10) : 1;
 
 const activities = [
