@@ -196,7 +196,10 @@ instances: { addresses: ${addresses} }
     const yaml = await readFile(join(project.directory, 'bascule.yaml'), 'utf8');
     await writeFile(file, yaml.replace(/^instances: .*$/m, 'instances: { driver: incus, image: debian, domain: lxd }'));
     const { exitCode, stderr } = await project.bascule('worker', '--config', file);
-    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('not on Incus') });
+    expect({ exitCode, stderr }).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('not on those of Incus'),
+    });
     expect((await project.bascule('validate', '--config', file)).exitCode).toBe(0);
   });
 });

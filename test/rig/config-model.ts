@@ -146,6 +146,7 @@ export function poolsModel(input: PoolsShape): readonly SectionModel[] {
       servers: servers.map(({ instance, address }) =>
         line(`server ${instance} ${address} ${cookie === null ? '' : `cookie ${instance}`}`),
       ),
+      drained: cookie === null ? [] : servers.map(({ instance }) => ignored(cookie, component.pool, instance)),
     });
   });
   const isResolved = pools.some(({ lines }) => lines.some(({ words }) => words[1] === 'resolvers'));
@@ -214,6 +215,9 @@ function frontendLines({ http, https, hsts, files }: EdgeShape): readonly LineMo
   ];
 }
 
+const ignored = (cookie: string, pool: string, server: string): LineModel =>
+  line(`ignore-persist if { req.cook(${cookie}) -m str ${server} } { srv_weight(${pool}/${server}) eq 0 }`);
+
 function backend(
   name: string,
   { health, timeouts, slowStart }: ComponentShape,
@@ -222,6 +226,8 @@ function backend(
     readonly cookie: string | null;
     readonly isResolved: boolean;
     readonly servers: readonly LineModel[];
+    /** Of servers side by side: to which a cookie leads nobody. */
+    readonly drained?: readonly LineModel[];
   },
 ): SectionModel {
   const interval = milliseconds(health.interval);
@@ -230,6 +236,7 @@ function backend(
     head: `backend ${name}`,
     lines: [
       ...(pool.cookie === null ? [] : [open(`cookie ${pool.cookie} insert`)]),
+      ...(pool.drained ?? []),
       line(`timeout tunnel ${timeouts.tunnel}`),
       ...checkTimeouts(interval, health.fall),
       line(`http-check send meth GET uri ${health.path} ver HTTP/1.1 hdr Host ${pool.host}`),

@@ -144,9 +144,9 @@ test('visitors record a service that is killed as failed requests', async () => 
   expect(report.failures[10]?.error).toBe('ECONNREFUSED');
 });
 
-test('a load goes to loopback addresses only', async () => {
+test('a load goes to this machine only', async () => {
   const streams = [{ host: 'localhost', path: '/', kind: 'new', perSecond: 1 }] as const;
   await expect(startVisitors({ target: { address: '192.0.2.1', port: 80 }, streams, maxSeconds: 1 })).rejects.toThrow(
-    'not a loopback address',
+    'neither on loopback nor in a container',
   );
 });
