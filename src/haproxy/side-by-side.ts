@@ -20,7 +20,7 @@ export interface Drained {
 }
 
 /**
- * The edge chooses a server for nobody any more, nor does a cookie lead to one whose weight is 0; what is under way goes on.
+ * The edge chooses a server for nobody any more, nor does a cookie lead to one of weight 0; what is under way goes on.
  * A reload has it chosen again.
  *
  * @returns the pid of the HAProxy worker that was told

@@ -173,11 +173,12 @@ function balanceLines(balance: BalanceConfiguration, environment: string | null,
 /** A server that is drained is about to be replaced: those that its cookie leads to it would be cut then. */
 function drainLines({ balance, pool }: ComponentConfiguration, servers: readonly Server[]): readonly string[] {
   if (balance.kind !== 'cookie') return [];
-  const ofServer = ({ name }: Server) =>
-    `ignore-persist if { req.cook(${word(balance.cookie)}) -m str ${word(name)} } { srv_weight(${backendName(null, word(pool))}/${word(name)}) eq 0 }`;
+  const [cookie, backend] = [word(balance.cookie), backendName(null, word(pool))];
+  const ofServer = (server: string) =>
+    `http-request replace-header Cookie '^(.*[; ])?${cookie}=${server}(;.*)?$' '\\1${cookie}=-\\2' if { srv_weight(${backend}/${server}) eq 0 }`;
   return [
-    '# A cookie leads to no server that is drained, so that nobody is left there when it ends.',
-    ...servers.map(ofServer),
+    '# Whose cookie names a server that is drained gets another one, and its cookie: nobody is left there when it ends.',
+    ...servers.map(({ name }) => ofServer(word(name))),
   ];
 }
 

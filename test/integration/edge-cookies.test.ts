@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { admitServer, drainServer } from '../../src/haproxy/side-by-side.js';
 import { stateOf } from '../rig/applied.js';
 import { type ExampleEdge, startExampleEdge } from '../rig/example-edge.js';
 
@@ -74,6 +75,19 @@ describe('a visitor with a cookie of examples/lab.yaml', () => {
     await edge.startInstance(own);
     await edge.untilUp(all);
     expect([...(await visitor.asks(10))]).toEqual([other]);
+  });
+
+  it('is led to the other instance, and stays there, from the moment that its own is drained', async () => {
+    const visitor = new Visitor('any.test', '/');
+    const own = await visitor.ask();
+    const other = all.find((name) => name !== own) ?? '';
+    const { socket } = edge.applied.configuration.edge.files;
+    const server = { backend: 'api_pool', server: own };
+    await drainServer(socket, server);
+    expect([...(await visitor.asks(10))]).toEqual([other]);
+    await admitServer(socket, server);
+    expect([...(await visitor.asks(10))]).toEqual([other]);
+    await vi.waitFor(async () => expect(await new Visitor('any.test', '/').ask()).toBe(own), answersWithin);
   });
 });
 

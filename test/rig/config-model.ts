@@ -215,8 +215,12 @@ function frontendLines({ http, https, hsts, files }: EdgeShape): readonly LineMo
   ];
 }
 
-const ignored = (cookie: string, pool: string, server: string): LineModel =>
-  line(`ignore-persist if { req.cook(${cookie}) -m str ${server} } { srv_weight(${pool}/${server}) eq 0 }`);
+const ignored = (cookie: string, pool: string, server: string): LineModel => ({
+  words: [
+    ...['http-request', 'replace-header', 'Cookie', `^(.*[; ])?${cookie}=${server}(;.*)?$`, `\\1${cookie}=-\\2`],
+    ...['if', '{', `srv_weight(${pool}/${server})`, 'eq', '0', '}'],
+  ],
+});
 
 function backend(
   name: string,
