@@ -117,8 +117,12 @@ describe.each([
     const port = await freePort();
     const { claim, target } = await installPort(test, port);
     await reloadEdge(test.edge, { claim, target, timeoutMs });
-    const running = await readRunning(test.edge.configuration.files.socket);
-    expect(running).toMatchObject({ generation: 2, digest: target.digest });
+    // For a moment more the worker before may take a connection to the socket that both have.
+    const running = await vi.waitFor(async () => {
+      const found = await readRunning(test.edge.configuration.files.socket);
+      expect(found).toMatchObject({ generation: 2, digest: target.digest });
+      return found;
+    });
     expect(running?.pid).not.toBe(before?.pid);
     expect((await workersOf(test.edge)).failedReloads).toBe(0);
     expect(await visit(test, port)).toBe('demo-prod-web-blue');
