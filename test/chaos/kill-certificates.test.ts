@@ -12,12 +12,11 @@ import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { activitiesOf, type Row, rowsOf } from '../rig/kill-kinds.js';
-import { type KillRow, killInRows } from '../rig/kill-rows.js';
+import { type KillRow, killInRows, moments } from '../rig/kill-rows.js';
 import type { CommandResult } from '../rig/project.js';
 import { isWhole } from '../rig/reliability.js';
 import { replayAll } from '../rig/replay-all.js';
 
-const moments = ['before', 'during', 'after'] as const;
 /** Rows that one test kills in. */
 const rowsOfATest = 8;
 /** As many as a test needs: each that is issued is a new one. */

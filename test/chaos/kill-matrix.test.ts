@@ -14,7 +14,7 @@ import {
   startServingProject,
   type Temporal,
 } from '../rig/chaos.js';
-import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
+import { clearFailPoint, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import {
   activitiesOf,
@@ -27,28 +27,18 @@ import {
   rowsOf,
   unvisitedHost,
 } from '../rig/kill-kinds.js';
-import { type KillRow, killInRows } from '../rig/kill-rows.js';
+import { type Cell, killInRows, killRows, moments, nameOf } from '../rig/kill-rows.js';
 import type { Project } from '../rig/project.js';
 import { isWhole } from '../rig/reliability.js';
 import { replayAll } from '../rig/replay-all.js';
 import type { Visitors } from '../rig/visitors.js';
 
-const moments = ['before', 'during', 'after'] as const;
 /** Kinds of operations that `make test` kills in, other ones each time. */
 const sampledKinds = 3;
 /** Executions that one test of the whole matrix kills in, three times each. */
 const rowsOfATest = 5;
 const random = chance();
 const shaOf = (number: number): string => `c0ffee${number.toString(16).padStart(4, '0')}`;
-
-interface Cell {
-  readonly kind: Kind;
-  readonly row: Row;
-  readonly moment: FailPoint['moment'];
-}
-
-const nameOf = ({ kind, row, moment }: Cell): string =>
-  `${kind.name}: ${moment} ${row.activity} ${row.nth} of ${row.times}`;
 
 /** As `quick`, with a migration, a soak that is worth the name, and a host name of prod that nobody visits. */
 function configure(yaml: string): string {
@@ -81,7 +71,7 @@ class Stage {
   }
 
   /** Kills the worker in a cell's operation; throws what is not as it should be afterwards. */
-  async run(cell: Cell, meanwhile?: 'deploy' | 'failing deploy'): Promise<void> {
+  async run(cell: Cell<Kind>, meanwhile?: 'deploy' | 'failing deploy'): Promise<void> {
     const { kind, row, moment } = cell;
     const before = await this.withStandby();
     const next = await this.nextRelease(kind);
@@ -225,17 +215,7 @@ function wholeTests(): void {
 
 /** Kills in each of these rows, at each moment. */
 async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promise<void> {
-  const killRows = rows.map((row): KillRow<Stage> => {
-    const { activity, nth, times } = row;
-    return {
-      label: [kind.name, times === 1 ? activity : `${activity}, ${nth} of ${times}`],
-      cells: moments.map((moment) => {
-        const cell = { kind, row, moment };
-        return { name: nameOf(cell), moment, run: (stage) => stage.run(cell) };
-      }),
-    };
-  });
-  await killInRows(killRows, {
+  await killInRows<Stage>(killRows(kind, rows), {
     section: `kill-worker.${1 + kinds.indexOf(kind)}${part}`,
     table: {
       title: 'The worker is killed in every activity',

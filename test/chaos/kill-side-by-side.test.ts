@@ -7,8 +7,8 @@ import type { WorkerContext } from '../../src/activities/project.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { mustSucceed, restartWhenKilled, until } from '../rig/chaos.js';
 import { clearFailPoint, type FailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
-import { type Row, rowsOf } from '../rig/kill-kinds.js';
-import { type KillRow, killInRows } from '../rig/kill-rows.js';
+import { rowsOf } from '../rig/kill-kinds.js';
+import { type Cell, killInRows, killRows, moments } from '../rig/kill-rows.js';
 import { allServing, lookAtLab, releaseLab, startLab, visitLab } from '../rig/lab.js';
 import type { Project } from '../rig/project.js';
 import { differences, lookAtProject } from '../rig/project-look.js';
@@ -17,7 +17,6 @@ import { readLease, untilGone } from '../rig/worker-process.js';
 
 /** A lease that was not renewed for so long is nobody's. */
 const leaseMs = 3_000;
-const moments = ['before', 'during', 'after'] as const;
 const shaOf = (number: number): string => `1ab5${number.toString(16).padStart(4, '0')}`;
 
 /** A kind of operation on instances side by side, whose worker is killed in each of its activities. */
@@ -81,15 +80,6 @@ const kinds: readonly Kind[] = [
   },
 ];
 
-interface Cell {
-  readonly kind: Kind;
-  readonly row: Row;
-  readonly moment: FailPoint['moment'];
-}
-
-const nameOf = ({ kind, row, moment }: Cell): string =>
-  `${kind.name}: ${moment} ${row.activity} ${row.nth} of ${row.times}`;
-
 class Stage {
   operations = 0;
   private releases = 1;
@@ -106,7 +96,7 @@ class Stage {
     return new Stage(project);
   }
 
-  async run({ kind, row, moment }: Cell): Promise<void> {
+  async run({ kind, row, moment }: Cell<Kind>): Promise<void> {
     const { project } = this;
     const { sha: active, history } = await lookAtLab(project);
     // A rollback leaves no release below the active one.
@@ -149,8 +139,6 @@ class Stage {
   }
 }
 
-const cellsOf = (kind: Kind, row: Row): readonly Cell[] => moments.map((moment) => ({ kind, row, moment }));
-
 test('the list of what a worker is killed in names every activity of instances side by side and of a failover test', () => {
   const { rolling, failover } = createActivities({} as WorkerContext);
   const killed = new Set(kinds.flatMap(({ activities }) => activities));
@@ -161,17 +149,7 @@ test('the list of what a worker is killed in names every activity of instances s
 
 function killedTests(): void {
   test.concurrent.each(kinds)('leaves it to the next one in a $name', { timeout: 2_400_000 }, async (kind) => {
-    const rows = rowsOf(kind).map(
-      (row): KillRow<Stage> => ({
-        label: [kind.name, row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`],
-        cells: cellsOf(kind, row).map((cell) => ({
-          name: nameOf(cell),
-          moment: cell.moment,
-          run: (stage) => stage.run(cell),
-        })),
-      }),
-    );
-    await killInRows(rows, {
+    await killInRows<Stage>(killRows(kind, rowsOf(kind)), {
       section: `kill-side-by-side.${1 + kinds.indexOf(kind)}`,
       table: {
         title: 'The worker is killed in every activity, where instances stand side by side',

@@ -1,5 +1,7 @@
 import { expect } from 'vitest';
 import { say } from './chaos.js';
+import type { FailPoint } from './fail-point.js';
+import type { Row } from './kill-kinds.js';
 import { reportCells } from './reliability.js';
 
 /** A project on which one kill comes after the other. */
@@ -23,6 +25,32 @@ export interface KillCell<Stage> {
   readonly moment: string;
   /** Kills, and throws what is not as it should be afterwards. */
   run(stage: Stage): Promise<void>;
+}
+
+export const moments = ['before', 'during', 'after'] as const;
+
+/** Where a worker is killed in an operation of one kind. */
+export interface Cell<Kind extends { readonly name: string }> {
+  readonly kind: Kind;
+  readonly row: Row;
+  readonly moment: FailPoint['moment'];
+}
+
+export const nameOf = ({ kind, row, moment }: Cell<{ readonly name: string }>): string =>
+  `${kind.name}: ${moment} ${row.activity} ${row.nth} of ${row.times}`;
+
+/** A kill at each moment of these executions. */
+export function killRows<
+  Kind extends { readonly name: string },
+  Stage extends { run(cell: Cell<Kind>): Promise<void> },
+>(kind: Kind, rows: readonly Row[]): readonly KillRow<Stage>[] {
+  return rows.map((row) => ({
+    label: [kind.name, row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`],
+    cells: moments.map((moment) => {
+      const cell = { kind, row, moment };
+      return { name: nameOf(cell), moment, run: (stage) => stage.run(cell) };
+    }),
+  }));
 }
 
 /** Kills in every cell of these rows and reports them as one section; what is wrong in one is not the next one's. */
