@@ -91,12 +91,6 @@ export class IncusClient {
     return (await this.send(path, ask)).metadata;
   }
 
-  /** As `ask`, for what takes a while: waits until it is done. */
-  async carryOut(path: string, ask: Ask): Promise<void> {
-    const { metadata } = await this.send(path, ask);
-    await this.ended(path, operationSchema.parse(metadata), ask.signal);
-  }
-
   /** As `ask`, of the instance itself: `path` begins behind its name. */
   async askInstance(path: string, ask: Ask = {}): Promise<unknown> {
     return await this.ask(`${this.instancePath}${path}`, ask);
@@ -239,11 +233,10 @@ export class IncusClient {
   }
 
   /** Waits until an operation has done what it was asked for. */
-  private async ended(path: string, { id }: Operation, signal?: AbortSignal): Promise<Operation> {
+  private async ended(path: string, { id }: Operation): Promise<Operation> {
     const { statusCode, body } = await this.raw(`/operations/${id}/wait`, {
       query: { timeout: '-1' },
       waits: true,
-      ...(signal ? { signal } : {}),
     });
     const text = await body.text().catch(async (error: unknown) => {
       throw this.unreachable(await this.open(), error);

@@ -146,7 +146,7 @@ export function poolsModel(input: PoolsShape): readonly SectionModel[] {
       servers: servers.map(({ instance, address }) =>
         line(`server ${instance} ${address} ${cookie === null ? '' : `cookie ${instance}`}`),
       ),
-      drained: cookie === null ? [] : servers.map(({ instance }) => ignored(cookie, component.pool, instance)),
+      drained: cookie === null ? [] : servers.map(({ instance }) => takenFromCookie(cookie, component.pool, instance)),
     });
   });
   const isResolved = pools.some(({ lines }) => lines.some(({ words }) => words[1] === 'resolvers'));
@@ -215,7 +215,7 @@ function frontendLines({ http, https, hsts, files }: EdgeShape): readonly LineMo
   ];
 }
 
-const ignored = (cookie: string, pool: string, server: string): LineModel => ({
+const takenFromCookie = (cookie: string, pool: string, server: string): LineModel => ({
   words: [
     ...['http-request', 'replace-header', 'Cookie', `^(.*[; ])?${cookie}=${server}(;.*)?$`, `\\1${cookie}=-\\2`],
     ...['if', '{', `srv_weight(${pool}/${server})`, 'eq', '0', '}'],
