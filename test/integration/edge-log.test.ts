@@ -34,7 +34,10 @@ const accessLines = (): readonly string[] =>
     .split('\n')
     .filter((line) => line !== '' && !isOfHaproxy(line));
 
-/** Lines of stdout's log, once there are so many of them; every one has to be JSON. */
+/**
+ * Lines of stdout's log, once there are so many of them; every one has to be JSON. HAProxy writes a line after the
+ * answer, and each thread its own: who wants them in order waits for one before the next is asked.
+ */
 async function untilLines(count: number): Promise<readonly Line[]> {
   return await vi.waitFor(
     () => {
@@ -60,6 +63,7 @@ describe('the access log as JSON, on stdout', () => {
 
     await edge.reload(states('green'), 2);
     await edge.visit('veza.fr', '/');
+    await untilLines(2);
     await edge.visit('staging.veza.fr', '/hls/1');
     expect((await untilLines(3)).slice(1)).toMatchObject([
       { environment: 'prod', pool: 'prod_web_pool', server: 'veza-web-green', color: 'green' },
@@ -70,11 +74,14 @@ describe('the access log as JSON, on stdout', () => {
   it('says the environment of what the edge itself answers, too', async () => {
     await start({ to: 'stdout', format: 'json' });
     const { headers } = await edge.ask('staging.veza.fr', '/x');
+    await untilLines(1);
     await askRaw(
       edge.applied.configuration.edge.http,
       'TRACE / HTTP/1.1\r\nHost: veza.fr\r\nConnection: close\r\n\r\n',
     );
+    await untilLines(2);
     await edge.visit('talas.fr', '/');
+    await untilLines(3);
     await edge.ask('example.test', '/');
     expect(await untilLines(4)).toMatchObject([
       { status: 308, scheme: 'http', environment: 'staging', request: headers['x-request-id'], color: '-' },
@@ -98,8 +105,9 @@ describe('the access log as JSON, on stdout', () => {
       `G"T / HTTP/1.1\r\nHost: forgejo.talas.group`,
       'nothing',
     ];
-    for (const head of requests) {
+    for (const [index, head] of requests.entries()) {
       await askRaw(edge.applied.configuration.edge.http, Buffer.from(`${head}\r\nConnection: close\r\n\r\n`, 'latin1'));
+      await untilLines(index + 1);
     }
     const lines = await untilLines(requests.length);
     expect(lines).toHaveLength(requests.length);
@@ -114,6 +122,7 @@ describe('the access log as JSON, on stdout', () => {
     const probe = { 'X-Bascule-Probe': probeOf(1) };
     expect((await edge.ask('veza.fr', '/probe', probe)).headers).toHaveProperty('x-bascule-server');
     await edge.ask('veza.fr', '/probe', { 'X-Bascule-Probe': 'wrong' });
+    await untilLines(1);
     await edge.ask('veza.fr', '/visit');
     expect((await untilLines(2)).map(({ path, status }) => [path, status])).toEqual([
       ['/probe', 308],
