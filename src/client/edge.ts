@@ -1,10 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
-import { type Client, WithStartWorkflowOperation, WorkflowIdConflictPolicy } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
-import { edgeWorkflowId, taskQueue } from '../domain/names.js';
-import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
-import type { edge } from '../workflows/edge.js';
+import { edgeWorkflowId } from '../domain/names.js';
 import { queryWorkflow } from './query.js';
+import { type LastingWorkflow, updateWithStart } from './update.js';
 
 export interface EdgeName {
   readonly project: string;
@@ -26,10 +25,7 @@ export async function changeEdge(
 ): Promise<EdgeChangeResult> {
   const id = edgeWorkflowId(name.project, name.edge);
   let answer = await client.withAbortSignal(signal, () =>
-    client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeAnswer, [EdgeChange]>('change', {
-      args: [change],
-      startWorkflowOperation: startEdge(name),
-    }),
+    updateWithStart<EdgeChange, EdgeChangeAnswer>(client, edgeWorkflow(name), 'change', change),
   );
   for (
     let waitMs: number = askEveryMs.first;
@@ -54,20 +50,13 @@ export async function withdrawEdgeChange(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<EdgeChangeResult> {
   return client.withAbortSignal(signal, () =>
-    client.workflow.executeUpdateWithStart<typeof edge, EdgeChangeResult, [{ id: string }]>('withdraw', {
-      args: [{ id }],
-      startWorkflowOperation: startEdge(name),
-    }),
+    updateWithStart<{ id: string }, EdgeChangeResult>(client, edgeWorkflow(name), 'withdraw', { id }),
   );
 }
 
-function startEdge(name: EdgeName): WithStartWorkflowOperation<typeof edge> {
-  return new WithStartWorkflowOperation<typeof edge>('edge', {
-    workflowId: edgeWorkflowId(name.project, name.edge),
-    taskQueue: taskQueue(name.project),
-    workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
-    workflowTaskTimeout: workflowTaskTimeoutMs,
-    staticSummary: `edge ${name.edge} of ${name.project}`,
-    args: [],
-  });
-}
+const edgeWorkflow = ({ project, edge }: EdgeName): LastingWorkflow => ({
+  type: 'edge',
+  id: edgeWorkflowId(project, edge),
+  project,
+  summary: `edge ${edge} of ${project}`,
+});

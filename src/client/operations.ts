@@ -1,11 +1,6 @@
-import {
-  type Client,
-  WithStartWorkflowOperation,
-  WorkflowIdConflictPolicy,
-  WorkflowNotFoundError,
-} from '@temporalio/client';
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { FailoverTestRequest } from '../domain/failover.js';
-import { environmentWorkflowId, taskQueue } from '../domain/names.js';
+import { environmentWorkflowId } from '../domain/names.js';
 import type {
   Accepted,
   CleanupRequest,
@@ -17,12 +12,12 @@ import type {
   SteerRequest,
   SwitchRequest,
 } from '../domain/operation.js';
-import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
-import type { environment } from '../workflows/environment.js';
 import { answeredByWorker } from './answering.js';
+import { isUnanswered } from './connection.js';
 import { ping } from './inspect.js';
 import { queryWorkflow } from './query.js';
 import { asRefusal } from './refusal.js';
+import { type LastingWorkflow, updateWithStart } from './update.js';
 
 export interface EnvironmentName {
   readonly project: string;
@@ -62,21 +57,18 @@ export async function askEnvironment<K extends keyof Requests>(
   args: Requests[K],
 ): Promise<Accepted> {
   try {
-    return await client.workflow.executeUpdateWithStart<typeof environment, Accepted, [Requests[K]]>(kind, {
-      args: [args],
-      startWorkflowOperation: new WithStartWorkflowOperation<typeof environment>('environment', {
-        workflowId: environmentWorkflowId(name.project, name.environment),
-        taskQueue: taskQueue(name.project),
-        workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
-        workflowTaskTimeout: workflowTaskTimeoutMs,
-        staticSummary: `environment ${name.environment} of ${name.project}`,
-        args: [],
-      }),
-    });
+    return await updateWithStart<Requests[K], Accepted>(client, environmentWorkflow(name), kind, args);
   } catch (error) {
     throw asRefusal(error);
   }
 }
+
+const environmentWorkflow = ({ project, environment }: EnvironmentName): LastingWorkflow => ({
+  type: 'environment',
+  id: environmentWorkflowId(project, environment),
+  project,
+  summary: `environment ${environment} of ${project}`,
+});
 
 /** How an operation ended, or where it stands. */
 export async function readResult(client: Client, name: EnvironmentName, operation: string): Promise<OperationAnswer> {
@@ -108,6 +100,21 @@ export async function readEnvironment(client: Client, name: EnvironmentName): Pr
 /** Throws `no-worker` unless a worker of the project answers in time. */
 export async function assertWorkerAnswers(client: Client, name: EnvironmentName): Promise<void> {
   await answeredByWorker(client, name.project, async () => {
-    if ((await readEnvironment(client, name)) === null) await ping(client, name.project);
+    if (!(await answersAtOnce(client, name))) await ping(client, name.project);
   });
+}
+
+/** How long the environment has to answer: much longer than it takes, unless many ask it at once. */
+const atOnceMs = 1_200;
+
+/** Whether the environment's own workflow is there and answers at once, which costs less than a workflow that pings. */
+async function answersAtOnce(client: Client, { project, environment }: EnvironmentName): Promise<boolean> {
+  const handle = client.workflow.getHandle(environmentWorkflowId(project, environment));
+  try {
+    await client.withDeadline(Date.now() + atOnceMs, () => handle.query('status'));
+    return true;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError || isUnanswered(error)) return false;
+    throw error;
+  }
 }
