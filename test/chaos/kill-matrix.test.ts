@@ -34,7 +34,7 @@ import { replayAll } from '../rig/replay-all.js';
 import type { Visitors } from '../rig/visitors.js';
 
 /** Kinds of operations that `make test` kills in, other ones each time. */
-const sampledKinds = 3;
+const sampledKinds = 2;
 /** Executions that one test of the whole matrix kills in, three times each. */
 const rowsOfATest = 5;
 const random = chance();

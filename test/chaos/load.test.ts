@@ -16,7 +16,7 @@ import { isWhole, reportCells } from '../rig/reliability.js';
 
 // One worker, one Temporal, one HAProxy, and as many environments as it takes.
 
-const names = Array.from({ length: isWhole ? 20 : 8 }, (_, index) => `e${index + 1}`);
+const names = Array.from({ length: isWhole ? 20 : 5 }, (_, index) => `e${index + 1}`);
 const requestsAtOnce = isWhole ? 200 : 20;
 /** Of the worker's memory between the first hundred operations and the five hundredth. */
 const mayGrowMiB = 100;

@@ -1,8 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { EdgeChange, EdgeChangeAnswer } from '../../src/domain/edge-change.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { connectTemporal, startServingProject, type Temporal, until } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
 import type { Project } from '../rig/project.js';
+import { replayAll } from '../rig/replay-all.js';
 
 let releases = 0;
 
@@ -106,6 +108,29 @@ describe('two operators at once', () => {
     expect(await temporal.result(operation)).toMatchObject({ outcome: 'succeeded', sha });
     await temporal.idle('prod');
     expect((await assertInvariant(project)).prod.sha).toBe(sha);
+  });
+
+  test('who ask for a change of the edge while no worker runs get it, and the edge goes on in the next worker too', async () => {
+    await project.killWorker();
+    const edge = temporal.client.workflow.getHandle('demo/edge/local');
+    const ask = (id: string) => {
+      const change: EdgeChange = { kind: 'apply', id, operation: id, dryRun: true };
+      return edge.executeUpdate<EdgeChangeAnswer, [EdgeChange]>('change', { args: [change] });
+    };
+    const asked = [ask('first'), ask('second')];
+    await project.startWorker();
+    await Promise.all(asked);
+    await until('both changes ended', async () => {
+      const answers = await Promise.all(
+        ['first', 'second'].map((id) => edge.query<EdgeChangeAnswer, [{ id: string }]>('change', { id })),
+      );
+      return answers.every(({ state }) => state === 'ended');
+    });
+
+    expect((await replayAll(temporal.client)).problems).toEqual([]);
+    await project.killWorker();
+    await project.startWorker();
+    expect(await deploy('prod', await release())).toMatchObject({ exitCode: 0 });
   });
 
   /** Times of the changes of the edge that began after a moment, in their order. */
