@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { isUnanswered } from '../../src/client/connection.js';
 import { readProgress } from '../../src/client/operations.js';
 import { queryWorkflow } from '../../src/client/query.js';
 import type { EnvironmentStatus, OperationResult, Progress } from '../../src/domain/operation.js';
@@ -99,8 +100,12 @@ export async function connectTemporal(project: Project): Promise<Temporal> {
     },
     idle: (environment) =>
       until(`nothing runs in ${environment}`, async () => {
-        const seen = await status(environment);
-        return seen.operation === null && seen.queue.length === 0 ? seen : null;
+        // A worker that was stopped, which Temporal has not missed yet, may have the question.
+        const seen = await status(environment).catch((error) => {
+          if (isUnanswered(error)) return null;
+          throw error;
+        });
+        return seen?.operation === null && seen.queue.length === 0 ? seen : null;
       }),
     signal: (workflowId, name, ...args) => client.workflow.getHandle(workflowId).signal(name, ...args),
     started,
