@@ -102,8 +102,10 @@ export class EnvironmentBook {
     this.written.last = result;
     if (operation.kind === 'deploy' && result.outcome !== 'succeeded') {
       this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${servedAfter(result)}; to leave that too, name the release: bascule rollback ${this.environment} --to SHA`;
+      this.written.takenBack = result.outcome === 'failed' ? result : null;
     } else if (isInForce(operation, result)) {
       this.written.failedDeploy = null;
+      this.written.takenBack = null;
     }
     if (operation.kind === 'rollback') {
       const to = operation.request.to ?? null;
@@ -111,10 +113,12 @@ export class EnvironmentBook {
     }
   }
 
-  /** The deploy before, where it did not succeed: a rollback that was asked for while it ran has nothing more to do. */
-  takenBackBefore(): OperationResult | null {
-    const { last } = this.written;
-    return last?.kind === 'deploy' && last.outcome === 'failed' ? last : null;
+  /**
+   * The last change that was tried, where it is a deploy that was taken back: a rollback that was asked for while it ran,
+   * or while something ran that changed nothing of it, has nothing more to do.
+   */
+  get takenBack(): OperationResult | null {
+    return this.written.takenBack;
   }
 
   /** Result of an operation of which nothing began. */

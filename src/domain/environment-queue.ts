@@ -31,6 +31,8 @@ export interface EnvironmentState {
   readonly last: OperationResult | null;
   /** Set while the last change that was tried is a deploy that did not succeed: what that was, for a person. */
   readonly failedDeploy: string | null;
+  /** That deploy, where all of it was taken back. */
+  readonly takenBack: OperationResult | null;
   readonly lastRollback: { readonly operation: string; readonly to: string | null; readonly endedAt: number } | null;
 }
 
@@ -41,6 +43,7 @@ export const emptyEnvironment: EnvironmentState = {
   results: {},
   last: null,
   failedDeploy: null,
+  takenBack: null,
   lastRollback: null,
 };
 

@@ -255,7 +255,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   /** Runs one operation as a child; a stopped deploy's result is handed to the rollback that stopped it. */
   async function runOperation(current: Running): Promise<OperationResult> {
     const { operation } = current;
-    const tookBack = operation.kind === 'rollback' && !operation.request.to ? book.takenBackBefore() : null;
+    const tookBack = operation.kind === 'rollback' && !operation.request.to ? book.takenBack : null;
     try {
       const child = await startChild<Workflow>(workflowTypeOf(operation.kind), {
         workflowId: operation.id,

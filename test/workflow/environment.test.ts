@@ -277,6 +277,21 @@ describe('a rollback that is signalled', () => {
     expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
   });
 
+  test('while a switch changes nothing leaves the release that serves since a deploy did not succeed', async () => {
+    world.faults.set('waitUntilUpOnEdge', 'fails');
+    const deploy = await operator.ended(await operator.deploy('ccccccc'));
+    const held = holdStep(world, 'planSwitch');
+    await operator.switch({ color: 'blue' });
+    await held.reached;
+    await rollBack();
+    held.release();
+    const last = await untilIdle();
+    expect(last).toMatchObject({ outcome: 'succeeded', changed: false, to: { color: 'blue', sha: 'bbbbbbb' } });
+    expect(last?.message).toContain(deploy.operation);
+    expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
+    expect(await operator.status()).toMatchObject({ rollbackRefused: expect.stringContaining(deploy.operation) });
+  });
+
   test('goes back to the release before when nothing runs', async () => {
     await operator.ended(await operator.deploy('ccccccc'));
     await rollBack();
