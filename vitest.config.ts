@@ -41,6 +41,8 @@ export default defineConfig({
         include: [`test/${name}/**/*.test.ts`],
         ...(globalSetup ? { globalSetup } : {}),
         pool: 'forks',
+        // Files of a kind that run one after the other read the sources once.
+        isolate: false,
         maxWorkers: filesAtOnce,
         maxConcurrency: testsAtOnce,
         sequence: { groupOrder: group },

@@ -7,7 +7,7 @@ import type { Project } from '../rig/project.js';
 import { isWhole } from '../rig/reliability.js';
 import type { Visitors } from '../rig/visitors.js';
 
-const deploys = isWhole ? 20 : 2;
+const deploys = isWhole ? 20 : 1;
 const longestOutageMs = isWhole ? 10_000 : 2_000;
 const random = chance();
 const shaOf = (number: number): string => `deadbee${number.toString(16).padStart(3, '0')}`;
