@@ -11,8 +11,10 @@ import { readHistories } from '../rig/histories.js';
 import { freePort } from '../rig/ports.js';
 import { type CommandResult, type Project, startProject } from '../rig/project.js';
 
-const token = 'canary-token-5f1c9a';
-const password = 'canary-password-77e0b2';
+/** In each of its secrets, and in nothing that another test gives a program of this machine. */
+const canary = 'canary-of-secrets';
+const token = `${canary}-token-5f1c9a`;
+const password = `${canary}-password-77e0b2`;
 const said: CommandResult[] = [];
 
 let project: Project;
@@ -110,7 +112,7 @@ test('what lies beside bascule.yaml is the worker’s own: nobody else writes th
 test('a release that ends at once, and an artifact base that refuses, say so without the secret', async () => {
   said.push(await project.bascule('deploy', 'prod', 'bad0bad0', '--verbose'));
   await project.stopWorker();
-  Object.assign(project.env, { ARTIFACT_TOKEN: 'canary-wrong-token' });
+  Object.assign(project.env, { ARTIFACT_TOKEN: `${canary}-wrong-token` });
   await project.startWorker();
   const refused = await project.bascule('deploy', 'prod', 'a1a1a1a1', '--again');
   said.push(refused);
@@ -126,7 +128,7 @@ test('no secret is in any history, output, log or file', async () => {
     ...(await readHistories(project.temporal.address)),
     ...(await filesBelow(join(project.directory, '.bascule'))),
   };
-  const found = Object.entries(places).filter(([, text]) => text.includes('canary-'));
+  const found = Object.entries(places).filter(([, text]) => text.includes(canary));
   expect(found.map(([place]) => place)).toEqual([]);
   // What was looked through is what was meant: the sha stands in what is encoded there.
   expect(places['history of demo/prod/deploy/1']).toContain('"sha":"a1a1a1a1"');
