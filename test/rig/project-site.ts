@@ -132,15 +132,22 @@ function patiently<T extends object>(what: string, ask: () => Promise<T>): Promi
 /** An edge that is gone fails what goes through it; what is compared are schedules of which it is known how they end. */
 async function untilNothingMoves({ client }: Temporal): Promise<void> {
   for (const environment of environments) {
-    await until(`nothing moves in ${environment}`, async () => {
+    const movesNothing = async () => {
       const { operation, queue } = (await readEnvironment(client, nameOf(environment))) ?? {
         operation: null,
         queue: [],
       };
       if (operation === null) return queue.length === 0;
       return (await readProgress(client, operation.id))?.waiting === 'approval';
-    });
+    };
+    await until(`nothing moves in ${environment}`, () => movesNothing().catch(nullWhereUnanswered));
   }
+}
+
+/** A worker that is killed, or busy with what was asked of it before, answers later. */
+function nullWhereUnanswered(error: unknown): null {
+  if (isUnanswered(error)) return null;
+  throw error;
 }
 
 async function untilServersAreUp(project: Project): Promise<void> {
