@@ -20,8 +20,8 @@ const pollMs = 100;
 
 /**
  * Asks the edge, from its own host, what visitors get now: after a color change the new color in every pool of its
- * environment; no other pool worse than before the change; and the certificates that it brought. Tries again for
- * `timeoutMs`.
+ * environment, or no more of the old one where the new one never had a release; no other pool worse than before the
+ * change; and the certificates that it brought. Tries again for `timeoutMs`.
  *
  * @throws `traffic-not-verified`, `certificate-not-served`, `applied-changed`
  */
@@ -35,7 +35,7 @@ export async function verifyTraffic(
   if (inForce?.digest !== plan.applied || !installed) {
     throw new BasculeError('applied-changed', { expected: plan.applied, found: inForce?.digest ?? null });
   }
-  const switched = change.kind === 'color' && change.sha !== null ? change : null;
+  const switched = change.kind === 'color' ? change : null;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const problems = await findProblems(edge.host, inForce.applied, installed.probe, switched, record);
@@ -105,8 +105,15 @@ async function findProblems(
       if (!environment || environment.name !== switched?.environment) {
         return [worseProblem(from, applied, pool, probe, record.pools[pool.key])];
       }
-      const wanted = instanceName(environment, component.name, switched.to);
-      return pool.hosts.map((host) => newColorProblem(from, applied, pool, host, probe, wanted));
+      const [left, wanted] = [
+        instanceName(environment, component.name, switched.from),
+        instanceName(environment, component.name, switched.to),
+      ];
+      return pool.hosts.map((host) =>
+        switched.sha === null
+          ? oldColorProblem(from, applied, pool, host, probe, left)
+          : newColorProblem(from, applied, pool, host, probe, wanted),
+      );
     }),
   );
   return problems.filter((problem) => problem !== null);
@@ -127,6 +134,19 @@ async function newColorProblem(
     }
   }
   return null;
+}
+
+/** Nobody is to answer: 503, as before the first deploy. */
+async function oldColorProblem(
+  from: Host,
+  applied: AppliedConfiguration,
+  { key, component }: Pool,
+  host: string,
+  probe: string,
+  left: string,
+): Promise<string | null> {
+  const answer = await ask(from, applied, component, host, probe);
+  return serverName(answer) === left ? `${key} on ${host} is still answered by ${left}` : null;
 }
 
 async function worseProblem(

@@ -152,7 +152,7 @@ describe('an edge change', () => {
       { name: 'prod', color: 'blue', sha: null, standby: null },
     ]);
     expect(record.pools['prod/web']).toEqual({ server: 'prod_web_pool/demo-prod-web-blue', status: 200 });
-    expect(record.pools['staging/web']?.status).toBe(503);
+    expect(record.pools['staging/web']?.status).toBe('503');
   });
 
   it('is looked at with all its servers by asking HAProxy once', async () => {
@@ -414,6 +414,20 @@ describe('a step that fails', () => {
     await takeBackAll(test.edge, step);
     expect(await readRunning(test.edge.configuration.files.socket)).toBeNull();
     expect((await test.files())['haproxy.cfg']).toBeUndefined();
+  });
+
+  it('is none where the way back of a first deploy leads to nothing again, and visitors get 503', async () => {
+    const test = await newEdge();
+    await test.serve('prod', 'green');
+    await change(test, 'run-1', applyChange);
+    await waitUntil(async () => (await countUp(test.edge)) === 2);
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    expect(await visit(test)).toBe('demo-prod-web-green');
+    const step = await planned(test, 'run-3', switchChange('green', 'blue', null));
+    const claim = await stageConfiguration(test.edge, step);
+    await load(test, step, claim);
+    await verifyTraffic(test.edge, { ...step, timeoutMs });
+    expect(await visit(test)).toBe('503');
   });
 
   it('is traffic that does not come from the new color', async () => {
