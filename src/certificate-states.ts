@@ -1,12 +1,12 @@
 import { factsOf } from './acme/x509.js';
 import type { CertificateFacts } from './domain/certificates.js';
-import type { LocalConfiguration } from './domain/configuration.js';
+import type { Configuration } from './domain/configuration.js';
 import { type CertificateState, stateOf, wantedCertificates } from './domain/issuance.js';
 import { readCertificateFile, servedSerial } from './haproxy/certificates.js';
 import type { Edge } from './haproxy/edge.js';
 
 interface ProjectWithEdge {
-  readonly configuration: LocalConfiguration;
+  readonly configuration: Configuration;
   readonly edge: Edge;
 }
 

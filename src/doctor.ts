@@ -13,7 +13,8 @@ import { examineFile, examineProcess, examineProgram } from './haproxy/examine.j
 import { isApplied, readApplied, readInstalled } from './haproxy/installed.js';
 import { bytesIn } from './hosts/disk.js';
 import { probeArtifact } from './instances/artifact.js';
-import { examineDisk, examineInstance, measure, measureInstances } from './instances/examine.js';
+import { driverOf } from './instances/drivers.js';
+import { examineDisk, measure, measureInstances } from './instances/examine.js';
 import { allInstances } from './instances/places.js';
 import { examineInvariant } from './invariant.js';
 
@@ -68,7 +69,7 @@ async function examineInstances(
 ): Promise<readonly BasculeError[]> {
   if (!applied) return [];
   const all = allInstances(project, applied);
-  return (await Promise.all(all.map(({ instance }) => examineInstance(instance)))).flat();
+  return (await Promise.all(all.map(({ instance }) => driverOf(instance).examineInstance(instance)))).flat();
 }
 
 /** Those that are missing, or not as they should be; what is merely due is seen to by the schedule. */

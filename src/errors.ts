@@ -152,6 +152,26 @@ const prose = {
     message: `${incusInstance(a)} does not run`,
     remedy: `\`incus start ${a.remote}:${a.instance} --project ${a.project}\``,
   }),
+  'incus-instance-foreign': (a: IncusInstance & { expected: string; found: string | null }): Prose => ({
+    message: `${incusInstance(a)} is not ${a.expected}'s: ${a.found === null ? 'nothing marks it as made by Bascule' : `it was made for ${a.found}`}; nothing was touched`,
+    remedy: `Where it may go: \`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`, then try again. Else give the environment another \`prefix\`, or the component another name, in bascule.yaml.`,
+  }),
+  'incus-image-missing': (a: IncusInstance & { image: string; reason: string }): Prose => ({
+    message: `${incusInstance(a)} cannot be made from the image ${a.image}: ${a.reason}`,
+    remedy: `\`incus image list ${a.remote}: --project ${a.project}\` shows those that there are, \`incus remote list\` whose others can be had; name one as \`instances.image\`.`,
+  }),
+  'incus-image-unfit': (a: IncusInstance & { image: string; reason: string }): Prose => ({
+    message: `${incusInstance(a)} was made from the image ${a.image}, which ${a.reason}`,
+    remedy: `Name an image with systemd as \`instances.image\` (such as images:debian/13), remove what was made of this one (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and deploy again.`,
+  }),
+  'incus-network-unfit': (a: IncusInstance & { profiles: readonly string[]; reason: string }): Prose => ({
+    message: `${incusInstance(a)} can be given no address: ${a.reason}`,
+    remedy: `One of the profiles ${a.profiles.join(', ')} needs a network card of a bridge that Incus manages, with an IPv4 subnet: \`incus profile device add ${a.profiles[0]} eth0 nic network=incusbr0 name=eth0 --project ${a.project}\`.`,
+  }),
+  'incus-full': (a: IncusInstance & { what: string; reason: string }): Prose => ({
+    message: `Incus has no room, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
+    remedy: `\`incus storage list ${a.remote}:\` and \`incus storage info ${a.remote}:POOL\` show what is left, \`incus profile show\` the size of the root disk; \`bascule cleanup ENV\` removes what is not used. Then deploy again.`,
+  }),
   'incus-refused': (a: IncusInstance & { what: string; reason: string }): Prose => ({
     message: `Incus refused, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
     remedy: `\`incus info ${a.remote}:${a.instance} --project ${a.project} --show-log\` shows what it knows of it.`,
@@ -507,10 +527,6 @@ const prose = {
     message: `${a.file} cannot be read (${a.reason})`,
     remedy: 'Make it a file that you may read, or name another with --config FILE.',
   }),
-  'driver-not-here': (a: { file: string }): Prose => ({
-    message: `${a.file}: this version acts on instances of driver process, not on those of Incus`,
-    remedy: 'Use that driver, or only render and check: `bascule render`, `bascule validate`.',
-  }),
   'no-artifacts': (a: { project: string }): Prose => ({
     message: `bascule.yaml of ${a.project} does not say where artifacts come from`,
     remedy: 'Add `artifacts:` with a `url`, and deploy again.',
@@ -580,6 +596,11 @@ const prose = {
   'instance-active': (a: { instance: string; act: string; environment: string; color: string }): Prose => ({
     message: `${a.act} of ${a.instance} was refused: ${a.color} is the active color of ${a.environment}; nothing was touched`,
     remedy: `Give visitors the other color first, see \`bascule status ${a.environment}\`.`,
+  }),
+  'instance-not-started': (a: { instance: string; lines: readonly string[] }): Prose => ({
+    message: `the service of ${a.instance} could not be started${lastLines(a.lines)}`,
+    remedy:
+      'See whether `run` in bascule.yaml names a program that is in the artifact or in the image, then deploy again.',
   }),
   'instance-busy': (a: { instance: string; file: string }): Prose => ({
     message: `${a.instance} is locked by another process (${a.file})`,

@@ -17,8 +17,9 @@ import { readProbe, readRunning } from './haproxy/runtime.js';
 import { probeEveryPool } from './haproxy/verify.js';
 import type { Host, HostProcess } from './hosts/host.js';
 import { isWithin, processesOf } from './hosts/processes.js';
+import { readInstance } from './instances/drivers.js';
 import { allInstances, instancesOfColor } from './instances/places.js';
-import { type InstanceStatus, readInstance } from './instances/record.js';
+import type { Instance, InstanceStatus } from './instances/record.js';
 import { findLeftovers, pathsIn } from './worker-leftovers.js';
 
 /** A switch installs, reloads and records in less: what differs for longer does so for good. */
@@ -204,8 +205,14 @@ async function edgeLeftovers({ edge }: Known): Promise<readonly string[]> {
 /** As `edgeLeftovers`, of the acts on instances. */
 async function instanceLeftovers({ configuration, edge, host, applied }: Known): Promise<readonly string[]> {
   const { directory } = configuration.instances;
-  const names = applied ? allInstances({ edge, host }, applied).map(({ instance }) => instance.name) : [];
+  const names = processesIn({ edge, host, applied }).map(({ name }) => name);
   return (await Promise.all(names.map((name) => pathsIn(join(directory, name), halfWritten)))).flat();
+}
+
+/** The instances whose files and processes are on this machine. */
+function processesIn({ applied, ...place }: Pick<Known, 'edge' | 'host' | 'applied'>): readonly Instance[] {
+  const all = applied ? allInstances(place, applied).map(({ instance }) => instance) : [];
+  return all.filter(({ incus }) => !incus);
 }
 
 /** Processes in a release's folder that are no instance's by its record, and a second HAProxy of the same file. */
@@ -215,8 +222,7 @@ async function findStrays(
 ): Promise<readonly BasculeError[]> {
   const { directory } = configuration.instances;
   const { config } = edge.configuration.files;
-  const instances = applied ? allInstances({ edge, host }, applied).map(({ instance }) => instance) : [];
-  const records = await Promise.all(instances.map(readInstance));
+  const records = await Promise.all(processesIn({ edge, host, applied }).map(readInstance));
   const leaders = new Set(records.flatMap(({ process }) => (process ? [process.pid] : [])));
   const inReleases = (await processesOf(directory)).filter(
     ({ folder, session }) => isWithin(folder, directory) && !leaders.has(session),

@@ -10,9 +10,9 @@ import { ensureManagedEdge } from './haproxy/managed.js';
 import { findServers } from './haproxy/runtime.js';
 import { admitServer, drainServer } from './haproxy/side-by-side.js';
 import { rotateLogFile } from './hosts/log-file.js';
+import { readInstance } from './instances/drivers.js';
 import { InstanceKeeper } from './instances/keeper.js';
 import { allInstances, type PlacedInstance } from './instances/places.js';
-import { readInstance } from './instances/record.js';
 
 const everyMs = 1_000;
 const logLimits = { maxBytes: defaults.logBytes, files: defaults.logFiles };
@@ -71,7 +71,9 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
     if (!inForce) return;
     const placed = allInstances(project, inForce.applied);
     await attempt('what is drained', () => keepDrained(project, placed));
-    const kept = placed.map(({ instance, component }) => ({
+    // Those of Incus are kept by Incus and their own systemd.
+    const processes = placed.filter(({ instance }) => !instance.incus);
+    const kept = processes.map(({ instance, component }) => ({
       instance,
       run: component.run,
       readEnv: () => readEnv(component),

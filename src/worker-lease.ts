@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { testLeaseMs } from './activities/fail-point.js';
-import type { LocalConfiguration } from './domain/configuration.js';
+import type { Configuration } from './domain/configuration.js';
 import { BasculeError, isBasculeError } from './errors.js';
 import { isProcessAlive, ownIdentity, type ProcessIdentity } from './hosts/process-identity.js';
 import { writing } from './hosts/writing.js';
@@ -40,7 +40,7 @@ export interface LeaseFile extends ProcessIdentity {
  *
  * @throws `worker-running` where another worker holds it, `file-not-writable`
  */
-export async function acquireLease(configuration: LocalConfiguration): Promise<Lease> {
+export async function acquireLease(configuration: Configuration): Promise<Lease> {
   const file = leaseFile(configuration);
   const own = { id: randomUUID(), ...(await ownIdentity()), host: hostname() };
   const holder = await leaseHolder(configuration);
@@ -82,14 +82,14 @@ export async function acquireLease(configuration: LocalConfiguration): Promise<L
 }
 
 /** The worker that has the project, null where none has. */
-export async function leaseHolder(configuration: LocalConfiguration): Promise<LeaseFile | null> {
+export async function leaseHolder(configuration: Configuration): Promise<LeaseFile | null> {
   const holder = await read(leaseFile(configuration));
   return holder && (await isHeld(holder)) ? holder : null;
 }
 
 type OwnLease = Omit<LeaseFile, 'renewedAt' | 'renewedUptimeMs'>;
 
-const leaseFile = ({ instances }: LocalConfiguration): string => join(dirname(instances.addressBook), 'worker.lease');
+const leaseFile = ({ instances }: Configuration): string => join(dirname(instances.addressBook), 'worker.lease');
 
 async function isHeld(lease: LeaseFile): Promise<boolean> {
   if ((await sinceRenewalMs(lease)) > staleAfterMs) return false;

@@ -2,21 +2,21 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { acmeFolder } from './acme/places.js';
-import type { LocalConfiguration } from './domain/configuration.js';
+import type { Configuration } from './domain/configuration.js';
 import { hasSystemCode } from './system-error.js';
 
 /**
  * Removes what a worker that was killed left half-written. Only for whoever holds the lease: nobody else's is under way
  * then.
  */
-export async function removeLeftovers(configuration: LocalConfiguration): Promise<void> {
+export async function removeLeftovers(configuration: Configuration): Promise<void> {
   for (const path of await findLeftovers(configuration)) await rm(path, { recursive: true, force: true });
 }
 
 /**
  * Paths of what a worker has half-written: artifacts, folders in which one is being unpacked, a lease, keys of certificates.
  */
-export async function findLeftovers({ instances, edge }: LocalConfiguration): Promise<readonly string[]> {
+export async function findLeftovers({ instances, edge }: Configuration): Promise<readonly string[]> {
   const { directory, addressBook } = instances;
   const instanceFolders = await namesIn(directory);
   const acme = edge.host.driver === 'local' ? acmeFolder(edge.files.state) : null;

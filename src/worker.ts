@@ -19,7 +19,7 @@ import { keepCertificateSchedule } from './client/certificate-schedule.js';
 import { asUnreachable, connectionSettings } from './client/connection.js';
 import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.js';
 import { assertNamespace } from './client/namespace.js';
-import { loadLocalConfiguration } from './config/local.js';
+import { loadConfiguration } from './config/load.js';
 import { wantedCertificates } from './domain/issuance.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import type { Notice } from './domain/notice.js';
@@ -51,11 +51,11 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * instances running. What was in the middle of something when a worker was killed is resumed by the next one.
  *
  * @throws `worker-running` where another one holds the lease, `temporal-unreachable`, `temporal-refused`,
- * `temporal-settings-unusable`, `namespace-missing`, `search-attribute-missing`, `config-invalid`, `encryption-key-invalid`, `driver-not-here`, `file-not-writable`, and
+ * `temporal-settings-unusable`, `namespace-missing`, `search-attribute-missing`, `config-invalid`, `encryption-key-invalid`, `file-not-writable`, and
  * those of `serveMetrics`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const configuration = await loadLocalConfiguration(options.configurationFile);
+  const configuration = await loadConfiguration(options.configurationFile);
   const keys = readEncryptionKeys();
   const log = pino({ name: 'bascule-worker', serializers: { error: pino.stdSerializers.err } }, logDestination());
   const exporterPort = await freeMetricsPort();

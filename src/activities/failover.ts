@@ -23,10 +23,9 @@ import { readEdge } from '../haproxy/read-edge.js';
 import { readReleases } from '../haproxy/releases.js';
 import { type HaproxySocket, readProbe, readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { stateOf } from '../haproxy/up.js';
+import { driverOf, readInstance } from '../instances/drivers.js';
 import { waitHealthy } from '../instances/health.js';
 import { findInstance, instanceOf } from '../instances/places.js';
-import * as process from '../instances/process.js';
-import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 
@@ -71,7 +70,8 @@ export function failoverActivities(context: WorkerContext) {
       plan: FailoverPlan;
     }): Promise<{ stoppedAt: string }> {
       const { owner, plan } = step;
-      await process.killInstance(await open(step), { expected: plan.owner, owner });
+      const instance = await open(step);
+      await driverOf(instance).killInstance(instance, { expected: plan.owner, owner });
       return { stoppedAt: new Date().toISOString() };
     },
 
@@ -87,21 +87,21 @@ export function failoverActivities(context: WorkerContext) {
     async startAgain(step: { owner: string; environment: string; plan: FailoverPlan }): Promise<{ startedAt: string }> {
       const { owner, plan } = step;
       const instance = await open(step);
-      const { component } = plan;
+      const driver = driverOf(instance);
+      const { run, stopGraceMs, startDeadlineMs: deadlineMs, health } = plan.component;
       const startedAt = new Date().toISOString();
       const { owner: heldBy, wanted } = await readInstance(instance);
       if (heldBy === plan.owner) {
         // The test ends before it touched anything: a worker of it that wakes late is refused.
-        await process.disownInstance(instance, { expected: plan.owner, owner });
+        await driver.disownInstance(instance, { expected: plan.owner, owner });
         return { startedAt };
       }
       if (heldBy === `${owner}/undo`) return { startedAt };
       // Its end may have been asked for and not come yet.
-      if (wanted === 'stopped') await process.killInstance(instance, { expected: plan.owner, owner });
+      if (wanted === 'stopped') await driver.killInstance(instance, { expected: plan.owner, owner });
       const release = { owner, ...plan.release };
-      const env = await readEnv(component);
-      const started = await process.startInstance(instance, { ...release, run: component.run, env });
-      const { startDeadlineMs: deadlineMs, health } = component;
+      const env = await readEnv(plan.component);
+      const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
       const { cancellationSignal: signal } = Context.current();
       await waitHealthy(instance, { ...health, owner, process: started, deadlineMs, signal });
       return { startedAt };

@@ -39,10 +39,9 @@ import { lookAtEdge, readEdge } from '../haproxy/read-edge.js';
 import { readReleases } from '../haproxy/releases.js';
 import type { ServerStatus } from '../haproxy/runtime.js';
 import { sideBySideServers } from '../haproxy/view-backends.js';
+import { driverOf, readInstance } from '../instances/drivers.js';
 import { environmentDigest } from '../instances/environment.js';
-import { readLog } from '../instances/log.js';
 import { findInstance, instancesOfColor, type PlacedInstance } from '../instances/places.js';
-import { readInstance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 
@@ -257,9 +256,12 @@ async function viewInstance(
   };
 }
 
+/** Errors about one instance alone. */
+const seenAsProblems: ReadonlySet<string> = new Set(['instance-record-damaged', 'incus-instance-foreign']);
+
 /** One damaged record does not hide what all the others are. */
 function ifDamaged(error: unknown): BasculeError {
-  if (isBasculeError(error) && error.code === 'instance-record-damaged') return error;
+  if (isBasculeError(error) && seenAsProblems.has(error.code)) return error;
   throw error;
 }
 
@@ -325,10 +327,11 @@ async function readLogs(context: WorkerContext, request: LogsRequest): Promise<L
   const { after, tail, sinceMs } = request;
   const part = { ...(tail === undefined ? {} : { tail }), ...(sinceMs === undefined ? {} : { sinceMs }) };
   const deadline = performance.now() + followMs;
-  let log = await readLog(instance, after === undefined ? part : { after });
+  const driver = driverOf(instance);
+  let log = await driver.readLog(instance, after === undefined ? part : { after });
   while (after !== undefined && log.lines.length === 0 && performance.now() < deadline) {
     await Context.current().sleep(followEveryMs);
-    log = await readLog(instance, { after });
+    log = await driver.readLog(instance, { after });
   }
   return { instance: instance.name, ...log };
 }

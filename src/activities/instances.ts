@@ -6,9 +6,9 @@ import type { PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/op
 import { runtimeSocket } from '../haproxy/edge.js';
 import { markServersDown } from '../haproxy/runtime.js';
 import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
+import { driverOf } from '../instances/drivers.js';
 import { waitHealthy } from '../instances/health.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
-import * as process from '../instances/process.js';
 import { asActivities } from './as-activities.js';
 import { poolServer } from './pools.js';
 import { artifactsOf, loadProject, type WorkerContext } from './project.js';
@@ -29,7 +29,8 @@ export function instanceActivities(context: WorkerContext) {
     const project = await loadProject(context);
     const instance = instanceOf(project, environment, plan, component);
     const release = { owner, sha: plan.sha, sha256: component.sha256 };
-    return { project, instance, release, signal: Context.current().cancellationSignal };
+    const driver = driverOf(instance);
+    return { project, instance, driver, release, signal: Context.current().cancellationSignal };
   }
 
   return asActivities({
@@ -41,31 +42,27 @@ export function instanceActivities(context: WorkerContext) {
     },
 
     async recreateInstance(step: Step): Promise<MarkedDown> {
-      const { project, instance, release, signal } = await open(step);
+      const { project, instance, driver, release, signal } = await open(step);
       const { component, environment } = step;
       const { stopGraceMs } = component.configuration;
-      await process.recreateInstance(instance, { expected: component.owner, owner: step.owner, stopGraceMs, signal });
+      await driver.recreateInstance(instance, { expected: component.owner, owner: step.owner, stopGraceMs, signal });
       // Down on the edge from here on, until checks of the new release bring it up.
       const pid = await markServersDown(runtimeSocket(project.edge), [poolServer(environment, component)]);
       const artifact = artifactFile(project.configuration, component.sha256);
-      await process.prepareRelease(instance, {
-        ...release,
-        artifact,
-        signal,
-      });
+      await driver.prepareRelease(instance, { ...release, artifact, signal });
       const { configuration } = project;
       const { releasesKept } = configuration.instances;
-      await process.pruneReleases(instance, { owner: step.owner, kept: releasesKept });
+      await driver.pruneReleases(instance, { owner: step.owner, kept: releasesKept });
       await pruneArtifacts(dirname(artifact), releasesKept * configuration.components.length);
       return { pid };
     },
 
     async migrate(step: Step): Promise<void> {
-      const { instance, release, signal } = await open(step);
+      const { instance, driver, release, signal } = await open(step);
       const { migrate } = step.component.configuration;
       if (!migrate) return;
       const env = await readEnv(step.component.configuration);
-      await process.migrateRelease(instance, {
+      await driver.migrateRelease(instance, {
         ...release,
         run: migrate.command,
         env,
@@ -75,11 +72,12 @@ export function instanceActivities(context: WorkerContext) {
     },
 
     async startInstance(step: Step): Promise<void> {
-      const { instance, release, signal } = await open(step);
+      const { instance, driver, release, signal } = await open(step);
       const { configuration } = step.component;
       const { health, startDeadlineMs: deadlineMs } = configuration;
       const env = await readEnv(configuration);
-      const started = await process.startInstance(instance, { ...release, run: configuration.run, env });
+      const { run, stopGraceMs } = configuration;
+      const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
       await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, signal });
     },
 
@@ -94,8 +92,7 @@ export function instanceActivities(context: WorkerContext) {
       const instance = instanceOf(await loadProject(context), environment, plan, unused);
       const signal = Context.current().cancellationSignal;
       const { owner: expected, stopGraceMs } = unused;
-      await process.recreateInstance(instance, { expected, owner, stopGraceMs, signal });
-      await process.deleteInstance(instance, owner);
+      await driverOf(instance).removeInstance(instance, { expected, owner, stopGraceMs, signal });
     },
 
     /** Leaves what a cleanup that is stopped has not removed: a worker of it that wakes is refused from here on. */
@@ -111,7 +108,7 @@ export function instanceActivities(context: WorkerContext) {
       const project = await loadProject(context);
       for (const unused of plan.instances) {
         const instance = instanceOf(project, environment, plan, unused);
-        await process.disownInstance(instance, { expected: unused.owner, owner });
+        await driverOf(instance).disownInstance(instance, { expected: unused.owner, owner });
       }
     },
 
@@ -120,7 +117,7 @@ export function instanceActivities(context: WorkerContext) {
       const project = await loadProject(context);
       for (const component of plan.components) {
         const instance = instanceOf(project, environment, plan, component);
-        await process.markFailed(instance, { expected: component.owner, owner });
+        await driverOf(instance).markFailed(instance, { expected: component.owner, owner });
       }
     },
   });

@@ -1,15 +1,11 @@
 import type { Client } from '@temporalio/client';
-import { loadLocalConfiguration } from '../config/local.js';
-import type {
-  ArtifactsConfiguration,
-  CertificatesConfiguration,
-  Configuration,
-  LocalConfiguration,
-} from '../domain/configuration.js';
+import { loadConfiguration } from '../config/load.js';
+import type { ArtifactsConfiguration, CertificatesConfiguration, Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeOf } from '../haproxy/edge.js';
-import { hostOf } from '../hosts/edge-host.js';
+import { hostOf, incusHostOf } from '../hosts/edge-host.js';
 import type { Host } from '../hosts/host.js';
+import type { IncusPlace } from '../hosts/incus-client.js';
 import { withFailPoints } from './fail-point.js';
 
 /** Where the worker's configuration is, and the machine that the worker is on. */
@@ -28,21 +24,23 @@ export interface WorkerContext extends ProjectPlace {
 }
 
 export interface Project {
-  readonly configuration: LocalConfiguration;
+  readonly configuration: Configuration;
   readonly edge: Edge;
-  /** Where the instances are. */
+  /** The worker's machine, where the instances are that are processes. */
   readonly host: Host;
+  /** How an instance of Incus is reached. */
+  readonly reach?: (place: IncusPlace) => Host;
 }
 
 /** What was read last without an error, by the file's path. */
-const lastGood = new Map<string, LocalConfiguration>();
+const lastGood = new Map<string, Configuration>();
 
 /**
  * The worker's bascule.yaml as it is now: for what puts something of it in force. Throws `config-invalid`,
- * `config-not-found`, `config-unreadable`, `driver-not-here`.
+ * `config-not-found`, `config-unreadable`.
  */
 export async function readProject(place: ProjectPlace): Promise<Project> {
-  const configuration = await loadLocalConfiguration(place.configurationFile);
+  const configuration = await loadConfiguration(place.configurationFile);
   lastGood.set(place.configurationFile, configuration);
   return at(place, configuration);
 }
@@ -61,14 +59,15 @@ export async function loadProject(place: ProjectPlace): Promise<Project & { read
   }
 }
 
-function at({ host }: ProjectPlace, configuration: LocalConfiguration): Project {
+function at({ host }: ProjectPlace, configuration: Configuration): Project {
   const where = configuration.edge.host;
   const edgeHost = where.driver === 'local' ? host : withFailPoints(hostOf(where, host));
-  return { configuration, edge: edgeOf(configuration, edgeHost), host };
+  const reach = (place: IncusPlace): Host => withFailPoints(incusHostOf(place));
+  return { configuration, edge: edgeOf(configuration, edgeHost), host, reach };
 }
 
 /** Throws `no-artifacts`. */
-export function artifactsOf({ project, artifacts }: LocalConfiguration): ArtifactsConfiguration {
+export function artifactsOf({ project, artifacts }: Configuration): ArtifactsConfiguration {
   if (!artifacts) throw new BasculeError('no-artifacts', { project });
   return artifacts;
 }

@@ -13,9 +13,9 @@ import { readEdge } from '../haproxy/read-edge.js';
 import { readReleases } from '../haproxy/releases.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { pinArtifact } from '../instances/artifact.js';
+import { readInstance } from '../instances/drivers.js';
 import { environmentDigest } from '../instances/environment.js';
 import { instancesOfColor, type PlacedInstance } from '../instances/places.js';
-import { readInstance } from '../instances/record.js';
 import { artifactsOf, type Project } from './project.js';
 
 /**

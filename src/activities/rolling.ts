@@ -16,9 +16,9 @@ import {
   waitUntilHealthy,
 } from '../haproxy/side-by-side.js';
 import { pruneArtifacts } from '../instances/artifact.js';
+import { driverOf, readInstance } from '../instances/drivers.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
-import * as process from '../instances/process.js';
-import { type Instance, readInstance } from '../instances/record.js';
+import type { Instance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 import type { MarkedDown } from './watches.js';
@@ -43,7 +43,8 @@ export function rollingActivities(context: WorkerContext) {
     const instance = instanceOf(project, environment, { target: null }, component);
     const socket = runtimeSocket(project.edge);
     const traffic = new Traffic(instance, { socket, place: serverOf(component), owner });
-    return { project, instance, traffic, socket, signal: Context.current().cancellationSignal };
+    const driver = driverOf(instance);
+    return { project, instance, driver, traffic, socket, signal: Context.current().cancellationSignal };
   }
 
   async function waitDrained({ edge }: Project, traffic: Traffic, { until, atMostMs }: Until): Promise<Drained> {
@@ -58,16 +59,16 @@ export function rollingActivities(context: WorkerContext) {
   return asActivities({
     /** Takes the instance from whoever had it last, and waits until the edge has nothing under way with it. */
     async drainInstance(step: Step & Until): Promise<Drained> {
-      const { project, instance, traffic } = await open(step);
-      await process.reserveInstance(instance, { expected: step.component.owner, owner: step.owner });
+      const { project, instance, driver, traffic } = await open(step);
+      await driver.reserveInstance(instance, { expected: step.component.owner, owner: step.owner });
       return waitDrained(project, traffic, step);
     },
 
     /** The same for the take-back: null where the operation had yet to come to it, and it serves as before. */
     async retakeInstance(step: Step & Until & { claims: readonly string[] }): Promise<Drained | null> {
-      const { project, instance, traffic } = await open(step);
+      const { project, instance, driver, traffic } = await open(step);
       const { claims, owner } = step;
-      const record = await process.retakeInstance(instance, { expected: step.component.owner, owner, claims });
+      const record = await driver.retakeInstance(instance, { expected: step.component.owner, owner, claims });
       return record.isDrained ? waitDrained(project, traffic, step) : null;
     },
 
@@ -75,35 +76,35 @@ export function rollingActivities(context: WorkerContext) {
     async replaceRelease(
       step: Step & { expected: string; release: { sha: string; sha256: string } },
     ): Promise<MarkedDown> {
-      const { project, instance, traffic, signal } = await open(step);
+      const { project, instance, driver, traffic, signal } = await open(step);
       const { owner, expected, release, component } = step;
       const { stopGraceMs } = component.configuration;
-      const { wanted } = await process.recreateInstance(instance, { expected, owner, stopGraceMs, signal });
+      const { wanted } = await driver.recreateInstance(instance, { expected, owner, stopGraceMs, signal });
       // A later step has started it: this one was done.
       if (wanted === 'running') return { pid: null };
       const pid = await traffic.markDown();
       const artifact = artifactFile(project.configuration, release.sha256);
-      await process.prepareRelease(instance, { owner, ...release, artifact, signal });
+      await driver.prepareRelease(instance, { owner, ...release, artifact, signal });
       return { pid };
     },
 
     /** Has the edge lead visitors to an instance again, once its own checks find it healthy. */
     async admitInstance(step: Step & { markedDownIn: number | null }): Promise<void> {
-      const { instance, traffic, socket, signal } = await open(step);
+      const { instance, driver, traffic, socket, signal } = await open(step);
       const { environment, component, markedDownIn } = step;
       const wait = { environment, deadlineMs: component.configuration.startDeadlineMs, signal };
       if (await traffic.isDrained()) {
         const markDown = () => traffic.markDown();
         await waitUntilHealthy(socket, traffic.place, { ...wait, markedDownIn, markDown });
-        await process.admitInstance(instance, step.owner);
+        await driver.admitInstance(instance, step.owner);
       }
       await waitUntilAdmitted(socket, traffic.place, { ...wait, admit: () => traffic.admit() });
     },
 
     /** Leaves what failed for a look, where there is no release before it: nobody is led to it. */
     async leaveFailed(step: Step & { expected: string }): Promise<void> {
-      const { instance } = await open(step);
-      await process.markFailed(instance, { expected: step.expected, owner: step.owner });
+      const { instance, driver } = await open(step);
+      await driver.markFailed(instance, { expected: step.expected, owner: step.owner });
     },
 
     /** Writes down which releases visitors were given. */
@@ -122,7 +123,8 @@ export function rollingActivities(context: WorkerContext) {
       const { releasesKept: kept } = project.configuration.instances;
       const { owner, environment, plan } = step;
       for (const component of plan.components) {
-        await process.pruneReleases(instanceOf(project, environment, plan, component), { owner, kept });
+        const instance = instanceOf(project, environment, plan, component);
+        await driverOf(instance).pruneReleases(instance, { owner, kept });
       }
       const artifacts = dirname(artifactFile(project.configuration, plan.components[0]?.sha256 ?? ''));
       await pruneArtifacts(artifacts, kept * project.configuration.components.length);

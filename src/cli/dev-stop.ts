@@ -111,13 +111,14 @@ async function endEdge({ output }: Invocation, { edge }: LocalProject): Promise<
 async function endInstances(project: LocalProject): Promise<readonly string[]> {
   const { readApplied } = await import('../haproxy/installed.js');
   const { allInstances } = await import('../instances/places.js');
-  const { readInstance } = await import('../instances/record.js');
+  const { readProcess } = await import('../instances/record.js');
   const { haltInstance } = await import('../instances/process.js');
   const inForce = await readApplied(project.edge);
   if (!inForce) return [];
   const ended = await Promise.all(
     allInstances(project, inForce.applied).map(async ({ instance, component }) => {
-      if (!(await readInstance(instance)).isAlive) return [];
+      // Those of Incus are its system's to start and to end.
+      if (instance.incus || !(await readProcess(instance)).isAlive) return [];
       // The edge is down, or not Bascule's: no color is active any more.
       await haltInstance({ ...instance, edgeConfig: null }, component);
       return [instance.name];

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
-import type { LocalConfiguration } from '../domain/configuration.js';
+import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { applyConfiguration } from './apply.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
@@ -30,8 +30,8 @@ export function addDev(program: Command, invocation: Invocation): void {
     .action(async ({ stop }: { readonly stop?: boolean }) => {
       const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
       if (stop) return stopDev(invocation, folder);
-      const { loadLocalConfiguration } = await import('../config/local.js');
-      const configuration = await loadLocalConfiguration(invocation.configurationFile);
+      const { loadConfiguration } = await import('../config/load.js');
+      const configuration = await loadConfiguration(invocation.configurationFile);
       const interrupted = Promise.race(
         (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)),
       );
@@ -41,7 +41,7 @@ export function addDev(program: Command, invocation: Invocation): void {
 
 async function runDev(
   invocation: Invocation,
-  configuration: LocalConfiguration,
+  configuration: Configuration,
   folder: string,
   interrupted: Promise<unknown>,
 ): Promise<void> {
@@ -55,7 +55,7 @@ async function runDev(
 
 async function runNoted(
   invocation: Invocation,
-  configuration: LocalConfiguration,
+  configuration: Configuration,
   folder: string,
   { interrupted, note }: { readonly interrupted: Promise<unknown>; readonly note: DevNote },
 ): Promise<void> {
@@ -99,11 +99,7 @@ function startWorker({ configurationFile }: Invocation, folder: string): Promise
 }
 
 /** Waits for the worker; gives the edge its first configuration where it has none. Throws `worker-ended`. */
-async function prepare(
-  invocation: Invocation,
-  configuration: LocalConfiguration,
-  worker: BackgroundProcess,
-): Promise<void> {
+async function prepare(invocation: Invocation, configuration: Configuration, worker: BackgroundProcess): Promise<void> {
   const { connectClient } = await import('../client/connection.js');
   const { project } = configuration;
   const client = await connectClient();
@@ -149,14 +145,14 @@ async function unlessItEnds(process: BackgroundProcess): Promise<never> {
 const whyItEnded = async (process: BackgroundProcess, how: string): Promise<BasculeError> =>
   new BasculeError('worker-ended', { log: process.log, how, lines: await process.lastLines() });
 
-function urlsOf({ edge, environments }: LocalConfiguration): { environment: string; url: string }[] {
+function urlsOf({ edge, environments }: Configuration): { environment: string; url: string }[] {
   const port = edge.http.port === 80 ? '' : `:${edge.http.port}`;
   return environments.flatMap(({ name, hosts }) =>
     hosts.map((host) => ({ environment: name, url: `http://${host}${port}/` })),
   );
 }
 
-function documentOf(configuration: LocalConfiguration, temporal: DevTemporal): object {
+function documentOf(configuration: Configuration, temporal: DevTemporal): object {
   return {
     schemaVersion: 1,
     project: configuration.project,
@@ -168,7 +164,7 @@ function documentOf(configuration: LocalConfiguration, temporal: DevTemporal): o
 
 function describe(
   { output }: Invocation,
-  configuration: LocalConfiguration,
+  configuration: Configuration,
   temporal: DevTemporal,
   worker: BackgroundProcess,
 ): string {

@@ -1,4 +1,3 @@
-import { constants } from 'node:os';
 import type { Command } from 'commander';
 import type { Color } from '../domain/edge-state.js';
 import { BasculeError } from '../errors.js';
@@ -16,7 +15,7 @@ export function addExec(program: Command, invocation: Invocation): void {
     .command('exec')
     .summary("run a program in a component's release")
     .description(
-      "Runs a program on this machine as a component's own one runs: in its release's folder, with its environment and " +
+      "Runs a program as a component's own one runs: in its release's folder, with its environment and " +
         "its secrets, which are read here. Ends with the program's exit code.",
     )
     .usage('[ENV] COMPONENT [options] -- PROGRAM [ARGUMENT…]')
@@ -28,8 +27,7 @@ export function addExec(program: Command, invocation: Invocation): void {
       const { named, argv } = splitAtDashes(command);
       const { environment: environmentName, value: component } = optionalFirst(named[0], named[1], 'COMPONENT');
       const environment = await invocation.environment(environmentName);
-      const release = await findRelease(invocation, { environment, component, ...options });
-      process.exitCode = await runInRelease(argv, release);
+      process.exitCode = await runInRelease(invocation, { environment, component, ...options }, argv);
     });
 }
 
@@ -47,19 +45,14 @@ function splitAtDashes(command: Command): { named: readonly string[]; argv: read
   return { named: command.args.slice(0, command.args.length - args.length - 1), argv: [program, ...args] };
 }
 
-interface ReleaseInPlace {
-  readonly folder: string;
-  readonly variables: Readonly<Record<string, string>>;
-}
-
 /** Throws `unknown-component`, `instance-empty`, `secret-missing`, and what `readInForce` throws. */
-async function findRelease(
+async function runInRelease(
   invocation: Invocation,
   wanted: { environment: string; component: string } & ExecOptions,
-): Promise<ReleaseInPlace> {
+  argv: readonly [string, ...string[]],
+): Promise<number> {
   const { findInstance } = await import('../instances/places.js');
-  const { instanceFiles, readInstance } = await import('../instances/record.js');
-  const { programEnvironment } = await import('../instances/environment.js');
+  const { driverOf, readInstance } = await import('../instances/drivers.js');
   const { readEnv } = await import('../config/secrets.js');
   const project = await openLocalProject(invocation);
   const { applied, activeColor } = await readInForce(project);
@@ -70,25 +63,6 @@ async function findRelease(
   });
   const { sha, sha256 } = await readInstance(instance);
   if (sha === null || sha256 === null) throw new BasculeError('instance-empty', { instance: instance.name });
-  const variables = programEnvironment(instance, { sha, env: await readEnv(configured) });
-  return { folder: instanceFiles(instance).release(sha, sha256), variables };
-}
-
-/** The program's exit code; 128 and the signal's number where a signal ended it, as a shell has it. Throws `command-not-found`. */
-async function runInRelease(
-  [program, ...args]: readonly [string, ...string[]],
-  { folder, variables }: ReleaseInPlace,
-): Promise<number> {
-  const { execa } = await import('execa');
-  // Ctrl-C on a terminal reaches the program too, which answers it as it likes.
-  const stay = (): void => undefined;
-  process.on('SIGINT', stay);
-  try {
-    const env = { ...variables, ...(process.env.TERM === undefined ? {} : { TERM: process.env.TERM }) };
-    const result = await execa(program, args, { cwd: folder, env, extendEnv: false, stdio: 'inherit', reject: false });
-    if (result.code === 'ENOENT') throw new BasculeError('command-not-found', { host: 'localhost', program });
-    return result.signal === undefined ? (result.exitCode ?? 1) : 128 + constants.signals[result.signal];
-  } finally {
-    process.off('SIGINT', stay);
-  }
+  const env = await readEnv(configured);
+  return await driverOf(instance).runInRelease(instance, { sha, sha256, env }, argv);
 }

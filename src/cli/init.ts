@@ -43,8 +43,8 @@ export function addInit(program: Command, invocation: Invocation): void {
 async function writeUnits(invocation: Invocation, folder: string): Promise<void> {
   const { installCommands, systemdUnits } = await import('./systemd-units.js');
   const { findTemporal } = await import('./dev-temporal.js');
-  const { loadLocalConfiguration } = await import('../config/local.js');
-  const { project, edge } = await loadLocalConfiguration(invocation.configurationFile);
+  const { loadConfiguration } = await import('../config/load.js');
+  const { project, edge } = await loadConfiguration(invocation.configurationFile);
   const units = systemdUnits({
     project,
     configurationFile: resolve(invocation.configurationFile),

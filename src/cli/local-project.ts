@@ -1,4 +1,4 @@
-import type { AppliedConfiguration, LocalConfiguration } from '../domain/configuration.js';
+import type { AppliedConfiguration, Configuration } from '../domain/configuration.js';
 import type { Color } from '../domain/edge-state.js';
 import { BasculeError } from '../errors.js';
 import type { Edge } from '../haproxy/edge.js';
@@ -7,7 +7,7 @@ import type { Invocation } from './invocation.js';
 
 /** The project as bascule.yaml beside this command has it, on this machine: for what needs neither Temporal nor a worker. */
 export interface LocalProject {
-  readonly configuration: LocalConfiguration;
+  readonly configuration: Configuration;
   readonly edge: Edge;
   /** Where the instances are. */
   readonly host: Host;
@@ -15,11 +15,11 @@ export interface LocalProject {
 
 /** Throws `config-invalid`, `config-not-found`. */
 export async function openLocalProject(invocation: Invocation): Promise<LocalProject> {
-  const { loadLocalConfiguration } = await import('../config/local.js');
+  const { loadConfiguration } = await import('../config/load.js');
   const { hostOf } = await import('../hosts/edge-host.js');
   const { LocalHost } = await import('../hosts/local.js');
   const { edgeOf } = await import('../haproxy/edge.js');
-  const configuration = await loadLocalConfiguration(invocation.configurationFile);
+  const configuration = await loadConfiguration(invocation.configurationFile);
   const host = new LocalHost();
   return { configuration, edge: edgeOf(configuration, hostOf(configuration.edge.host, host)), host };
 }

@@ -184,15 +184,20 @@ function artifacts(given: ArtifactsInput, folder: string): ArtifactsConfiguratio
 
 function instances(given: InstancesInput, folder: string): InstancesConfiguration {
   const releasesKept = given.releasesKept ?? defaults.releasesKept;
+  const addressBook = resolve(folder, defaults.addressBook);
   if (given.driver === 'incus') {
-    const { driver, image, domain } = given;
-    return { driver, image, ...(domain !== undefined && { domain: domain.toLowerCase() }), releasesKept };
+    const { driver, image, domain, profiles = ['default'], project, remote } = given;
+    return {
+      ...{ driver, image, ...(domain !== undefined && { domain: domain.toLowerCase() }), profiles },
+      ...{ ...(project !== undefined && { project }), ...(remote !== undefined && { remote }) },
+      ...{ directory: resolve(folder, defaults.instancesDirectory), addressBook, releasesKept },
+    };
   }
   return {
     driver: 'process',
     addresses: readAddressRange(given.addresses),
     directory: resolve(folder, given.directory ?? defaults.instancesDirectory),
-    addressBook: resolve(folder, defaults.addressBook),
+    addressBook,
     releasesKept,
   };
 }

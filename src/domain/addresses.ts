@@ -128,7 +128,9 @@ function isInRange(range: AddressRange, address: string): boolean {
 const networkNumber = (range: AddressRange): number =>
   numberOf(range.address) - (numberOf(range.address) % 2 ** (32 - range.prefixLength));
 
-const numberOf = (address: string): number =>
+/** An IPv4 address as a number. */
+export const numberOf = (address: string): number =>
   address.split('.').reduce((number, part) => number * 256 + Number(part), 0);
 
-const textOf = (number: number): string => [24, 16, 8, 0].map((bits) => (number >>> bits) & 255).join('.');
+/** The reverse of `numberOf`. */
+export const textOf = (number: number): string => [24, 16, 8, 0].map((bits) => (number >>> bits) & 255).join('.');

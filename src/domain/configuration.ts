@@ -232,6 +232,16 @@ export interface IncusInstances {
   readonly image: string;
   /** The edge finds an instance as `<name>.<domain>`. */
   readonly domain?: string;
+  /** Of Incus. */
+  readonly profiles: readonly string[];
+  /** Of Incus; its default project where it is left out. */
+  readonly project?: string;
+  /** As Incus's own client calls it; this machine's daemon where it is left out. */
+  readonly remote?: string;
+  /** A folder of the worker's: artifacts, until they are in an instance. */
+  readonly directory: string;
+  /** A file beside which the worker has its own; the addresses are Incus's matter. */
+  readonly addressBook: string;
   readonly releasesKept: number;
 }
 
@@ -250,11 +260,6 @@ export interface AddressRange {
   readonly address: string;
   readonly prefixLength: number;
 }
-
-/** What a worker of this version carries out: the instances are on its own machine. */
-export type LocalConfiguration = Configuration & {
-  readonly instances: ProcessInstances;
-};
 
 /** The address of each instance, by instance name. A host name where the edge is to find it by DNS. */
 export type AddressBook = Readonly<Record<string, InstanceAddress>>;

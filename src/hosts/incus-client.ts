@@ -91,6 +91,17 @@ export class IncusClient {
     return (await this.send(path, ask)).metadata;
   }
 
+  /** Asks for what takes its time, and waits until it is done. `path` begins behind `/1.0`. */
+  async change(path: string, ask: Ask): Promise<void> {
+    const { type, metadata } = await this.send(path, ask);
+    if (type === 'async') await this.ended(path, operationSchema.parse(metadata), ask.signal);
+  }
+
+  /** As `change`, of the instance itself. */
+  async changeInstance(path: string, ask: Ask): Promise<void> {
+    await this.change(`${this.instancePath}${path}`, ask);
+  }
+
   /** As `ask`, of the instance itself: `path` begins behind its name. */
   async askInstance(path: string, ask: Ask = {}): Promise<unknown> {
     return await this.ask(`${this.instancePath}${path}`, ask);
@@ -233,10 +244,11 @@ export class IncusClient {
   }
 
   /** Waits until an operation has done what it was asked for. */
-  private async ended(path: string, { id }: Operation): Promise<Operation> {
+  private async ended(path: string, { id }: Operation, signal?: AbortSignal): Promise<Operation> {
     const { statusCode, body } = await this.raw(`/operations/${id}/wait`, {
       query: { timeout: '-1' },
       waits: true,
+      ...(signal ? { signal } : {}),
     });
     const text = await body.text().catch(async (error: unknown) => {
       throw this.unreachable(await this.open(), error);
@@ -295,6 +307,13 @@ export class IncusClient {
     if (/Instance is not running/i.test(reason)) return new BasculeError('incus-instance-stopped', place);
     return new BasculeError('incus-refused', { ...place, what, reason });
   }
+}
+
+/** What Incus said, where it refused something for this reason. */
+export function refusedFor(error: unknown, reason: RegExp): string | null {
+  if (!isBasculeError(error) || !('reason' in error.args)) return null;
+  const said = String(error.args.reason);
+  return reason.test(said) ? said : null;
 }
 
 function parseAnswer(text: string): z.infer<typeof answerSchema> | null {

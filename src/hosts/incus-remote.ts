@@ -25,7 +25,7 @@ export interface IncusRemote {
 }
 
 const settingsSchema = z.object({
-  remotes: z.record(z.string(), z.object({ addr: z.string().optional() })).optional(),
+  remotes: z.record(z.string(), z.object({ addr: z.string().optional(), protocol: z.string().optional() })).optional(),
 });
 
 /**
@@ -36,9 +36,7 @@ const settingsSchema = z.object({
  */
 export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = process.env): Promise<IncusRemote> {
   if (name === 'local') return overSocket(name, localSocket(env));
-  const folder = env.INCUS_CONF ?? join(homedir(), '.config', 'incus');
-  const file = join(folder, 'config.yml');
-  const { remotes = {} } = settingsSchema.safeParse(parse((await readOrNull(file)) ?? '')).data ?? {};
+  const { remotes, folder, file } = await readRemotes(env);
   const address = remotes[name]?.addr;
   if (address === undefined) throw new BasculeError('incus-remote-unknown', { remote: name, file });
   const socket = /^unix:(?:\/\/)?(.*)$/.exec(address)?.[1];
@@ -54,6 +52,14 @@ export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = proces
   const { origin, hostname: host, port } = new URL(address);
   const sockets = { createConnection: () => connectTls({ host, port: Number(port || 443), ...tls }) };
   return { name, place: address, origin, dispatcher, sockets };
+}
+
+/** The servers that Incus's own client knows by name, and where it has them. */
+export async function readRemotes(env: NodeJS.ProcessEnv = process.env) {
+  const folder = env.INCUS_CONF ?? join(homedir(), '.config', 'incus');
+  const file = join(folder, 'config.yml');
+  const { remotes = {} } = settingsSchema.safeParse(parse((await readOrNull(file)) ?? '')).data ?? {};
+  return { remotes, folder, file };
 }
 
 function overSocket(name: string, socket: string): IncusRemote {

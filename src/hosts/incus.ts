@@ -88,7 +88,7 @@ exit 0`;
 /** An instance of Incus, whose commands run as root. */
 export class IncusHost implements Host {
   readonly name: string;
-  private readonly client: IncusClient;
+  readonly client: IncusClient;
 
   constructor(private readonly at: IncusPlace) {
     const { instance, project = 'default', remote = 'local' } = at;

@@ -2,7 +2,16 @@ import { readFileSync } from 'node:fs';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Instance, instanceFiles } from './record.js';
 
-const script = readFileSync(new URL('../../templates/instance-host.sh', import.meta.url), 'utf8');
+const template = (name: string): string => readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
+
+const record = template('instance-record.sh');
+const scripts = {
+  process: `${record}\n${template('instance-host.sh')}`,
+  incus: `${record}\n${template('instance-incus.sh')}`,
+} as const;
+
+/** Where an instance of Incus has its own programs. */
+const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Longer than the script waits for its lock. */
 const actTimeoutMs = 60_000;
@@ -24,12 +33,14 @@ export interface MigrationEnd {
 }
 
 /**
- * Runs one act of templates/instance-host.sh, under the instance's lock, and answers its stdout. The script gets an
- * empty environment but for PATH, so that nothing of the worker's reaches a program that it starts.
+ * Runs one act of templates/instance-host.sh, or of instance-incus.sh in the instance itself, under the instance's lock,
+ * and answers its stdout. The script gets an empty environment but for PATH, so that nothing of the worker's reaches a
+ * program that it starts.
  *
  * @throws `instance-fenced` or `instance-active` where it was refused; then nothing was touched. `instance-busy`,
  * `instance-write-failed`, `instance-release-missing`, `instance-still-running`, `migration-running`,
- * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `Host.run`.
+ * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `Host.run`; of Incus also
+ * `incus-image-unfit`, `instance-not-started`, `artifact-damaged`, `artifact-compression-unsupported`.
  */
 export async function runAct(instance: Instance, act: Act): Promise<string> {
   const result = await runAnyAct(instance, act);
@@ -46,14 +57,17 @@ export async function runMigration(instance: Instance, act: Act): Promise<Migrat
 async function runAnyAct(instance: Instance, act: Act): Promise<string | MigrationEnd> {
   const { name, directory, environment, color } = instance;
   const place = [`${directory}/${name}`, await edgeConfigOf(instance), environment, color ?? 'none'];
-  const path = `PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
+  const script = instance.incus ? scripts.incus : scripts.process;
   const timeoutMs = act.timeoutMs ?? actTimeoutMs;
   const result = await instance.host
-    .run(['env', '-i', path, 'sh', '-c', script, 'instance-host', act.name, ...place, ...act.args], {
-      input: act.input ?? '',
-      timeoutMs,
-      ...(act.signal ? { signal: act.signal } : {}),
-    })
+    .run(
+      ['env', '-i', ...variablesOf(instance), 'sh', '-c', script, 'instance-host', act.name, ...place, ...act.args],
+      {
+        input: act.input ?? '',
+        timeoutMs,
+        ...(act.signal ? { signal: act.signal } : {}),
+      },
+    )
     .catch((error) => {
       if (!isBasculeError(error) || error.code !== 'command-timed-out') throw error;
       const { folder } = instanceFiles(instance);
@@ -67,6 +81,18 @@ async function runAnyAct(instance: Instance, act: Act): Promise<string | Migrati
   throw errorOf(instance, act, { exitCode: result.exitCode, subject, output: lines.slice(0, -1).join('\n') });
 }
 
+function variablesOf({ incus, component }: Instance): readonly string[] {
+  if (!incus) return [`PATH=${process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`];
+  const { project, user, creator } = incus;
+  return [
+    `PATH=${systemPath}`,
+    `PROJECT=${project}`,
+    `COMPONENT=${component}`,
+    `PROGRAM_USER=${user}`,
+    `CREATOR=${creator}`,
+  ];
+}
+
 /** The file that the act looks into for the active color; where it is on another host, that color as it is there now. */
 async function edgeConfigOf({ edgeConfig, edgeHost, environment }: Instance): Promise<string> {
   if (edgeConfig === null) return '';
@@ -75,7 +101,25 @@ async function edgeConfigOf({ edgeConfig, edgeHost, environment }: Instance): Pr
   return `=${new RegExp(header, 'm').exec((await edgeHost.readState(edgeConfig)) ?? '')?.[1] ?? ''}`;
 }
 
-/** Exit codes of templates/instance-host.sh. The act says in its last line what it is about. */
+/** By what tar says: that the disk is full is not the artifact's fault. */
+function notUnpacked(instance: string, file: string, reason: string): BasculeError {
+  if (/No space left|quota exceeded|Read-only file system|Input\/output error/i.test(reason)) {
+    return new BasculeError('instance-write-failed', { instance, file, reason });
+  }
+  if (/zstd/.test(reason))
+    return new BasculeError('artifact-compression-unsupported', { file: `${file} in ${instance}` });
+  return new BasculeError('artifact-damaged', { file, reason });
+}
+
+/** What a program of Bascule's needs and the image lacks; a system that merely boots for long may be waited for. */
+function imageUnfit(instance: Instance, subject: string): BasculeError {
+  const { place, image } = { place: instance.incus?.client.place, image: instance.incus?.image ?? '' };
+  const named = { instance: instance.name, project: place?.project ?? 'default', remote: place?.remote ?? 'local' };
+  if (subject === 'none') return new BasculeError('incus-image-unfit', { ...named, image, reason: 'has no systemd' });
+  return new BasculeError('incus-refused', { ...named, what: 'to boot', reason: 'its systemd does not answer yet' });
+}
+
+/** Exit codes of the acts' texts. The act says in its last line what it is about. */
 function errorOf(
   instance: Instance,
   act: Act,
@@ -109,6 +153,16 @@ function errorOf(
       return new BasculeError('migration-running', { instance: name });
     case 19:
       return new BasculeError('command-not-found', { host: instance.host.name, program: subject });
+    case 22:
+      return imageUnfit(instance, subject);
+    case 23:
+      return new BasculeError('instance-not-started', { instance: name, lines: [] });
+    case 24:
+      return new BasculeError('instance-write-failed', {
+        ...{ instance: name, file: subject, reason: 'it did not arrive whole' },
+      });
+    case 25:
+      return notUnpacked(name, subject, output);
     default:
       return new BasculeError('instance-act-failed', {
         instance: name,

@@ -6,13 +6,17 @@ type Variables = Readonly<Record<string, string>>;
 /** What a program may see of the worker's own environment. */
 const passedOn = ['PATH', 'HOME', 'LANG', 'TZ'] as const;
 
-/** Everything in the environment of an instance's program: its place, the component's own `env`, and what is passed on. */
+/**
+ * Everything in the environment of an instance's program: its place, the component's own `env`, and what every program
+ * has there, which for a process is what is passed on.
+ */
 export function programEnvironment(
   instance: Pick<Instance, 'environment' | 'component' | 'color' | 'address' | 'port'>,
   { sha, env }: { sha: string; env: Variables },
+  everywhere: Variables = workerVariables(),
 ): Variables {
   return {
-    ...workerVariables(),
+    ...everywhere,
     ...env,
     HOST: instance.address,
     PORT: String(instance.port),

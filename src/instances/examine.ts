@@ -5,7 +5,7 @@ import { BasculeError } from '../errors.js';
 import { spaceAt } from '../hosts/disk.js';
 import type { Host } from '../hosts/host.js';
 import { hasSystemCode } from '../system-error.js';
-import { type Instance, instanceFiles, readInstance } from './record.js';
+import { type Instance, type InstanceStatus, instanceFiles, readProcess } from './record.js';
 
 /** Below either a deploy may fill the disk. */
 const leastFreeBytes = 1_000_000_000;
@@ -14,20 +14,26 @@ const leastFreeShare = 0.1;
 const manyRestarts = 3;
 
 /**
- * What is not as it should be with an instance; none where it is as it is wanted.
+ * What is not as it should be with a process; none where it is as it is wanted.
  * @returns `instance-not-running`, `port-in-use`, `instance-restarts`, `instance-left-failed`
  */
-export async function examineInstance(instance: Instance): Promise<readonly BasculeError[]> {
-  const { name, environment, component, color, address, port } = instance;
+export async function examineProcess(instance: Instance): Promise<readonly BasculeError[]> {
+  const { name, address, port } = instance;
+  const found = problemsOf(instance, await readProcess(instance));
+  if (found.every(({ code }) => code !== 'instance-not-running')) return found;
+  const isFree = await instance.host.isAddressFree({ address, port });
+  return isFree ? found : [new BasculeError('port-in-use', { instance: name, address, port })];
+}
+
+/** What the record of an instance shows: `instance-not-running`, `instance-restarts`, `instance-left-failed`. */
+export function problemsOf(
+  { name, environment, component, color }: Instance,
+  { state, wanted, isAlive, restarts, isFailed }: InstanceStatus,
+): readonly BasculeError[] {
   const named = { instance: name, environment, component, color };
-  const { state, wanted, isAlive, restarts, isFailed } = await readInstance(instance);
   if (isFailed) return [new BasculeError('instance-left-failed', named)];
   if (state === 'empty' || wanted === 'stopped') return [];
-  if (!isAlive) {
-    const isFree = await instance.host.isAddressFree({ address, port });
-    if (!isFree) return [new BasculeError('port-in-use', { instance: name, address, port })];
-    return [new BasculeError('instance-not-running', named)];
-  }
+  if (!isAlive) return [new BasculeError('instance-not-running', named)];
   return restarts < manyRestarts ? [] : [new BasculeError('instance-restarts', { ...named, restarts })];
 }
 

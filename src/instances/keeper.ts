@@ -2,7 +2,7 @@ import { defaults } from '../domain/defaults.js';
 import { isBasculeError } from '../errors.js';
 import { rotateLog } from './log.js';
 import { restartInstance } from './process.js';
-import { type Instance, readInstance } from './record.js';
+import { type Instance, readProcess } from './record.js';
 
 /** Back-off between two starts of a process that ends again and again. */
 const firstDelayMs = 1_000;
@@ -47,7 +47,7 @@ export class InstanceKeeper {
   }
 
   async #restart({ instance, run, readEnv }: KeptInstance): Promise<boolean> {
-    const { owner, sha, sha256, process: ended, ...found } = await readInstance(instance);
+    const { owner, sha, sha256, process: ended, ...found } = await readProcess(instance);
     if (owner === null || sha === null || sha256 === null || ended === null) return false;
     if (found.isAlive || found.wanted === 'stopped' || found.isFailed || !found.isProven) return false;
     if (!this.#isDue(instance.name)) return false;

@@ -1,7 +1,7 @@
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { logSize, type RotationLimits, readLogBytes, rotateLogFile } from '../hosts/log-file.js';
 import { hasSystemCode } from '../system-error.js';
-import { type Instance, instanceFiles, readInstance } from './record.js';
+import { type Instance, instanceFiles, readProcess } from './record.js';
 
 /** How much of a log is read at most for one answer. */
 const readMaxBytes = 1_000_000;
@@ -39,7 +39,7 @@ export async function readLog(
 
 /** The last lines that the release on record wrote, fewer where there are fewer. */
 export async function lastLogLines(instance: Instance, count: number): Promise<readonly string[]> {
-  const { logBegin } = await readInstance(instance);
+  const { logBegin } = await readProcess(instance);
   return (await readLog(instance, { tail: count, from: logBegin })).lines;
 }
 

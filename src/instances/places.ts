@@ -2,40 +2,47 @@ import { join } from 'node:path';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
+  Configuration,
   EdgeConfiguration,
-  LocalConfiguration,
-  ProcessInstances,
 } from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
 import { instanceName } from '../domain/names.js';
 import type { PlannedComponent } from '../domain/operation.js';
 import { isDeployed, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
+import { incusHostOf } from '../hosts/edge-host.js';
 import type { Host } from '../hosts/host.js';
+import type { IncusPlace } from '../hosts/incus-client.js';
 import type { Instance } from './record.js';
 
-/** The machine of the instances, and the edge before them, which may be on another one. */
+/** Where an instance of Incus has the folder with what is known of it. */
+const directoryInInstance = '/var/lib/bascule';
+
+/** The worker's machine, and the edge before the instances, which may be on another one. */
 interface EdgePlace {
   readonly host: Host;
   readonly edge: { readonly host: Host; readonly configuration: EdgeConfiguration };
+  /** For an instance of Incus: how it is reached. */
+  readonly reach?: (place: IncusPlace) => Host;
 }
+
+/** What every instance of a project has in common. */
+type Of = Pick<Configuration, 'project' | 'instances' | 'components'>;
+
+/** Which instance it is. */
+type At = Pick<Instance, 'name' | 'environment' | 'component' | 'color' | 'address' | 'port'>;
 
 /** Where a component of a color runs. */
 export function instanceOf(
-  { configuration, ...place }: EdgePlace & { readonly configuration: LocalConfiguration },
+  { configuration, ...place }: EdgePlace & { readonly configuration: Of },
   environment: string,
   plan: { readonly target: Color | null },
   component: Pick<PlannedComponent, 'name' | 'instance' | 'address'>,
 ): Instance {
-  return {
-    ...hostsOf(place),
-    name: component.instance,
-    environment,
-    component: component.name,
-    color: plan.target,
-    ...component.address,
-    directory: configuration.instances.directory,
-  };
+  const { name, instance, address } = component;
+  return instanceAt(place, configuration, {
+    ...{ name: instance, environment, component: name, color: plan.target, ...address },
+  });
 }
 
 /** An instance, and what the configuration in force says of its component. */
@@ -46,14 +53,15 @@ export interface PlacedInstance {
 
 /** Every instance that the configuration in force has, and that Bascule runs. */
 export function allInstances(place: EdgePlace, { configuration, addresses }: AppliedConfiguration): PlacedInstance[] {
-  const { instances } = configuration;
-  if (instances.driver !== 'process') return [];
-  if (configuration.topology === 'multi-instance') return sideBySide(place, { configuration, addresses }, instances);
+  if (configuration.topology === 'multi-instance') return sideBySide(place, { configuration, addresses });
   return configuration.environments.flatMap((environment) =>
     configuration.components.flatMap((component) =>
       colors.flatMap((color) => {
-        const instance = placeOf(instances, place, { environment, component, color, addresses });
-        return instance ? [{ instance, component }] : [];
+        const name = instanceName(environment, component.name, color);
+        const address = addresses[name];
+        if (!address) return [];
+        const at = { name, environment: environment.name, component: component.name, color, ...address };
+        return [{ instance: instanceAt(place, configuration, at), component }];
       }),
     ),
   );
@@ -96,58 +104,41 @@ export function findInstance(
 function sideBySide(
   place: EdgePlace,
   { configuration, addresses }: Pick<AppliedConfiguration, 'configuration' | 'addresses'>,
-  { directory }: ProcessInstances,
 ): PlacedInstance[] {
+  const environment = sideBySideEnvironment;
   return configuration.components.filter(isDeployed).flatMap((component) =>
     (component.instances ?? []).flatMap((name) => {
       const address = addresses[name];
       if (!address) return [];
-      const instance: Instance = {
-        ...hostsOf(place),
-        name,
-        environment: sideBySideEnvironment,
-        component: component.name,
-        color: null,
-        ...address,
-        directory,
-      };
-      return [{ instance, component }];
+      const at = { name, environment, component: component.name, color: null, ...address };
+      return [{ instance: instanceAt(place, configuration, at), component }];
     }),
   );
 }
 
-/** The instance of a component in an environment and color, null where it has no address yet. */
-function placeOf(
-  { directory }: ProcessInstances,
-  place: EdgePlace,
-  at: {
-    environment: { name: string; prefix: string };
-    component: ComponentConfiguration;
-    color: Color;
-    addresses: AppliedConfiguration['addresses'];
-  },
-): Instance | null {
-  const name = instanceName(at.environment, at.component.name, at.color);
-  const address = at.addresses[name];
-  if (!address) return null;
-  return {
-    ...hostsOf(place),
-    name,
-    environment: at.environment.name,
-    component: at.component.name,
-    color: at.color,
-    ...address,
-    directory,
+function instanceAt(place: EdgePlace, { project, instances, components }: Of, at: At): Instance {
+  const { edge, host: here } = place;
+  const edgeConfig = edge.configuration.files.config;
+  if (instances.driver === 'process') {
+    const edgeHost = edge.host === here ? {} : { edgeHost: edge.host };
+    return { ...at, host: here, edgeConfig, ...edgeHost, directory: instances.directory };
+  }
+  const { image, profiles, project: incusProject, remote } = instances;
+  const where = {
+    instance: at.name,
+    ...(incusProject !== undefined && { project: incusProject }),
+    ...(remote !== undefined && { remote }),
   };
+  const { client } = incusHostOf(where);
+  const host = place.reach?.(where) ?? incusHostOf(where);
+  const configured = components.find(({ name }) => name === at.component)?.user;
+  const user = configured ?? `${project}-${at.component}`;
+  const addresses = join(edge.configuration.files.state, 'addresses');
+  const incus = { client, project, creator: '', user, image, profiles, addresses };
+  return { ...at, host, edgeConfig, edgeHost: edge.host, directory: directoryInInstance, incus };
 }
 
-const hostsOf = ({ host, edge }: EdgePlace): Pick<Instance, 'host' | 'edgeConfig' | 'edgeHost'> => ({
-  host,
-  edgeConfig: edge.configuration.files.config,
-  ...(edge.host === host ? {} : { edgeHost: edge.host }),
-});
-
 /** Where an artifact lies until it is unpacked; two components with the same content share it. */
-export function artifactFile(configuration: LocalConfiguration, sha256: string): string {
+export function artifactFile(configuration: Configuration, sha256: string): string {
   return join(configuration.instances.directory, 'artifacts', sha256);
 }

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { BasculeError, isBasculeError } from '../errors.js';
+import { BasculeError } from '../errors.js';
 import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 import { removeHalfWritten } from '../hosts/writing.js';
 import { runAct, runMigration } from './act.js';
+import { type Claim, claimInstance, type InstanceRelease, type Program } from './claims.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
 import { lastLogLines } from './log.js';
-import { type Instance, type InstanceRecord, instanceFiles, parseRecord, readInstance } from './record.js';
+import { type Instance, type InstanceRecord, instanceFiles, parseRecord, readProcess } from './record.js';
 import { unpackArtifact } from './unpack.js';
 
 /** How often a process that should end is looked at. */
@@ -18,63 +19,6 @@ const addressFreeWithinMs = 2_000;
 
 /** How long a process may take to be gone after SIGKILL. */
 const killedWithinMs = 5_000;
-
-/** What an operation fixed for an instance: who acts, and the release that it holds. */
-export interface InstanceRelease {
-  readonly owner: string;
-  readonly sha: string;
-  readonly sha256: string;
-}
-
-/** Who takes an instance, and who had it when that operation began (null: nobody). */
-interface Claim {
-  readonly expected: string | null;
-  readonly owner: string;
-}
-
-export interface Program {
-  readonly run: readonly string[];
-  /** The component's own `env`, its secrets read. */
-  readonly env: Readonly<Record<string, string>>;
-}
-
-/**
- * Takes an instance for `owner` from the owner that was on record when its operation began, and has it stopped from
- * here on. The same owner claiming again changes nothing.
- *
- * @throws `instance-fenced`, `instance-active`, `migration-running`, and those of `runAct`
- */
-export async function claimInstance(instance: Instance, { expected, owner }: Claim): Promise<InstanceRecord> {
-  const { component, address, port } = instance;
-  const args = [expected ?? '', owner, component, address, String(port)];
-  return parseRecord(instance, await runAct(instance, { name: 'claim', args, owner }));
-}
-
-/**
- * Multi-instance: takes an instance that serves for an operation that replaces it. It goes on running; the edge is to lead
- * no new visitor to it. Throws `instance-fenced`, and those of `runAct`.
- */
-export async function reserveInstance(instance: Instance, { expected, owner }: Claim): Promise<InstanceRecord> {
-  const args = [expected ?? '', owner];
-  return parseRecord(instance, await runAct(instance, { name: 'reserve', args, owner }));
-}
-
-/**
- * The same for a take-back, from whichever of `claims` the operation had come to; an instance that it had yet to claim is
- * only kept from it. Throws `instance-fenced`, and those of `runAct`.
- */
-export async function retakeInstance(
-  instance: Instance,
-  { expected, owner, claims }: Claim & { readonly claims: readonly string[] },
-): Promise<InstanceRecord> {
-  const args = [expected ?? '', owner, ...claims];
-  return parseRecord(instance, await runAct(instance, { name: 'retake', args, owner }));
-}
-
-/** Multi-instance: the edge may lead visitors to it again. Throws `instance-fenced` unless it runs and was healthy. */
-export async function admitInstance(instance: Instance, owner: string): Promise<void> {
-  await runAct(instance, { name: 'admit', args: [owner], owner });
-}
 
 /**
  * Claims an instance and ends what runs in it; a second call after the owner's own start changes nothing.
@@ -119,7 +63,7 @@ export async function haltInstance(
   instance: Instance,
   halt: { stopGraceMs: number; signal?: AbortSignal },
 ): Promise<void> {
-  await endProcess(instance, await readInstance(instance), halt);
+  await endProcess(instance, await readProcess(instance), halt);
 }
 
 /**
@@ -132,7 +76,7 @@ export async function prepareRelease(
   release: InstanceRelease & { artifact: string; maxBytes?: number; signal?: AbortSignal },
 ): Promise<void> {
   const { owner, sha, sha256 } = release;
-  const found = await readInstance(instance);
+  const found = await readProcess(instance);
   if (found.owner !== owner) {
     throw new BasculeError('instance-fenced', { instance: instance.name, act: 'prepare', owner, heldBy: found.owner });
   }
@@ -183,7 +127,7 @@ export async function migrateRelease(
  */
 export async function startInstance(instance: Instance, start: InstanceRelease & Program): Promise<ProcessIdentity> {
   const { owner } = start;
-  if (!(await readInstance(instance)).isAlive) await requireFreeAddress(instance);
+  if (!(await readProcess(instance)).isAlive) await requireFreeAddress(instance);
   const args = [...startArguments(start), ...start.run];
   return await launch(instance, { name: 'start', args, owner }, start);
 }
@@ -203,56 +147,9 @@ export async function restartInstance(
   return await launch(instance, { name: 'restart', args, owner }, start);
 }
 
-/** Puts on record that this process was healthy: from here on it is kept running. Throws `instance-fenced` for another one. */
-export async function markHealthy(instance: Instance, owner: string, healthy: ProcessIdentity): Promise<void> {
-  await runAct(instance, { name: 'mark-healthy', args: [owner, String(healthy.pid), healthy.startTime], owner });
-}
-
-/**
- * Keeps what a failed operation left for a look: it is not started again. From here on the operation's own acts are
- * refused, also on an instance that it had yet to claim. Answers false where another operation has the instance.
- *
- * @throws `instance-active`, and those of `runAct`
- */
-export function markFailed(instance: Instance, claim: Claim): Promise<boolean> {
-  return takeBack(instance, 'mark-failed', claim);
-}
-
-/** As `markFailed`, for what an operation that was stopped has not removed yet: it stays as it is. */
-export function disownInstance(instance: Instance, claim: Claim): Promise<boolean> {
-  return takeBack(instance, 'disown', claim);
-}
-
-async function takeBack(
-  instance: Instance,
-  name: 'mark-failed' | 'disown',
-  { expected, owner }: Claim,
-): Promise<boolean> {
-  try {
-    await runAct(instance, { name, args: [expected ?? '', owner, `${owner}/undo`], owner });
-    return true;
-  } catch (error) {
-    if (isBasculeError(error) && error.code === 'instance-fenced') return false;
-    throw error;
-  }
-}
-
 /** Removes releases and log of a stopped instance. Throws as `stopInstance`. */
 export async function deleteInstance(instance: Instance, owner: string): Promise<void> {
   await runAct(instance, { name: 'delete', args: [owner], owner });
-}
-
-/**
- * Keeps the `kept` releases that an instance got last and the one on record; removes the others, and what an
- * interrupted unpacking left.
- *
- * @throws `instance-fenced`, `instance-active`, and those of `runAct`
- */
-export async function pruneReleases(
-  instance: Instance,
-  { owner, kept }: { owner: string; kept: number },
-): Promise<void> {
-  await runAct(instance, { name: 'prune', args: [owner, String(kept)], owner });
 }
 
 const releaseName = (sha: string, sha256: string): string => `${sha}-${sha256.slice(0, 12)}`;
@@ -262,7 +159,7 @@ async function requireFreeAddress(instance: Instance): Promise<void> {
   const until = performance.now() + addressFreeWithinMs;
   while (!(await instance.host.isAddressFree({ address, port }))) {
     // An earlier try may have started it in this moment.
-    if ((await readInstance(instance)).isAlive) return;
+    if ((await readProcess(instance)).isAlive) return;
     if (performance.now() >= until) throw new BasculeError('port-in-use', { instance: name, address, port });
     await delay(pollMs);
   }

@@ -3,9 +3,10 @@ import type { Color } from '../domain/edge-state.js';
 import { shaPattern } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
+import type { IncusClient } from '../hosts/incus-client.js';
 import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 
-/** Where a component runs: a process of this machine, and the folder with what is known of it. */
+/** Where a component runs, and the folder with what is known of it, which is where it runs. */
 export interface Instance {
   readonly host: Host;
   readonly name: string;
@@ -21,6 +22,23 @@ export interface Instance {
   readonly edgeConfig: string | null;
   /** The host of that file, where it is not the instance's own. */
   readonly edgeHost?: Host;
+  /** Only where it is an instance of Incus; else it is a process of this machine. */
+  readonly incus?: IncusPart;
+}
+
+/** What an instance of Incus is made from, and who it is for. */
+export interface IncusPart {
+  readonly client: IncusClient;
+  /** Of Bascule. */
+  readonly project: string;
+  /** For which operation it was made; empty where that is not known yet. */
+  readonly creator: string;
+  /** Whom its program runs as. */
+  readonly user: string;
+  readonly image: string;
+  readonly profiles: readonly string[];
+  /** Where the edge notes which address belongs to which instance. */
+  readonly addresses: string;
 }
 
 /** `<directory>/<instance>/record`, written by templates/instance-host.sh alone. */
@@ -69,13 +87,19 @@ export function instanceFiles(instance: Pick<Instance, 'directory' | 'name'>) {
   };
 }
 
-/** The record of an instance and what it amounts to. Throws `instance-record-damaged`. */
-export async function readInstance(instance: Instance): Promise<InstanceStatus> {
+/** The record of a process and what it amounts to. Throws `instance-record-damaged`. */
+export async function readProcess(instance: Instance): Promise<InstanceStatus> {
   const text = await instance.host.readState(instanceFiles(instance).record);
   const record = parseRecord(instance, text ?? '');
-  const isAlive = record.process ? await isProcessAlive(record.process) : false;
-  return { ...record, state: stateOf(record, isAlive), isAlive };
+  return statusOf(record, record.process ? await isProcessAlive(record.process) : false);
 }
+
+/** What a record amounts to. */
+export const statusOf = (record: InstanceRecord, isAlive: boolean): InstanceStatus => ({
+  ...record,
+  state: stateOf(record, isAlive),
+  isAlive,
+});
 
 /** Content of the record; an empty one where there is none. Throws `instance-record-damaged`. */
 export function parseRecord(instance: Pick<Instance, 'directory' | 'name'>, text: string): InstanceRecord {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, stat } from 'node:fs/promises';
-import { type Readable, Transform } from 'node:stream';
+import { type Readable, Transform, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
 import { execa } from 'execa';
-import { extract, type ReadEntry } from 'tar';
+import { extract, Parser, type ReadEntry } from 'tar';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
@@ -34,10 +34,7 @@ export async function unpackArtifact(
   options: { maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
   if (await isFolder(folder)) return;
-  const limits = {
-    maxBytes: options.maxBytes ?? unpackedMaxBytes,
-    maxEntries: options.maxEntries ?? unpackedMaxEntries,
-  };
+  const limits = limitsOf(options);
   const partial = `${folder}.partial-${randomUUID()}`;
   try {
     await writing(folder, async () => {
@@ -50,17 +47,52 @@ export async function unpackArtifact(
   }
 }
 
+/**
+ * Reads an artifact as `unpackArtifact` does, for one that is unpacked elsewhere: what that would refuse is refused.
+ * Throws the same errors, but for `file-not-writable`.
+ */
+export async function checkArtifact(
+  file: string,
+  options: { maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
+): Promise<void> {
+  const reader = (admits: EntryGate['admits']) =>
+    new Parser({
+      strict: true,
+      filter: (_, entry) => admits(entry as ReadEntry),
+      onReadEntry: (entry) => void entry.resume(),
+    });
+  await readArchive(file, reader, limitsOf(options), options.signal);
+}
+
 async function unpackInto(folder: string, file: string, limits: Limits, signal?: AbortSignal): Promise<void> {
+  const unpacker = (admits: EntryGate['admits']) =>
+    extract({
+      cwd: folder,
+      strict: true,
+      preserveOwner: false,
+      filter: (_, entry) => admits(entry as ReadEntry),
+    });
+  await readArchive(file, unpacker, limits, signal);
+}
+
+const limitsOf = (options: Partial<Limits>): Limits => ({
+  maxBytes: options.maxBytes ?? unpackedMaxBytes,
+  maxEntries: options.maxEntries ?? unpackedMaxEntries,
+});
+
+async function readArchive(
+  file: string,
+  readerOf: (admits: EntryGate['admits']) => Parser,
+  limits: Limits,
+  signal?: AbortSignal,
+): Promise<void> {
   const gate = new EntryGate(file, limits.maxEntries);
-  const unpacker = extract({
-    cwd: folder,
-    strict: true,
-    preserveOwner: false,
-    filter: (_, entry) => gate.admits(entry as ReadEntry),
-  });
+  const reader = readerOf((entry) => gate.admits(entry));
   const archive = await decompressed(file);
   try {
-    await pipeline(archive.stream, tarBytes(file, limits), unpacker, { ...(signal ? { signal } : {}) });
+    await pipeline(archive.stream, tarBytes(file, limits), reader as unknown as Writable, {
+      ...(signal ? { signal } : {}),
+    });
     await archive.end();
   } catch (error) {
     signal?.throwIfAborted();

@@ -6,18 +6,15 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { BasculeError } from '../../src/errors.js';
 import { identityOf } from '../../src/hosts/process-identity.js';
 import { processesOf } from '../../src/hosts/processes.js';
+import { claimInstance, markFailed, markHealthy, pruneReleases } from '../../src/instances/claims.js';
 import {
-  claimInstance,
   deleteInstance,
   haltInstance,
-  markFailed,
-  markHealthy,
   prepareRelease,
-  pruneReleases,
   startInstance,
   stopInstance,
 } from '../../src/instances/process.js';
-import { type Instance, type InstanceStatus, instanceFiles, readInstance } from '../../src/instances/record.js';
+import { type Instance, type InstanceStatus, instanceFiles, readProcess } from '../../src/instances/record.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { until } from '../rig/chaos.js';
 import { FaultyHost } from '../rig/faulty-host.js';
@@ -98,7 +95,7 @@ const acts: Readonly<Record<string, { before: readonly Act[]; run: Act; state: I
 };
 
 async function processOf(instance: Instance) {
-  const { process } = await readInstance(instance);
+  const { process } = await readProcess(instance);
   if (!process) throw new Error('no process is on record');
   return process;
 }
@@ -131,7 +128,7 @@ async function breakAct(disk: Disk, { act: name, fault, nth, number }: OneFault)
 
   // As its activity is tried again.
   await act.run(instance);
-  const status = await readInstance(instance);
+  const status = await readProcess(instance);
   expect(status).toMatchObject({ state: act.state, owner: name === 'note that it failed' ? `${owner}/undo` : owner });
   const { folder } = instanceFiles(instance);
   // As a deploy does at its end: what was unpacked while the disk was read-only could not be removed then.
@@ -157,7 +154,7 @@ async function expectToldAndClean(disk: Disk, instance: Instance, error: Bascule
   if (fault === 'hangs') expect(await identityOf((await disk.host.stoppedProcess()) ?? 0)).toBeNull();
   expect((await execa('flock', ['-n', join(folder, 'lock'), 'true'], { reject: false })).exitCode).toBe(0);
   // The record is whole, and knows whatever runs.
-  const { process } = await readInstance(instance);
+  const { process } = await readProcess(instance);
   expect((await processesOf(folder)).map(({ pid }) => pid).filter((pid) => pid !== process?.pid)).toEqual([]);
 }
 

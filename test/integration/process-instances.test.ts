@@ -12,25 +12,28 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LocalHost } from '../../src/hosts/local.js';
 import { isProcessAlive } from '../../src/hosts/process-identity.js';
 import { runAct } from '../../src/instances/act.js';
+import {
+  claimInstance,
+  disownInstance,
+  markFailed,
+  type markHealthy,
+  pruneReleases,
+} from '../../src/instances/claims.js';
 import { environmentDigest } from '../../src/instances/environment.js';
-import { checkHealth, waitHealthy } from '../../src/instances/health.js';
+import { waitHealthy } from '../../src/instances/health.js';
 import { InstanceKeeper } from '../../src/instances/keeper.js';
 import { lastLogLines } from '../../src/instances/log.js';
 import {
-  claimInstance,
   deleteInstance,
-  disownInstance,
   haltInstance,
-  markFailed,
-  type markHealthy,
   migrateRelease,
   prepareRelease,
-  pruneReleases,
   recreateInstance,
   startInstance,
   stopInstance,
 } from '../../src/instances/process.js';
-import { type Instance, instanceFiles, readInstance } from '../../src/instances/record.js';
+import { checkHealth } from '../../src/instances/process-health.js';
+import { type Instance, instanceFiles, readProcess } from '../../src/instances/record.js';
 
 const sha = 'aaaaaaa1';
 const owner = 'demo/prod/deploy/1';
@@ -77,7 +80,7 @@ describe('a release that is deployed to an instance', () => {
   test('runs, is healthy, and is on record', async () => {
     const instance = await anInstance();
     const process = await deploy(instance);
-    const status = await readInstance(instance);
+    const status = await readProcess(instance);
     expect(status).toMatchObject({
       owner,
       sha,
@@ -168,7 +171,7 @@ describe('a release that is deployed to an instance', () => {
     const ended = once(parent, 'exit');
     process.kill(parent.pid ?? 0, 'SIGKILL');
     await ended;
-    const status = await readInstance(instance);
+    const status = await readProcess(instance);
     expect(status.isAlive).toBe(true);
     expect(JSON.parse(String(line))).toEqual(status.process);
     await becomesHealthy(instance, status.process);
@@ -182,7 +185,7 @@ test('a record that somebody put a symbolic link in the place of is not read', a
   const { record } = instanceFiles(instance);
   await rename(record, `${record}.real`);
   await symlink(`${record}.real`, record);
-  await expect(readInstance(instance)).rejects.toMatchObject({ code: 'state-file-is-link', args: { file: record } });
+  await expect(readProcess(instance)).rejects.toMatchObject({ code: 'state-file-is-link', args: { file: record } });
   await rename(`${record}.real`, record);
 });
 
@@ -192,7 +195,7 @@ test('an act whose sender died while it wrote the environment starts nothing', a
   const args = [owner, sha, artifact.sha256, new Date().toISOString(), environmentDigest({}), ...run];
   const cutOff = runAct(instance, { name: 'start', args, owner, input: "export ONE='1'\n" });
   await expect(cutOff).rejects.toMatchObject({ code: 'instance-write-failed' });
-  expect(await readInstance(instance)).toMatchObject({ wanted: 'stopped', process: null });
+  expect(await readProcess(instance)).toMatchObject({ wanted: 'stopped', process: null });
 });
 
 describe('stopping', () => {
@@ -201,7 +204,7 @@ describe('stopping', () => {
     const process = await deploy(instance);
     await stopInstance(instance, { owner, stopGraceMs: 60_000 });
     expect(await isProcessAlive(process)).toBe(false);
-    expect(await readInstance(instance)).toMatchObject({ state: 'stopped', wanted: 'stopped' });
+    expect(await readProcess(instance)).toMatchObject({ state: 'stopped', wanted: 'stopped' });
   });
 
   test('kills a program that stays after SIGTERM', async () => {
@@ -229,7 +232,7 @@ describe('stopping', () => {
     const { record } = instanceFiles(instance);
     const before = await readFile(record, 'utf8');
     await writeFile(record, before.replace(/^pid=.*$/m, `pid=${stranger.pid}`));
-    expect(await readInstance(instance)).toMatchObject({ isAlive: false, state: 'starting' });
+    expect(await readProcess(instance)).toMatchObject({ isAlive: false, state: 'starting' });
     await stopInstance(instance, { owner, stopGraceMs: 100 });
     expect(isRunning(stranger.pid ?? 0)).toBe(true);
     stranger.kill('SIGKILL');
@@ -240,7 +243,7 @@ describe('stopping', () => {
     const instance = await anInstance();
     await deploy(instance);
     await haltInstance({ ...instance, edgeConfig: null }, { stopGraceMs: 5_000 });
-    expect(await readInstance(instance)).toMatchObject({ isAlive: false, wanted: 'running' });
+    expect(await readProcess(instance)).toMatchObject({ isAlive: false, wanted: 'running' });
   });
 });
 
@@ -265,14 +268,14 @@ describe('the fence of an instance', () => {
     for (const act of acts) await expect(act()).rejects.toMatchObject({ code: 'instance-fenced' });
     expect(await markFailed(instance, { expected: null, owner })).toBe(false);
     expect(await everythingIn(instance)).toEqual(before);
-    expect((await readInstance(instance)).isAlive).toBe(true);
+    expect((await readProcess(instance)).isAlive).toBe(true);
   });
 
   test('lets the same owner claim again and changes nothing', async () => {
     const instance = await anInstance();
     const process = await deploy(instance);
     await recreateInstance(instance, { expected: null, owner, stopGraceMs: 0 });
-    expect(await readInstance(instance)).toMatchObject({ wanted: 'running', isAlive: true, process });
+    expect(await readProcess(instance)).toMatchObject({ wanted: 'running', isAlive: true, process });
   });
 
   test.each([
@@ -297,7 +300,7 @@ describe('the fence of an instance', () => {
     ];
     for (const act of acts) await expect(act()).rejects.toMatchObject({ code: 'instance-active' });
     expect(await everythingIn(instance)).toEqual(before);
-    expect((await readInstance(instance)).isAlive).toBe(true);
+    expect((await readProcess(instance)).isAlive).toBe(true);
 
     await markActive('blue');
     await stopInstance(instance, { owner, stopGraceMs: 5_000 });
@@ -313,7 +316,7 @@ describe('the fence of an instance', () => {
     await expect(claimInstance(instance, { expected: owner, owner: late })).rejects.toMatchObject({
       code: 'instance-fenced',
     });
-    expect(await readInstance(instance)).toMatchObject({ state: 'running', isAlive: true, owner: `${late}/undo` });
+    expect(await readProcess(instance)).toMatchObject({ state: 'running', isAlive: true, owner: `${late}/undo` });
   });
 
   test('leaves what a cleanup that was stopped had not removed, whatever of it wakes', async () => {
@@ -326,8 +329,8 @@ describe('the fence of an instance', () => {
     const fenced = { code: 'instance-fenced' };
     await expect(deleteInstance(stopped, late)).rejects.toMatchObject(fenced);
     await expect(claimInstance(untouched, claim)).rejects.toMatchObject(fenced);
-    expect(await readInstance(stopped)).toMatchObject({ state: 'stopped', sha, owner: `${late}/undo` });
-    expect(await readInstance(untouched)).toMatchObject({ state: 'running', sha, isAlive: true });
+    expect(await readProcess(stopped)).toMatchObject({ state: 'stopped', sha, owner: `${late}/undo` });
+    expect(await readProcess(untouched)).toMatchObject({ state: 'running', sha, isAlive: true });
   });
 
   test('keeps a failed instance for a look', async () => {
@@ -335,7 +338,7 @@ describe('the fence of an instance', () => {
     await deploy(instance);
     expect(await markFailed(instance, { expected: null, owner })).toBe(true);
     expect(await markFailed(instance, { expected: null, owner })).toBe(true);
-    expect(await readInstance(instance)).toMatchObject({ state: 'failed', isAlive: true });
+    expect(await readProcess(instance)).toMatchObject({ state: 'failed', isAlive: true });
     await expect(start(instance)).rejects.toMatchObject({ code: 'instance-fenced' });
   });
 
@@ -389,7 +392,7 @@ describe('what does not become healthy', () => {
     await once(other, 'listening');
     await expect(start(instance)).rejects.toMatchObject({ code: 'port-in-use' });
     other.close();
-    expect((await readInstance(instance)).process).toBe(null);
+    expect((await readProcess(instance)).process).toBe(null);
   });
 
   test('answers why it is not healthy', async () => {
@@ -466,9 +469,9 @@ describe('the keeper', () => {
     const { pid } = await deploy(instance);
     await markActive('green');
     process.kill(pid, 'SIGKILL');
-    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
     expect(await new InstanceKeeper().keepRunning(kept(instance))).toEqual([{ instance: instance.name, error: null }]);
-    const status = await readInstance(instance);
+    const status = await readProcess(instance);
     expect(status).toMatchObject({ restarts: 1, isAlive: true, sha, owner });
     await becomesHealthy(instance, status.process);
   });
@@ -479,16 +482,16 @@ describe('the keeper', () => {
     const keeper = new InstanceKeeper();
     const crashing = [{ instance, run, readEnv: async () => ({ MODE: 'exit' }) }];
     process.kill(pid, 'SIGKILL');
-    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
     await keeper.keepRunning(crashing);
-    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
     await keeper.keepRunning(crashing);
-    expect(await readInstance(instance)).toMatchObject({ restarts: 1, state: 'starting' });
+    expect(await readProcess(instance)).toMatchObject({ restarts: 1, state: 'starting' });
     await expect
       .poll(
         async () => {
           await keeper.keepRunning(crashing);
-          return (await readInstance(instance)).restarts;
+          return (await readProcess(instance)).restarts;
         },
         { timeout: 20_000 },
       )
@@ -502,16 +505,16 @@ describe('the keeper', () => {
     if (how === 'stopped') await stopInstance(instance, { owner, stopGraceMs: 5_000 });
     else process.kill(pid, 'SIGKILL');
     if (how === 'claimed') await claimInstance(instance, { expected: owner, owner: 'next' });
-    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
     expect(await new InstanceKeeper().keepRunning(kept(instance))).toEqual([]);
-    expect((await readInstance(instance)).isAlive).toBe(false);
+    expect((await readProcess(instance)).isAlive).toBe(false);
   });
 
   test('goes on with the others where one cannot be started', async () => {
     const broken = await anInstance('api', 'blue');
     const instance = await anInstance();
     for (const one of [broken, instance]) process.kill((await deploy(one)).pid, 'SIGKILL');
-    await expect.poll(async () => (await readInstance(instance)).isAlive).toBe(false);
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
     await rm(instanceFiles(broken).releases, { recursive: true });
     const events = await new InstanceKeeper().keepRunning([...kept(broken), ...kept(instance)]);
     expect(events).toMatchObject([
@@ -529,7 +532,7 @@ describe('releases', () => {
     const nextOwner = 'demo/prod/deploy/2';
     await recreateInstance(instance, { expected: owner, owner: nextOwner, stopGraceMs: 5_000 });
     await prepareRelease(instance, { owner: nextOwner, sha: 'bbbbbbb2', sha256: next.sha256, artifact: next.file });
-    expect(await readInstance(instance)).toMatchObject({ sha: 'bbbbbbb2', state: 'stopped' });
+    expect(await readProcess(instance)).toMatchObject({ sha: 'bbbbbbb2', state: 'stopped' });
     // What the one before wrote is not shown as its last lines.
     expect(await lastLogLines(instance, 5)).toEqual([]);
     const { releases } = instanceFiles(instance);
@@ -546,7 +549,7 @@ describe('releases', () => {
     await expect(deleteInstance(instance, owner)).rejects.toMatchObject({ code: 'instance-still-running' });
     await stopInstance(instance, { owner, stopGraceMs: 5_000 });
     await deleteInstance(instance, owner);
-    expect(await readInstance(instance)).toMatchObject({ owner, sha: null, state: 'empty' });
+    expect(await readProcess(instance)).toMatchObject({ owner, sha: null, state: 'empty' });
     expect(existsSync(instanceFiles(instance).releases)).toBe(false);
     await expect(claimInstance(instance, { expected: null, owner: 'late' })).rejects.toMatchObject({
       code: 'instance-fenced',
@@ -560,7 +563,7 @@ test('a damaged record is an error, and nothing is guessed from it', async () =>
   const { record } = instanceFiles(instance);
   const before = await readFile(record, 'utf8');
   await writeFile(record, before.replace(/^pid=.*$/m, 'pid=-1'));
-  await expect(readInstance(instance)).rejects.toMatchObject({ code: 'instance-record-damaged' });
+  await expect(readProcess(instance)).rejects.toMatchObject({ code: 'instance-record-damaged' });
   await writeFile(record, before);
 });
 

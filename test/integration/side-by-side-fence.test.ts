@@ -6,8 +6,8 @@ import type { ReleaseLine } from '../../src/domain/rolling.js';
 import type { Edge } from '../../src/haproxy/edge.js';
 import { readReleases, recordReleases } from '../../src/haproxy/releases.js';
 import { LocalHost } from '../../src/hosts/local.js';
-import { admitInstance, claimInstance, reserveInstance, retakeInstance } from '../../src/instances/process.js';
-import { type Instance, instanceFiles, readInstance } from '../../src/instances/record.js';
+import { admitInstance, claimInstance, reserveInstance, retakeInstance } from '../../src/instances/claims.js';
+import { type Instance, instanceFiles, readProcess } from '../../src/instances/record.js';
 
 const [before, deploy] = ['lab/default/deploy/1@a', 'lab/default/deploy/2@b'];
 const [drain, undo] = [`${deploy}/drain`, `${deploy}/undo/drain`];
@@ -32,7 +32,7 @@ async function hold(record: string): Promise<void> {
 }
 
 const look = async () => {
-  const { owner, wanted, isDrained } = await readInstance(instance);
+  const { owner, wanted, isDrained } = await readProcess(instance);
   return { owner, wanted, isDrained };
 };
 

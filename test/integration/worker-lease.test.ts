@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { LocalConfiguration } from '../../src/domain/configuration.js';
+import type { Configuration } from '../../src/domain/configuration.js';
 import { identityOf } from '../../src/hosts/process-identity.js';
 import { acquireLease, type Lease, type LeaseFile } from '../../src/worker-lease.js';
 import { appliedConfiguration } from '../rig/applied.js';
@@ -33,7 +33,7 @@ const read = async () => JSON.parse(await readFile(file(), 'utf8')) as LeaseFile
 function acquire(): Promise<Lease> {
   const { configuration } = appliedConfiguration({ environments: [], components: [] });
   const instances = { ...configuration.instances, addressBook: join(folder, '.bascule', 'addresses.json') };
-  return acquireLease({ ...configuration, instances } as LocalConfiguration);
+  return acquireLease({ ...configuration, instances } as Configuration);
 }
 
 /** The lease of another worker that lives, renewed so long ago by the machine, while the time of day says something else. */

@@ -1,6 +1,6 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadLocalConfiguration } from '../../src/config/local.js';
+import { loadConfiguration } from '../../src/config/load.js';
 import type { AddressBook } from '../../src/domain/configuration.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
@@ -41,7 +41,7 @@ type EnvironmentName = keyof typeof environments;
  * that answers, and no operation under way. Names everything that is not so.
  */
 export async function assertInvariant(project: Project): Promise<Record<EnvironmentName, Serving>> {
-  const configuration = await loadLocalConfiguration(join(project.directory, 'bascule.yaml'));
+  const configuration = await loadConfiguration(join(project.directory, 'bascule.yaml'));
   const host = new LocalHost();
   const edge = edgeOf(configuration, hostOf(configuration.edge.host, host));
   const reports = await examineInvariant({ configuration, edge, host }, { version: readVersion(), leftAfterMs: 0 });

@@ -165,7 +165,7 @@ components: { web: { health: { path: / }, run: [./web] } }
 external: { blog: { hosts: [Blog.Example.ORG], server: blog.internal:80 } }
 certificates: { ca: "https://ca.test:14000/dir", caFile: roots.pem, eab: { keyId: kid-1, key: { file: eab } }, profile: shortlived, keys: [rsa2048, ecdsa], challenge: acme.test:5002, domains: [[WWW.example.org]] }
 artifacts: { url: "file:./{sha}.tar" }
-instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
+instances: { driver: incus, image: debian, domain: lxd, profiles: [default, small], project: web, remote: far, releasesKept: 7 }
 `;
   const { edge, external, certificates, instances } = parseConfiguration(text, '/srv/app/bascule.yaml');
   expect(edge).toMatchObject({
@@ -185,7 +185,17 @@ instances: { driver: incus, image: debian, domain: lxd, releasesKept: 7 }
     domains: [['www.example.org']],
     challenge: { address: 'acme.test', port: 5002 },
   });
-  expect(instances).toEqual({ driver: 'incus', image: 'debian', domain: 'lxd', releasesKept: 7 });
+  expect(instances).toEqual({
+    ...{
+      driver: 'incus',
+      image: 'debian',
+      domain: 'lxd',
+      profiles: ['default', 'small'],
+      project: 'web',
+      remote: 'far',
+    },
+    ...{ directory: '/srv/app/.bascule/instances', addressBook: '/srv/app/.bascule/addresses.json', releasesKept: 7 },
+  });
 });
 
 test("an edge in an instance of Incus is its system's, where Debian has it", () => {

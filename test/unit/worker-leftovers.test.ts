@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { acmeFolder } from '../../src/acme/places.js';
-import { loadLocalConfiguration } from '../../src/config/local.js';
+import { loadConfiguration } from '../../src/config/load.js';
 import { findLeftovers, removeLeftovers } from '../../src/worker-leftovers.js';
 
 test('a key that was half-written as its worker was killed is removed, and none that is whole', async () => {
@@ -12,7 +12,7 @@ test('a key that was half-written as its worker was killed is removed, and none 
   try {
     const file = join(directory, 'bascule.yaml');
     await cp(fileURLToPath(new URL('../../examples/local.yaml', import.meta.url)), file);
-    const configuration = await loadLocalConfiguration(file);
+    const configuration = await loadConfiguration(file);
     expect(await findLeftovers(configuration)).toEqual([]);
 
     const acme = acmeFolder(configuration.edge.files.state);

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { defaults } from '../../domain/defaults.js';
-import { addressRange, domainName, expected, filePath, image, wholeNumber } from '../values.js';
+import { addressRange, domainName, expected, filePath, image, name, wholeNumber } from '../values.js';
 
 const releasesKept = wholeNumber(2, 1_000)
   .optional()
@@ -27,9 +27,20 @@ const incus = z.strictObject(
     domain: domainName
       .optional()
       .describe('The edge finds an instance as <name>.<domain>. Only in multi-instance it may be left out.'),
+    profiles: z
+      .array(name, expected("a list of Incus's profiles"))
+      .min(1, 'expected at least one profile')
+      .optional()
+      .describe(
+        "Incus's profiles that they get: root disk, limits, devices, and the network card that Bascule gives an address. Default: [default]",
+      ),
+    project: name.optional().describe("Incus's project that they are in. Default: default"),
+    remote: name
+      .optional()
+      .describe("Where Incus runs, as the worker's `incus remote list` has it. Default: on the machine of the worker"),
     releasesKept,
   },
-  expected('{ driver: incus, image, domain, releasesKept }'),
+  expected('{ driver: incus, image, domain, profiles, project, remote, releasesKept }'),
 );
 
 export const instances = z.discriminatedUnion(

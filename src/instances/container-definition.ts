@@ -1,0 +1,95 @@
+import { numberOf, textOf } from '../domain/addresses.js';
+import type { Color } from '../domain/edge-state.js';
+
+/** Who made an instance of Incus, and for what: what lacks these, or has others, is never touched. */
+export interface Marks {
+  readonly project: string;
+  readonly environment: string;
+  readonly component: string;
+  /** Null in multi-instance. */
+  readonly color: Color | null;
+}
+
+/** Where Incus finds an image (`source` of its REST API). */
+export type ImageSource =
+  | { readonly type: 'image'; readonly fingerprint: string }
+  | {
+      readonly type: 'image';
+      readonly mode: 'pull';
+      readonly protocol: string;
+      readonly server: string;
+      readonly alias: string;
+    };
+
+export type Devices = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** The network card that an address is for: by its name, as a profile has it. */
+export interface NetworkCard {
+  readonly name: string;
+  readonly network: string;
+  readonly device: Readonly<Record<string, string>>;
+}
+
+const markKeys = ['project', 'environment', 'component', 'color'] as const;
+
+/** Incus's keys of these marks. */
+export function marksOf({ project, environment, component, color }: Marks): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries({ project, environment, component, color: color ?? 'none' }).map(([name, value]) => [
+      `user.bascule.${name}`,
+      value,
+    ]),
+  );
+}
+
+/** For whom an instance was made, as a person reads it; null where Bascule did not make it. */
+export function markedFor(config: Readonly<Record<string, string>>): string | null {
+  const marks = markKeys.map((name) => config[`user.bascule.${name}`] ?? '');
+  return marks[0] === '' ? null : marks.filter((mark) => mark !== 'none').join(' ');
+}
+
+/** What Incus is asked for (`POST /1.0/instances`). */
+export function containerDefinition(of: {
+  name: string;
+  marks: Marks;
+  owner: string;
+  source: ImageSource;
+  profiles: readonly string[];
+  card: NetworkCard;
+  address: string;
+}) {
+  const { name, marks, owner, source, profiles, card, address } = of;
+  return {
+    name,
+    type: 'container',
+    source,
+    profiles,
+    config: { 'boot.autostart': 'true', ...marksOf(marks), 'user.bascule.owner': owner },
+    devices: { [card.name]: { ...card.device, 'ipv4.address': address } },
+  };
+}
+
+/** The first network card of a bridge that Incus manages. */
+export function networkCardOf(devices: Devices): NetworkCard | null {
+  for (const [name, device] of Object.entries(devices)) {
+    if (device.type === 'nic' && device.network !== undefined) return { name, network: device.network, device };
+  }
+  return null;
+}
+
+/**
+ * The last address of a bridge's subnet that nobody has; null where all are taken. Those that Incus gives out by itself
+ * it gives out anywhere in it, and none that is in use.
+ */
+export function freeAddress(bridge: string, taken: ReadonlySet<string>): string | null {
+  const [address = '', length = ''] = bridge.split('/');
+  const prefixLength = Number(length);
+  const size = 2 ** (32 - prefixLength);
+  const network = numberOf(address) - (numberOf(address) % size);
+  // The first one names the network, and the last one is for all of it.
+  for (let number = network + size - 2; number > network; number -= 1) {
+    const candidate = textOf(number);
+    if (candidate !== address && !taken.has(candidate)) return candidate;
+  }
+  return null;
+}

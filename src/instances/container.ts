@@ -1,0 +1,200 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
+import { BasculeError, isBasculeError } from '../errors.js';
+import type { Host } from '../hosts/host.js';
+import { refusedFor } from '../hosts/incus-client.js';
+import { findImage } from '../hosts/incus-images.js';
+import {
+  containerDefinition,
+  freeAddress,
+  type Marks,
+  markedFor,
+  marksOf,
+  type NetworkCard,
+  networkCardOf,
+} from './container-definition.js';
+import type { IncusPart, Instance } from './record.js';
+
+/** An instance that runs in Incus. */
+export type IncusInstance = Instance & { readonly incus: IncusPart; readonly edgeHost: Host };
+
+/** What Incus knows of an instance. */
+export interface Container {
+  readonly isRunning: boolean;
+  /** For which operation it was made. */
+  readonly creator: string;
+}
+
+/** How long an instance's system may take to end before it is ended by force. */
+const endsWithinMs = 60_000;
+const pollMs = 200;
+
+const deviceSchema = z.record(z.string(), z.record(z.string(), z.string()));
+const instanceSchema = z.object({ status: z.string(), config: z.record(z.string(), z.string()) });
+const profileSchema = z.object({ devices: deviceSchema });
+const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
+const leasesSchema = z.array(z.object({ address: z.string() })).nullable();
+
+const noRoom = /no space left|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
+
+/**
+ * The instance as Incus has it, null where there is none.
+ *
+ * @throws `incus-instance-foreign` where it is not Bascule's, or another component's, and those of `IncusClient`
+ */
+export async function findContainer(instance: IncusInstance): Promise<Container | null> {
+  const found = await ifPresent(instance.incus.client.askInstance(''));
+  if (found === null) return null;
+  const { status, config } = instanceSchema.parse(found);
+  const isOurs = Object.entries(marksOf(marksFor(instance))).every(([key, value]) => config[key] === value);
+  if (!isOurs) {
+    const expected = markedFor(marksOf(marksFor(instance))) ?? '';
+    throw new BasculeError('incus-instance-foreign', {
+      ...placeOf(instance),
+      expected,
+      found: markedFor(config),
+    });
+  }
+  return { isRunning: status === 'Running', creator: config['user.bascule.owner'] ?? '' };
+}
+
+/**
+ * Makes the instance for an operation where there is none, with an address of its own.
+ *
+ * @throws `incus-instance-foreign`, `incus-image-missing`, `incus-network-unfit`, `incus-full`, and those of `IncusClient`
+ */
+export async function ensureContainer(
+  instance: IncusInstance,
+  owner: string,
+  signal?: AbortSignal,
+): Promise<Container> {
+  const found = await findContainer(instance);
+  if (found !== null) return found;
+  const { incus, name } = instance;
+  const { client, image, profiles } = incus;
+  const card = await networkCard(instance);
+  const source = await findImage(client, image);
+  const address = await addressOf(instance, card);
+  const marks = marksFor(instance);
+  const body = containerDefinition({ name, marks, owner, source, profiles, card, address });
+  try {
+    await client.change('/instances', { method: 'POST', body, ...(signal ? { signal } : {}) });
+  } catch (error) {
+    throw creationError(instance, error);
+  }
+  // Another worker may have made it in the same moment: then it is for whom it was made.
+  return (await findContainer(instance)) ?? { isRunning: false, creator: owner };
+}
+
+/** Starts the instance where it does not run: it is brought to what its record says. Throws those of `IncusClient`. */
+export async function startContainer(instance: IncusInstance, { isRunning }: Container): Promise<void> {
+  if (isRunning) return;
+  try {
+    await instance.incus.client.changeInstance('/state', { method: 'PUT', body: { action: 'start', timeout: -1 } });
+  } catch (error) {
+    if (refusedFor(error, /already running/i) === null) throw asFull(instance, 'to be started', error);
+  }
+}
+
+/**
+ * Deletes an instance whose system is ending, and which `isStillOurs` is asked about where that takes too long. Incus
+ * deletes none that runs: should this come late, nothing that is in use is deleted.
+ */
+export async function deleteContainer(
+  instance: IncusInstance,
+  { isStillOurs, signal }: { isStillOurs: () => Promise<boolean>; signal?: AbortSignal },
+): Promise<void> {
+  const { client } = instance.incus;
+  const until = performance.now() + endsWithinMs;
+  while ((await findContainer(instance))?.isRunning) {
+    if (performance.now() > until && (await isStillOurs())) {
+      await client.changeInstance('/state', { method: 'PUT', body: { action: 'stop', timeout: -1, force: true } });
+      break;
+    }
+    await delay(pollMs, undefined, { ...(signal ? { signal } : {}) });
+  }
+  await ifPresent(client.changeInstance('', { method: 'DELETE' }));
+}
+
+/** Whom errors of Incus are about. */
+export function placeOf({ incus }: Pick<IncusInstance, 'incus'>) {
+  const { instance, project = 'default', remote = 'local' } = incus.client.place;
+  return { instance, project, remote };
+}
+
+const marksFor = ({ incus, environment, component, color }: IncusInstance): Marks => ({
+  project: incus.project,
+  environment,
+  component,
+  color,
+});
+
+/** Null where the instance is not there. */
+async function ifPresent<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isBasculeError(error) && error.code === 'incus-instance-missing') return null;
+    throw error;
+  }
+}
+
+/** The one of the profiles that leads to the edge. Throws `incus-network-unfit`. */
+async function networkCard(instance: IncusInstance): Promise<NetworkCard> {
+  const { client, profiles } = instance.incus;
+  const found = await Promise.all(profiles.map((name) => client.ask(`/profiles/${encodeURIComponent(name)}`)));
+  // What a later profile says comes before.
+  const devices = Object.assign({}, ...found.map((profile) => profileSchema.parse(profile).devices)) as z.infer<
+    typeof deviceSchema
+  >;
+  const card = networkCardOf(devices);
+  if (card) return card;
+  throw unfit(instance, 'none of its profiles has a network card of a network that Incus manages');
+}
+
+/**
+ * The address that belongs to the instance: given out once, by a file on the edge's host that whoever is first makes.
+ *
+ * @throws `incus-network-unfit`
+ */
+async function addressOf(instance: IncusInstance, { network }: NetworkCard): Promise<string> {
+  const { name, edgeHost, incus } = instance;
+  const { client, addresses: folder } = incus;
+  const { managed, config } = networkSchema.parse(await client.ask(`/networks/${encodeURIComponent(network)}`));
+  const bridge = config['ipv4.address'] ?? '';
+  if (!managed || !/^[0-9.]+\/\d+$/.test(bridge)) {
+    throw unfit(instance, `its network ${network} has no IPv4 subnet of Incus's own`);
+  }
+  const leases = leasesSchema.parse(await client.ask(`/networks/${encodeURIComponent(network)}/leases`)) ?? [];
+  const taken = new Set(leases.map(({ address }) => address));
+  const fileOf = (address: string): string => join(folder, address);
+  for (const address of (await edgeHost.readFolder(folder)).toSorted()) {
+    if ((await edgeHost.readState(fileOf(address)))?.trim() === name) return address;
+    taken.add(address);
+  }
+  for (;;) {
+    const address = freeAddress(bridge, taken);
+    if (address === null) throw unfit(instance, `no address is left in ${bridge} of its network ${network}`);
+    await edgeHost.createPrivately(fileOf(address), `${name}\n`);
+    if ((await edgeHost.readState(fileOf(address)))?.trim() === name) return address;
+    taken.add(address);
+  }
+}
+
+function creationError(instance: IncusInstance, error: unknown): unknown {
+  const { image } = instance.incus;
+  if (refusedFor(error, /already exists|already being created/i) !== null) return error;
+  const missing = refusedFor(error, /image.*(?:not found|couldn't be found)|not found.*image|alias/i);
+  if (missing !== null)
+    return new BasculeError('incus-image-missing', { ...placeOf(instance), image, reason: missing });
+  return asFull(instance, 'to be made', error);
+}
+
+function asFull(instance: IncusInstance, what: string, error: unknown): unknown {
+  const reason = refusedFor(error, noRoom);
+  return reason === null ? error : new BasculeError('incus-full', { ...placeOf(instance), what, reason });
+}
+
+const unfit = (instance: IncusInstance, reason: string): BasculeError =>
+  new BasculeError('incus-network-unfit', { ...placeOf(instance), profiles: instance.incus.profiles, reason });

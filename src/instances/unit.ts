@@ -1,0 +1,124 @@
+/** What systemd runs in an instance, for whom. */
+export interface Service {
+  readonly project: string;
+  readonly component: string;
+  readonly user: string;
+  readonly port: number;
+  readonly run: readonly string[];
+}
+
+const firstOpenPort = 1_024;
+
+/** Where a component's releases are, in its instance; templates/instance-incus.sh knows it for itself. */
+export const releasesFolder = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
+  `/opt/${project}/${component}`;
+
+/** The names of the service and of its migration. */
+export const serviceName = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
+  `${project}-${component}.service`;
+export const migrationName = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
+  `${project}-${component}-migrate.service`;
+
+/** Where its program has a folder of its own that it may write to, beside the log's. */
+export const homeFolder = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
+  `/var/lib/${project}/${component}`;
+
+/** Unit file of a component's service. */
+export function serviceUnit(service: Service & { readonly stopGraceMs: number }): string {
+  const { project, component, stopGraceMs } = service;
+  return `# Written by Bascule at each start.
+[Unit]
+Description=${component} of ${project}
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+Restart=always
+RestartSec=1
+TimeoutStopSec=${stopGraceMs}ms
+${sandbox(service)}
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/** Unit file of its migration, which runs as the service does. */
+export function migrationUnit(service: Service & { readonly timeoutMs: number }): string {
+  const { project, component, timeoutMs } = service;
+  return `# Written by Bascule at each migration.
+[Unit]
+Description=migration of ${component} of ${project}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+TimeoutStartSec=${timeoutMs}ms
+${sandbox(service)}`;
+}
+
+/** What it may do: read its release, write its log and its own folder, and use the network. */
+function sandbox({ project, component, user, port, run }: Service): string {
+  const capabilities = port < firstOpenPort ? 'CAP_NET_BIND_SERVICE' : '';
+  return `User=${user}
+Group=${user}
+WorkingDirectory=${releasesFolder({ project, component })}/current
+EnvironmentFile=/etc/${project}/${component}.env
+ExecStart=${commandLine(run, `${releasesFolder({ project, component })}/current`)}
+LogsDirectory=${project}
+LogsDirectoryMode=0750
+StateDirectory=${project}/${component}
+StateDirectoryMode=0750
+UMask=0027
+NoNewPrivileges=yes
+CapabilityBoundingSet=${capabilities}
+AmbientCapabilities=${capabilities}
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RemoveIPC=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+`;
+}
+
+/** systemd takes no program by a path that is relative: one is a file of the release. */
+function commandLine([program = '', ...args]: readonly string[], folder: string): string {
+  const path =
+    program.includes('/') && !program.startsWith('/') ? `${folder}/${program.replace(/^\.\//, '')}` : program;
+  return [path, ...args].map(quoted).join(' ');
+}
+
+/** One word of ExecStart=, in which `%` and `$` mean themselves (systemd.service(5), "Command lines"). */
+const quoted = (word: string): string =>
+  `"${word
+    .replaceAll('\\', '\\\\')
+    .replaceAll('"', '\\"')
+    .replaceAll('\n', '\\n')
+    .replaceAll('%', '%%')
+    .replaceAll('$', '$$$$')}"`;
+
+/** Variables as lines of an EnvironmentFile=, which a shell reads as well (systemd.exec(5)). */
+export function environmentFile(variables: Readonly<Record<string, string>>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => `${name}="${value.replaceAll(/["\\`$]/g, '\\$&')}"\n`)
+    .join('');
+}
