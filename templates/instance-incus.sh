@@ -122,6 +122,8 @@ adopt() { # owner sha SHA-256 pushed-file
   fi
   # What the log held before is another release's.
   update "sha=$2" "sha256=$3" "log_begin=$(date +%s%3N)"
+  # What others pushed that were killed.
+  rm -f "$folder"/pushed-*
 }
 
 # Owners and setuid bits of the archive are not taken over.

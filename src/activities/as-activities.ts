@@ -5,6 +5,14 @@ import { withFailPoint } from './fail-point.js';
 /** Told apart by how often Temporal hears of a running activity: a killed worker is noticed within heartbeatTimeout. */
 const heartbeatEveryMs = 1_000;
 
+/** What running activities are at. */
+const progress = new WeakMap<Context, object>();
+
+/** Says what this activity is at: Temporal shows it from the next heartbeat on. */
+export function showProgress(details: object): void {
+  progress.set(Context.current(), details);
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: activities differ in what they take; each keeps its own types through T.
 type Functions = Record<string, (input: any) => Promise<unknown>>;
 
@@ -26,7 +34,7 @@ async function runAsActivity(
   input: unknown,
 ): Promise<unknown> {
   const context = Context.current();
-  const heartbeat = setInterval(() => context.heartbeat(), heartbeatEveryMs);
+  const heartbeat = setInterval(() => context.heartbeat(progress.get(context)), heartbeatEveryMs);
   try {
     return await withFailPoint(name, () => run(input));
   } catch (error) {

@@ -9,7 +9,7 @@ import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
 import { driverOf } from '../instances/drivers.js';
 import { waitHealthy } from '../instances/health.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
-import { asActivities } from './as-activities.js';
+import { asActivities, showProgress } from './as-activities.js';
 import { poolServer } from './pools.js';
 import { artifactsOf, loadProject, type WorkerContext } from './project.js';
 import type { MarkedDown } from './watches.js';
@@ -22,6 +22,9 @@ interface Step {
   readonly plan: { readonly sha: string; readonly target: Color | null };
   readonly component: PlannedComponent;
 }
+
+/** Bytes of an artifact that are in an instance by now, and of how many. */
+export const showPushed = (pushed: number, of: number): void => showProgress({ pushed, of });
 
 /** Acts on instances: Temporal's side of src/instances. Each names the operation, and is refused where another one has the instance. */
 export function instanceActivities(context: WorkerContext) {
@@ -38,7 +41,10 @@ export function instanceActivities(context: WorkerContext) {
       const { configuration } = await loadProject(context);
       const file = artifactFile(configuration, component.sha256);
       const signal = Context.current().cancellationSignal;
-      await fetchArtifact(component, file, artifactsOf(configuration), readSecret, { signal });
+      await fetchArtifact(component, file, artifactsOf(configuration), readSecret, {
+        signal,
+        onProgress: (bytes, of) => showProgress({ fetched: bytes, of }),
+      });
     },
 
     async recreateInstance(step: Step): Promise<MarkedDown> {
@@ -49,7 +55,7 @@ export function instanceActivities(context: WorkerContext) {
       // Down on the edge from here on, until checks of the new release bring it up.
       const pid = await markServersDown(runtimeSocket(project.edge), [poolServer(environment, component)]);
       const artifact = artifactFile(project.configuration, component.sha256);
-      await driver.prepareRelease(instance, { ...release, artifact, signal });
+      await driver.prepareRelease(instance, { ...release, artifact, signal, onProgress: showPushed });
       const { configuration } = project;
       const { releasesKept } = configuration.instances;
       await driver.pruneReleases(instance, { owner: step.owner, kept: releasesKept });

@@ -20,6 +20,7 @@ import { driverOf, readInstance } from '../instances/drivers.js';
 import { artifactFile, instanceOf } from '../instances/places.js';
 import type { Instance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
+import { showPushed } from './instances.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 import type { MarkedDown } from './watches.js';
 
@@ -84,7 +85,7 @@ export function rollingActivities(context: WorkerContext) {
       if (wanted === 'running') return { pid: null };
       const pid = await traffic.markDown();
       const artifact = artifactFile(project.configuration, release.sha256);
-      await driver.prepareRelease(instance, { owner, ...release, artifact, signal });
+      await driver.prepareRelease(instance, { owner, ...release, artifact, signal, onProgress: showPushed });
       return { pid };
     },
 
