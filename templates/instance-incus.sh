@@ -140,6 +140,11 @@ ensure_user() {
       --shell /usr/sbin/nologin "$PROGRAM_USER" || id -u "$PROGRAM_USER" >/dev/null || fail 13 /etc/passwd
 }
 
+# What a service wrote is still there when its instance was started anew.
+keep_journal() {
+  [ -d /var/log/journal ] || { mkdir -p /var/log/journal && journalctl --flush; } || fail 13 /var/log/journal
+}
+
 put() { # file mode content: whole before it gets its name
   mkdir -p -m 755 "$(dirname "$1")" && printf '%s' "$3" | cat >"$1.tmp" && chown "root:$PROGRAM_USER" "$1.tmp" &&
     chmod "$2" "$1.tmp" && sync "$1.tmp" && mv -f "$1.tmp" "$1" || fail 13 "$1"
@@ -148,6 +153,7 @@ put() { # file mode content: whole before it gets its name
 # The input names UNIT, and VARIABLES with which its program runs.
 install_unit() { # unit
   ensure_user
+  keep_journal
   eval "$input"
   put "$variables" 640 "$VARIABLES"
   put "/etc/systemd/system/$1" 644 "$UNIT"

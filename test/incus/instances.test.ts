@@ -1,18 +1,43 @@
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
+import { loadConfiguration } from '../../src/config/load.js';
+import type { Color } from '../../src/domain/edge-state.js';
+import { edgeOf } from '../../src/haproxy/edge.js';
+import { hostOf } from '../../src/hosts/edge-host.js';
+import { LocalHost } from '../../src/hosts/local.js';
+import { driverOf, readInstance } from '../../src/instances/drivers.js';
+import { instanceOf } from '../../src/instances/places.js';
+import type { Instance } from '../../src/instances/record.js';
+import { examineInvariant } from '../../src/invariant.js';
+import { readVersion } from '../../src/version.js';
 import { ask } from '../rig/ask.js';
-import { mustSucceed, startLightLoad } from '../rig/chaos.js';
+import { mustSucceed, restartWhenKilled, say, startLightLoad, until } from '../rig/chaos.js';
+import { setFailPoint } from '../rig/fail-point.js';
+import { killDaemon, startDaemon } from './rig/incusd.js';
 import { type InstanceProject, startInstanceProject } from './rig/instance-project.js';
 
-const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
+const [first, second, third, crashing] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'dead0001'] as const;
+const secret = 'not "in" any $history';
 let rig: InstanceProject;
 
 beforeAll(async () => {
-  rig = await startInstanceProject((yaml) => yaml);
+  const withMore = (yaml: string) =>
+    yaml.replace(
+      '    balance: { cookie: SERVERID }\n',
+      `    balance: { cookie: SERVERID }
+    user: demo-backend
+    migrate: ["sh", "-c", "echo migrating as $(id -un) in $(pwd -P)"]
+    env: { TOKEN: { env: TEST_TOKEN } }
+`,
+    );
+  rig = await startInstanceProject(withMore, { TEST_TOKEN: secret });
   await Promise.all([first, second, third].map((sha) => rig.project.releaseAll(sha)));
+  await rig.project.releaseAll(crashing, { crash: true });
   await rig.project.startWorker();
-});
-afterAll(() => rig?.stop());
+  await mustSucceed(rig.project, 'apply', '--repair');
+}, 300_000);
+afterAll(() => rig?.stop(), 120_000);
 beforeEach(() => {
   for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
   return () => vi.unstubAllEnvs();
@@ -25,18 +50,228 @@ async function asked(...args: readonly string[]) {
   return { exitCode, ...resultSchema.parse(document) };
 }
 
+async function open() {
+  const configuration = await loadConfiguration(join(rig.project.directory, 'bascule.yaml'));
+  const host = new LocalHost();
+  return { configuration, host, edge: edgeOf(configuration, hostOf(configuration.edge.host, host)) };
+}
+
+/** An instance of prod, as an activity has it. */
+async function instance(component: 'api' | 'web', color: Color): Promise<Instance> {
+  const name = nameOf(component, color);
+  const address = { address: `${name}.lxd`, port: component === 'api' ? 8081 : 8082 };
+  return instanceOf(await open(), 'prod', { target: color }, { name: component, instance: name, address });
+}
+
+const nameOf = (component: 'api' | 'web', color: Color): string => `${rig.prefix}${component}-${color}`;
+
+async function active(): Promise<{ readonly color: Color; readonly other: Color; readonly sha: string | null }> {
+  const prod = (await rig.project.look()).environments.find(({ name }) => name === 'prod');
+  const color = prod?.active ?? 'blue';
+  return { color, other: color === 'blue' ? 'green' : 'blue', sha: prod?.sha ?? null };
+}
+
+async function assertAgreement(): Promise<void> {
+  const reports = await examineInvariant(await open(), { version: readVersion(), leftAfterMs: 0 });
+  expect(reports.flatMap(({ findings }) => findings.map(({ message }) => message))).toEqual([]);
+}
+
+async function addressOf(name: string): Promise<string> {
+  return (await rig.incus('config', 'device', 'get', name, 'eth0', 'ipv4.address')).trim();
+}
+
+const names = async (): Promise<readonly string[]> =>
+  (JSON.parse(await rig.incus('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
+
+/** Another release than the one that visitors have. */
+const other = async () => ((await active()).sha === third ? second : third);
+
 test('releases are deployed, switched to and rolled back to, and no visitor is failed', async () => {
-  await mustSucceed(rig.project, 'apply', '--repair');
+  await mustSucceed(rig.project, 'deploy', 'staging', first);
   await mustSucceed(rig.project, 'deploy', 'prod', first);
-  const r = await rig.project.json<unknown>('deploy', 'prod', first);
-  console.log(JSON.stringify(r.document, null, 1), r.stderr);
-  if (r.exitCode !== 0) console.log((await rig.project.workerLog()).slice(-6000));
-  console.log(await rig.incus('list'));
-  for (const name of ['api', 'web']) {
-    const i = `${rig.prefix}${name}-green`;
-    for (const c of ['cat /var/lib/bascule/*/record; ls -la /opt/demo/*/ /etc/demo /var/log/demo /var/lib/demo; cat /etc/demo/*.env; cat /etc/systemd/system/demo*; journalctl -n 60 --no-pager; systemctl status demo*; systemd-analyze security demo-*.service']) {
-      console.log(await rig.run(i, 'sh', '-c', c).catch((e) => String(e)));
-    }
-  }
+  const visitors = await startLightLoad(rig.project);
+  await mustSucceed(rig.project, 'deploy', 'prod', second);
+  expect(await visit()).toContain(second);
+  expect(await visit('prod.localhost', '/api/v1/things')).toContain(second);
+  await mustSucceed(rig.project, 'rollback', 'prod', '--yes');
   expect(await visit()).toContain(first);
-}, 400000);
+  await mustSucceed(rig.project, 'deploy', 'prod', third);
+  expect(await visit()).toContain(third);
+  const { failed, failures, sent } = await visitors.stop();
+  expect(sent).toBeGreaterThan(100);
+  expect(failed, JSON.stringify(failures[0])).toBe(0);
+  expect(await visit('staging.localhost')).toContain(first);
+  await assertAgreement();
+}, 400_000);
+
+test('an instance is marked, starts with Incus, and has an address of its own for good', async () => {
+  const { color } = await active();
+  const name = nameOf('api', color);
+  const config = JSON.parse(await rig.incus('query', `/1.0/instances/${name}`)).config as Record<string, string>;
+  expect(config).toMatchObject({
+    'boot.autostart': 'true',
+    'user.bascule.project': 'demo',
+    'user.bascule.environment': 'prod',
+    'user.bascule.component': 'api',
+    'user.bascule.color': color,
+  });
+  const all = (await names()).filter((each) => each.startsWith(rig.prefix));
+  const addresses = await Promise.all(all.map(addressOf));
+  expect(new Set(addresses).size).toBe(all.length);
+  expect(await rig.run(name, 'ip', '-4', '-o', 'address', 'show', 'eth0')).toContain(` ${await addressOf(name)}/`);
+});
+
+test('the program has its release, its variables and its own user, and can write nothing else', async () => {
+  const name = nameOf('api', (await active()).color);
+  const seen = await rig.run(
+    name,
+    'stat',
+    '-c',
+    '%A %U:%G',
+    '/etc/demo/api.env',
+    `/opt/demo/api/${third}`,
+    '/var/log/demo',
+  );
+  expect(seen.split('\n')).toEqual([
+    '-rw-r----- root:demo-backend',
+    'drwxr-x--- root:demo-backend',
+    'drwxr-x--- demo-backend:demo-backend',
+  ]);
+  expect(await rig.run(name, 'readlink', '/opt/demo/api/current')).toBe(`/opt/demo/api/${third}`);
+  expect(await rig.run(name, 'systemctl', 'show', '-P', 'User', 'demo-api.service')).toBe('demo-backend');
+});
+
+test('its service is hardened: systemd gives it less than 3.0', async () => {
+  const name = nameOf('api', (await active()).color);
+  const seen = await rig.run(name, 'systemd-analyze', 'security', '--no-pager', 'demo-api.service');
+  const [, score = ''] = /exposure level for demo-api\.service: ([0-9.]+)/.exec(seen) ?? [];
+  say(`systemd-analyze security demo-api.service: ${score}`);
+  expect(Number(score)).toBeGreaterThan(0);
+  expect(Number(score)).toBeLessThan(3);
+});
+
+test('logs shows what program and migration wrote, and exec runs what is asked for beside them', async () => {
+  const { stdout: log } = await rig.project.bascule('logs', 'prod', 'api');
+  expect(log).toContain('listening on 0.0.0.0:8081');
+  expect(log).toContain(`migrating as demo-backend in /opt/demo/api/${third}`);
+  const { stdout: last } = await rig.project.bascule('logs', 'prod', 'api', '--tail', '1');
+  expect(last.split('\n')).toHaveLength(1);
+  const script = 'echo "$(id -un) $PWD $BASCULE_SHA $TOKEN"; echo said >&2; exit 7';
+  const result = await rig.project.bascule('exec', 'prod', 'api', '--', 'sh', '-c', script);
+  expect(result).toMatchObject({ exitCode: 7, stderr: 'said' });
+  expect(result.stdout).toBe(`demo-backend /opt/demo/api/${third} ${third} ${secret}`);
+});
+
+test('an instance that ends, or is ended, serves again without a worker', async () => {
+  const { color } = await active();
+  const name = nameOf('web', color);
+  await rig.project.stopWorker();
+  await rig.incus('restart', '--force', name);
+  await until('it serves again', async () => (await visit().catch(() => '')).includes(`"color":"${color}"`));
+  await rig.run(name, 'systemctl', 'kill', '--signal=KILL', 'demo-web.service');
+  await until('it runs again', async () => (await readInstance(await instance('web', color))).isAlive);
+  await rig.project.startWorker();
+  await until('all agree', async () =>
+    assertAgreement().then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+test('a release that ends as it starts fails with its last words, and stays for a look', async () => {
+  const before = await active();
+  const result = await asked('deploy', 'prod', crashing);
+  expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'instance-exited' });
+  expect(result.message).toContain('this release crashes as it starts');
+  expect(await active()).toEqual(before);
+  expect(await visit()).toContain(third);
+  const { stdout: log } = await rig.project.bascule('logs', 'prod', 'web', '--color', before.other);
+  expect(log).toContain('this release crashes as it starts');
+  expect(await readInstance(await instance('web', before.other))).toMatchObject({ state: 'failed' });
+});
+
+test('cleanup removes instances, and their addresses stay theirs', async () => {
+  const { other: unused } = await active();
+  const mine = [nameOf('api', unused), nameOf('web', unused)];
+  const before = await Promise.all(mine.map(addressOf));
+  await mustSucceed(rig.project, 'cleanup', 'prod');
+  expect((await names()).filter((name) => mine.includes(name))).toEqual([]);
+  await assertAgreement();
+  await mustSucceed(rig.project, 'deploy', 'prod', second);
+  expect(await Promise.all(mine.map(addressOf))).toEqual(before);
+  expect(await visit()).toContain(second);
+}, 300_000);
+
+describe('whose it is not', () => {
+  test("an instance of somebody else's is never touched, and the deploy says so before it touches anything", async () => {
+    const { other: unused, sha } = await active();
+    await mustSucceed(rig.project, 'cleanup', 'prod', '--standby');
+    const name = nameOf('web', unused);
+    await rig.incus('init', 'debian', name);
+    const result = await asked('deploy', 'prod', await other());
+    expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-instance-foreign' });
+    expect(result.message).toContain(name);
+    expect(result.remedy).toContain(`incus delete --force local:${name}`);
+    expect((await names()).includes(nameOf('api', unused))).toBe(false);
+    expect(await rig.incus('config', 'show', name)).not.toContain('bascule');
+    expect((await active()).sha).toBe(sha);
+    await rig.incus('delete', '--force', name);
+    await mustSucceed(rig.project, 'deploy', 'prod', await other());
+  }, 300_000);
+
+  test('acts for an operation that has ended are refused, and so is every act on the active color', async () => {
+    const { color, other: unused } = await active();
+    const late = { owner: 'demo/prod/deploy/1@late', expected: null, stopGraceMs: 1_000 };
+    const standby = await instance('web', unused);
+    await expect(driverOf(standby).recreateInstance(standby, late)).rejects.toMatchObject({ code: 'instance-fenced' });
+    const serving = await instance('web', color);
+    const { owner } = await readInstance(serving);
+    for (const ending of [late, { ...late, expected: owner }]) {
+      const act = driverOf(serving).recreateInstance(serving, ending);
+      await expect(act).rejects.toMatchObject({ code: expect.stringMatching(/^instance-(?:fenced|active)$/) });
+      await expect(driverOf(serving).removeInstance(serving, ending)).rejects.toMatchObject({
+        code: expect.stringMatching(/^instance-(?:fenced|active)$/),
+      });
+    }
+    await assertAgreement();
+  });
+});
+
+describe('what ends in the middle', () => {
+  test.each([
+    ['recreateInstance', 'during'],
+    ['recreateInstance', 'after'],
+    ['migrate', 'during'],
+    ['startInstance', 'during'],
+  ] as const)(
+    'a worker killed in %s (%s) is taken up by the next one',
+    async (activity, moment) => {
+      const wanted = await other();
+      await setFailPoint(rig.project, { activity, moment, nth: 1, how: 'kill' });
+      const deploying = rig.project.json<unknown>('deploy', 'prod', wanted);
+      const { isKilled, ended } = await restartWhenKilled(rig.project, `${moment} ${activity}`, deploying);
+      expect(isKilled).toBe(true);
+      expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
+      expect(await visit()).toContain(wanted);
+      await assertAgreement();
+    },
+    240_000,
+  );
+
+  test('Incus is ended in the middle of a deploy, which goes on when it is back, and visitors notice nothing', async () => {
+    const wanted = await other();
+    const visitors = await startLightLoad(rig.project);
+    const deploying = rig.project.json<unknown>('deploy', 'prod', wanted);
+    await until('instances are being made', async () =>
+      (await rig.project.look()).environments.some(({ operation }) => operation),
+    );
+    await killDaemon(inject('incusd'));
+    await startDaemon(inject('incusd').directory);
+    const { exitCode, document } = await deploying;
+    expect(exitCode, JSON.stringify(document)).toBe(0);
+    expect(await visit()).toContain(wanted);
+    expect((await visitors.stop()).failed).toBe(0);
+    await assertAgreement();
+  }, 240_000);
+});

@@ -18,7 +18,10 @@ export interface InstanceProject {
 }
 
 /** A project of which everything is in Incus: the edge is a container, and so is each instance, beside it. */
-export async function startInstanceProject(configure: (yaml: string) => string): Promise<InstanceProject> {
+export async function startInstanceProject(
+  configure: (yaml: string) => string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<InstanceProject> {
   const { env } = inject('incusd');
   const prefix = `t${randomBytes(3).toString('hex')}-`;
   const edge = await launchContainer('edge');
@@ -53,7 +56,7 @@ export async function startInstanceProject(configure: (yaml: string) => string):
     const project = await startProject({
       configure: (yaml) => inIncus(configure(yaml)),
       edge: { address: edge.address, port: 80 },
-      env,
+      env: { ...env, ...variables },
       failPoints: true,
     });
     return {
