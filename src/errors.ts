@@ -164,6 +164,10 @@ const prose = {
     message: `${incusInstance(a)} was made from the image ${a.image}, which ${a.reason}`,
     remedy: `Name an image with systemd as \`instances.image\` (such as images:debian/13), remove what was made of this one (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and deploy again.`,
   }),
+  'incus-profile-missing': (a: IncusInstance & { profile: string }): Prose => ({
+    message: `${incusInstance(a)} cannot be made: there is no profile ${a.profile}`,
+    remedy: `\`incus profile list ${a.remote}: --project ${a.project}\` shows those that there are; name them as \`instances.profiles\`, or create it.`,
+  }),
   'incus-network-unfit': (a: IncusInstance & { profiles: readonly string[]; reason: string }): Prose => ({
     message: `${incusInstance(a)} can be given no address: ${a.reason}`,
     remedy: `One of the profiles ${a.profiles.join(', ')} needs a network card of a bridge that Incus manages, with an IPv4 subnet: \`incus profile device add ${a.profiles[0]} eth0 nic network=incusbr0 name=eth0 --project ${a.project}\`.`,

@@ -4,15 +4,16 @@ import { loadProject, type Project, type ProjectPlace } from './activities/proje
 import { readEnv } from './config/secrets.js';
 import { defaults } from './domain/defaults.js';
 import { backendName } from './domain/names.js';
-import { edgeFiles } from './haproxy/edge.js';
+import { edgeFiles, runtimeSocket } from './haproxy/edge.js';
 import { readApplied } from './haproxy/installed.js';
 import { ensureManagedEdge } from './haproxy/managed.js';
 import { findServers } from './haproxy/runtime.js';
 import { admitServer, drainServer } from './haproxy/side-by-side.js';
 import { rotateLogFile } from './hosts/log-file.js';
-import { readInstance } from './instances/drivers.js';
+import { driverOf } from './instances/drivers.js';
 import { InstanceKeeper } from './instances/keeper.js';
 import { allInstances, type PlacedInstance } from './instances/places.js';
+import type { Instance } from './instances/record.js';
 
 const everyMs = 1_000;
 const logLimits = { maxBytes: defaults.logBytes, files: defaults.logFiles };
@@ -88,10 +89,11 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
 /** A reload of the edge leads visitors to every server again: those that an operation replaces are drained anew. */
 async function keepDrained({ edge }: Project, placed: readonly PlacedInstance[]): Promise<void> {
   const sideBySide = placed.filter(({ instance }) => instance.color === null);
-  const records = await Promise.all(sideBySide.map(async (one) => ({ ...one, ...(await readInstance(one.instance)) })));
+  const recordOf = (instance: Instance) => driverOf(instance).readRecord(instance);
+  const records = await Promise.all(sideBySide.map(async (one) => ({ ...one, ...(await recordOf(one.instance)) })));
   const drained = records.filter(({ isDrained }) => isDrained);
   if (drained.length === 0) return;
-  const { socket } = edge.configuration.files;
+  const socket = runtimeSocket(edge);
   const seen = await findServers(socket);
   for (const { instance, component } of drained) {
     const place = { backend: backendName(null, component.pool), server: instance.name };
@@ -100,6 +102,6 @@ async function keepDrained({ edge }: Project, placed: readonly PlacedInstance[])
     if (!server || /^(?:DRAIN|MAINT)/.test(server.status)) continue;
     await drainServer(socket, place);
     // The operation let visitors in again meanwhile.
-    if (!(await readInstance(instance)).isDrained) await admitServer(socket, place);
+    if (!(await recordOf(instance)).isDrained) await admitServer(socket, place);
   }
 }

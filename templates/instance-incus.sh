@@ -11,6 +11,7 @@ migration=$PROJECT-$COMPONENT-migrate.service
 creator=$CREATOR
 releases=/opt/$PROJECT/$COMPONENT
 variables=/etc/$PROJECT/$COMPONENT.env
+left_as_failed=/run/systemd/system/$unit.d
 # What was unpacked: for each release the SHA-256 of its artifact.
 unpacked=$folder/unpacked
 
@@ -169,18 +170,39 @@ start() { # owner sha SHA-256 time environment-digest
   require_release "$2" "$3"
   if is_alive; then
     [ "$(field wanted)" = running ] || fail 17 "$pid"
+    # An earlier act may have been ended before it noted whom it had started.
+    [ "$(field pid)" != '' ] || note_process
     cat "$record"
     return 0
   fi
   require_inactive
+  rm -rf "$left_as_failed"
   install_unit "$unit"
-  update wanted=running failed=no proven=no restarts=0 "started_at=$4" "environment_digest=$5"
+  update wanted=running failed=no proven=no restarts=0 pid= start_time= "started_at=$4" "environment_digest=$5"
   systemctl reset-failed "$unit" 2>/dev/null || :
   systemctl enable --quiet "$unit"
-  systemctl start "$unit" >&2 || fail 23 "$unit"
-  is_alive || fail 23 "$unit"
-  update "pid=$pid" "start_time=$(start_time_of "$pid")"
+  if ! systemctl start "$unit" >&2 || ! is_alive; then
+    systemctl disable --quiet "$unit"
+    systemctl stop "$unit"
+    fail 23 "$unit"
+  fi
+  note_process
   cat "$record"
+}
+
+note_process() {
+  update "pid=$pid" "start_time=$(start_time_of "$pid")"
+}
+
+# What failed is left for a look: it runs on, and is not started again.
+leave_failed() {
+  [ "$(field failed)" = yes ] && [ "$(property "$unit" LoadState)" = loaded ] || return 0
+  mkdir -p "$left_as_failed" && printf '[Service]\nRestart=no\n' >"$left_as_failed/failed.conf" || fail 13 "$left_as_failed"
+  systemctl disable --quiet "$unit"
+  systemctl daemon-reload
+  case $(property "$unit" SubState) in
+    auto-restart*) systemctl stop "$unit" ;;
+  esac
 }
 
 # Its unit goes on whoever is killed, and while it runs no second one is started.
@@ -240,5 +262,9 @@ case $act in
   start) start "$@" ;;
   migrate) migrate "$@" ;;
   retire) retire "$@" ;;
+  mark-failed)
+    mark_failed "$@"
+    leave_failed
+    ;;
   *) common_act "$act" "$@" ;;
 esac

@@ -22,6 +22,8 @@ export type IncusInstance = Instance & { readonly incus: IncusPart; readonly edg
 /** What Incus knows of an instance. */
 export interface Container {
   readonly isRunning: boolean;
+  /** It was paused, by hand. */
+  readonly isFrozen: boolean;
   /** For which operation it was made. */
   readonly creator: string;
 }
@@ -36,7 +38,7 @@ const profileSchema = z.object({ devices: deviceSchema });
 const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
 const leasesSchema = z.array(z.object({ address: z.string() })).nullable();
 
-const noRoom = /no space left|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
+const noRoom = /no space left|out of disk space|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
 
 /**
  * The instance as Incus has it, null where there is none.
@@ -56,7 +58,11 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
       found: markedFor(config),
     });
   }
-  return { isRunning: status === 'Running', creator: config['user.bascule.owner'] ?? '' };
+  return {
+    isRunning: status === 'Running',
+    isFrozen: status === 'Frozen',
+    creator: config['user.bascule.owner'] ?? '',
+  };
 }
 
 /**
@@ -84,14 +90,15 @@ export async function ensureContainer(
     throw creationError(instance, error);
   }
   // Another worker may have made it in the same moment: then it is for whom it was made.
-  return (await findContainer(instance)) ?? { isRunning: false, creator: owner };
+  return (await findContainer(instance)) ?? { isRunning: false, isFrozen: false, creator: owner };
 }
 
 /** Starts the instance where it does not run: it is brought to what its record says. Throws those of `IncusClient`. */
-export async function startContainer(instance: IncusInstance, { isRunning }: Container): Promise<void> {
+export async function startContainer(instance: IncusInstance, { isRunning, isFrozen }: Container): Promise<void> {
   if (isRunning) return;
+  const action = isFrozen ? 'unfreeze' : 'start';
   try {
-    await instance.incus.client.changeInstance('/state', { method: 'PUT', body: { action: 'start', timeout: -1 } });
+    await instance.incus.client.changeInstance('/state', { method: 'PUT', body: { action, timeout: -1 } });
   } catch (error) {
     if (refusedFor(error, /already running/i) === null) throw asFull(instance, 'to be started', error);
   }
@@ -142,8 +149,8 @@ async function ifPresent<T>(asked: Promise<T>): Promise<T | null> {
 
 /** The one of the profiles that leads to the edge. Throws `incus-network-unfit`. */
 async function networkCard(instance: IncusInstance): Promise<NetworkCard> {
-  const { client, profiles } = instance.incus;
-  const found = await Promise.all(profiles.map((name) => client.ask(`/profiles/${encodeURIComponent(name)}`)));
+  const { profiles } = instance.incus;
+  const found = await Promise.all(profiles.map((name) => profileOf(instance, name)));
   // What a later profile says comes before.
   const devices = Object.assign({}, ...found.map((profile) => profileSchema.parse(profile).devices)) as z.infer<
     typeof deviceSchema
@@ -151,6 +158,15 @@ async function networkCard(instance: IncusInstance): Promise<NetworkCard> {
   const card = networkCardOf(devices);
   if (card) return card;
   throw unfit(instance, 'none of its profiles has a network card of a network that Incus manages');
+}
+
+async function profileOf(instance: IncusInstance, name: string): Promise<unknown> {
+  try {
+    return await instance.incus.client.ask(`/profiles/${encodeURIComponent(name)}`);
+  } catch (error) {
+    if (refusedFor(error, /not found/i) === null) throw error;
+    throw new BasculeError('incus-profile-missing', { ...placeOf(instance), profile: name });
+  }
 }
 
 /**

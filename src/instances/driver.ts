@@ -30,7 +30,9 @@ export interface HealthAnswer {
  * was done already does nothing.
  */
 export interface InstanceDriver {
-  /** What is on record of an instance, and whether it runs. */
+  /** What is on record of an instance; it is asked for once a second. */
+  readRecord(instance: Instance): Promise<InstanceRecord>;
+  /** The same, and whether it runs. */
   readInstance(instance: Instance): Promise<InstanceStatus>;
 
   /** Takes an instance that serves, which goes on running; multi-instance, as the two behind it. */

@@ -61,10 +61,16 @@ printf '%s' "$status"`;
  * and fence as those on processes; only to make one and to delete it are acts of Incus's own.
  */
 export const incusDriver: InstanceDriver = {
+  async readRecord(instance) {
+    const found = await findContainer(ofIncus(instance));
+    return found === null ? parseRecord(instance, '') : await recordOf(withCreator(instance, found));
+  },
+
   async readInstance(instance) {
-    const found = await look(instance);
+    const found = await findContainer(ofIncus(instance));
     if (found === null) return statusOf(parseRecord(instance, ''), false);
-    return found;
+    const known = withCreator(instance, found);
+    return found.isRunning ? await readRunning(known) : statusOf(await recordOf(known), false);
   },
 
   async reserveInstance(instance, claim) {
@@ -265,14 +271,7 @@ async function made(instance: Instance, owner: string, signal?: AbortSignal): Pr
   return known;
 }
 
-/** Its record, and of one that runs what its systemd says. */
-async function look(instance: Instance): Promise<InstanceStatus | null> {
-  const found = await findContainer(ofIncus(instance));
-  if (found === null) return null;
-  const known = withCreator(instance, found);
-  return found.isRunning ? await readRunning(known) : statusOf(await recordOf(known), false);
-}
-
+/** Its record, with what its systemd says. */
 async function readRunning(instance: IncusInstance): Promise<InstanceStatus> {
   const record = parseRecord(
     instance,

@@ -7,8 +7,12 @@ import { migrationName, serviceName } from './unit.js';
 const readMaxBytes = 1_000_000;
 const lookMs = 30_000;
 
-/** What journald has taken before it says that it has written all is there: what is of later comes with the next answer. */
+/**
+ * An entry has the time at which journald took it. So what was sent before is of before `until` once all that was sent is
+ * taken, and there once what was taken is written; what is of later comes with the next answer.
+ */
 const reader = `
+journalctl --sync
 until=$(date +%s%6N)
 journalctl --sync
 seconds() { printf '@%s.%s' "\${1%??????}" "\${1#"\${1%??????}"}"; }

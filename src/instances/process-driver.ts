@@ -24,6 +24,7 @@ import { readProcess } from './record.js';
 
 /** Processes of the worker's machine, which a worker keeps running (src/instances/keeper.ts). */
 export const processDriver: InstanceDriver = {
+  readRecord: readProcess,
   readInstance: readProcess,
   ...{ reserveInstance, retakeInstance, admitInstance, recreateInstance, killInstance },
   ...{ prepareRelease, pruneReleases, migrateRelease, startInstance, markHealthy },

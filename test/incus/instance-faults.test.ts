@@ -1,0 +1,254 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { parseConfiguration } from '../../src/config/load.js';
+import { edgeOf } from '../../src/haproxy/edge.js';
+import { LocalHost } from '../../src/hosts/local.js';
+import { driverOf, readInstance } from '../../src/instances/drivers.js';
+import { instanceOf } from '../../src/instances/places.js';
+import type { Instance } from '../../src/instances/record.js';
+import { makeRelease } from '../rig/artifacts.js';
+import { until } from '../rig/chaos.js';
+import { incus } from './rig/incusd.js';
+
+const sha = 'a1a1a1a1';
+const owner = 'shop/prod/deploy/1';
+const claim = { owner, expected: null, stopGraceMs: 2_000 };
+let folder: string;
+const made: string[] = [];
+const profiles: string[] = [];
+
+const client = async (...args: readonly string[]) => await incus(inject('incusd').env, ...args);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bascule-faults-'));
+});
+beforeEach(() => {
+  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
+  return () => vi.unstubAllEnvs();
+});
+afterAll(async () => {
+  const there = (JSON.parse(await client('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
+  const mine = made.filter((name) => there.includes(name));
+  if (mine.length > 0) await client('delete', '--force', ...mine);
+  for (const profile of profiles) await client('profile', 'delete', profile);
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An instance of a project whose edge would be this machine. */
+function instance(of: { image?: string; profiles?: readonly string[] } = {}): Instance {
+  const { image = 'debian', profiles: named = ['default'] } = of;
+  const configuration = parseConfiguration(
+    `
+version: 1
+project: shop
+edge: { http: 127.0.0.1:8088 }
+environments: { prod: { prefix: shop-, hosts: [shop.test] } }
+components: { api: { port: 8080, health: { path: / }, run: [./serve] } }
+artifacts: { url: "file:./{sha}.tar.gz" }
+instances: { driver: incus, image: "${image}", domain: lxd, profiles: [${named.join(', ')}] }
+`,
+    join(folder, 'bascule.yaml'),
+  );
+  const name = `f${randomBytes(3).toString('hex')}-api-blue`;
+  made.push(name);
+  const host = new LocalHost();
+  return instanceOf(
+    { configuration, host, edge: edgeOf(configuration, host) },
+    'prod',
+    { target: 'blue' },
+    {
+      ...{ name: 'api', instance: name, address: { address: `${name}.lxd`, port: 8080 } },
+    },
+  );
+}
+
+async function profile(...commands: readonly (readonly string[])[]): Promise<string> {
+  const name = `p${randomBytes(3).toString('hex')}`;
+  await client('profile', 'create', name);
+  profiles.push(name);
+  for (const [verb = '', ...args] of commands) {
+    const words = verb === 'device' ? ['device', 'add', name, ...args] : [verb, name, ...args];
+    await client('profile', ...words);
+  }
+  return name;
+}
+
+const recreate = (one: Instance) => driverOf(one).recreateInstance(one, claim);
+const refusal = async (act: Promise<unknown>) =>
+  await act.then(
+    () => 'nothing was refused',
+    (error: { code?: string; message: string; remedy?: string; isRetryable?: boolean }) => error,
+  );
+
+describe('what cannot be made says why, and what to do', () => {
+  test('an image that there is not', async () => {
+    expect(await refusal(recreate(instance({ image: 'none/such' })))).toMatchObject({
+      code: 'incus-image-missing',
+      isRetryable: false,
+      message: expect.stringContaining('none/such'),
+    });
+    expect(await refusal(recreate(instance({ image: 'nobody:debian/13' })))).toMatchObject({
+      code: 'incus-image-missing',
+      message: expect.stringContaining('knows no server nobody'),
+    });
+  });
+
+  test('a profile that there is not, or one without a network card', async () => {
+    expect(await refusal(recreate(instance({ profiles: ['nowhere'] })))).toMatchObject({
+      code: 'incus-profile-missing',
+      isRetryable: false,
+    });
+    const bare = await profile(['device', 'root', 'disk', 'path=/', 'pool=default']);
+    expect(await refusal(recreate(instance({ profiles: [bare] })))).toMatchObject({
+      code: 'incus-network-unfit',
+      isRetryable: false,
+      remedy: expect.stringContaining(`incus profile device add ${bare} eth0 nic`),
+    });
+  });
+
+  test('an image without systemd', async () => {
+    const other = await profile(['set', 'raw.lxc=lxc.init.cmd = /usr/bin/sleep infinity']);
+    const one = instance({ profiles: ['default', other] });
+    expect(await refusal(recreate(one))).toMatchObject({
+      code: 'incus-image-unfit',
+      isRetryable: false,
+      message: expect.stringContaining('has no systemd'),
+      remedy: expect.stringContaining(`incus delete --force local:${one.name}`),
+    });
+  });
+
+  test('a storage without room', async () => {
+    const disk = join(folder, 'small');
+    await execa('mkdir', [disk]);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', disk]);
+    const pool = `small${randomBytes(2).toString('hex')}`;
+    try {
+      await client('storage', 'create', pool, 'dir', `source=${disk}`);
+      const small = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`]);
+      const found = await refusal(recreate(instance({ profiles: ['default', small] })));
+      expect(found).toMatchObject({ code: 'incus-full', remedy: expect.stringContaining('incus storage') });
+    } finally {
+      for (const name of profiles.splice(0)) await client('profile', 'delete', name).catch(() => profiles.push(name));
+      await client('storage', 'delete', pool);
+      await execa('umount', ['-l', disk]);
+    }
+  });
+});
+
+describe('an instance that there is', () => {
+  let one: Instance;
+  let archive: string;
+  let sha256: string;
+  const release = () => ({ owner, sha, sha256 });
+  const program = (run: readonly string[]) => ({ ...release(), run, env: {}, stopGraceMs: 2_000 });
+
+  beforeAll(async () => {
+    for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
+    one = instance();
+    // So large that its way takes a while.
+    const files = {
+      serve: '#!/bin/sh\necho serving\nexec sleep infinity\n',
+      large: randomBytes(40_000_000).toString('hex'),
+    };
+    ({ archive, sha256 } = await makeRelease({ directory: folder, component: 'api', sha, files }));
+    await recreate(one);
+  });
+
+  test('an artifact whose way there is broken off is brought anew', async () => {
+    const broken = new AbortController();
+    const seen: number[] = [];
+    const breaking = driverOf(one).prepareRelease(one, {
+      ...{ ...release(), artifact: archive, signal: broken.signal },
+      onProgress: (bytes, size) => {
+        seen.push(bytes / size);
+        if (bytes > size / 3) broken.abort();
+      },
+    });
+    await expect(breaking).rejects.toThrow();
+    expect(seen.at(-1)).toBeLessThan(1);
+    expect((await readInstance(one)).sha).toBeNull();
+    await driverOf(one).prepareRelease(one, { ...release(), artifact: archive });
+    expect((await readInstance(one)).sha).toBe(sha);
+    const left = await client('exec', one.name, '--', 'sh', '-c', 'ls -A /opt/shop/api /var/lib/bascule/*');
+    expect(left).not.toMatch(/pushed-|unpacked-/);
+  });
+
+  test('an artifact that would leave its folder is refused, and does not get there', async () => {
+    const artifact = join(folder, 'hostile.tar');
+    await execa('sh', [
+      '-c',
+      'cd "$1" && echo x >x && tar -P --transform "s,^,../," -cf "$2" x',
+      'tar',
+      folder,
+      artifact,
+    ]);
+    const act = driverOf(one).prepareRelease(one, { owner, sha: 'b2b2b2b2', sha256, artifact });
+    await expect(act).rejects.toMatchObject({ code: 'artifact-hostile' });
+    expect((await readInstance(one)).sha).toBe(sha);
+  });
+
+  test('a migration that fails or takes too long is told with its last lines, and has ended', async () => {
+    const migrate = (script: string, timeoutMs: number) =>
+      refusal(driverOf(one).migrateRelease(one, { ...program(['sh', '-c', script]), timeoutMs }));
+    expect(await migrate('echo broken; exit 3', 60_000)).toMatchObject({
+      code: 'migration-failed',
+      message: expect.stringMatching(/ended with 3[\s\S]*broken/),
+    });
+    expect(await migrate('echo slow; exec sleep infinity', 2_000)).toMatchObject({
+      code: 'migration-timed-out',
+      message: expect.stringContaining('slow'),
+    });
+    const shown = ['systemctl', 'show', '-P', 'MainPID', 'shop-api-migrate.service'];
+    expect(await client('exec', one.name, '--', ...shown)).toBe('0');
+    expect(await migrate('true', 60_000)).toBe('nothing was refused');
+  });
+
+  test('a migration that is stopped as asked has ended', async () => {
+    const stopping = new AbortController();
+    const running = driverOf(one).migrateRelease(one, {
+      ...program(['sleep', 'infinity']),
+      ...{ timeoutMs: 60_000, signal: stopping.signal },
+    });
+    const isRunning = async () =>
+      (await client('exec', one.name, '--', 'systemctl', 'show', '-P', 'ActiveState', 'shop-api-migrate.service')) ===
+      'activating';
+    await until('it runs', isRunning);
+    stopping.abort();
+    await expect(running).rejects.toThrow();
+    await until('it has ended', async () => !(await isRunning()));
+  });
+
+  test('a program that there is not is said by its own journal', async () => {
+    expect(await refusal(driverOf(one).startInstance(one, program(['./no-such-program'])))).toMatchObject({
+      code: 'instance-not-started',
+      isRetryable: false,
+      message: expect.stringContaining('no-such-program'),
+    });
+  });
+
+  test('one that was paused or stopped by hand is taken as it is', async () => {
+    await client('pause', one.name);
+    await driverOf(one).startInstance(one, program(['./serve']));
+    expect((await readInstance(one)).isAlive).toBe(true);
+    await client('stop', '--force', one.name);
+    expect(await readInstance(one)).toMatchObject({ sha, wanted: 'running', isAlive: false });
+    expect(await driverOf(one).markFailed(one, claim)).toBe(true);
+    expect((await readInstance(one)).isFailed).toBe(true);
+  });
+
+  test('one whose system does not end is ended by force to be removed', async () => {
+    const unit = '[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep infinity\nTimeoutStopSec=infinity\n';
+    const script = 'printf %s "$1" >/etc/systemd/system/stuck.service && systemctl start stuck.service';
+    await client('exec', one.name, '--', 'sh', '-c', script, 'stuck', unit);
+    const { owner: expected } = await readInstance(one);
+    const removal = { ...claim, owner: 'shop/prod/cleanup/2', expected };
+    await driverOf(one).removeInstance(one, removal);
+    expect((await readInstance(one)).state).toBe('empty');
+    expect(await client('list', '--format', 'csv', '--columns', 'n')).not.toContain(one.name);
+    await driverOf(one).removeInstance(one, removal);
+  });
+});
