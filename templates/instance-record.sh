@@ -136,8 +136,8 @@ claim() { # expected-owner owner component address port
 reserve() { # expected-owner owner
   lock
   held=$(field owner)
-  if [ "$held" != "$2" ]; then
-    [ "$held" = "$1" ] || fail 10 "$held"
+  if [ "$held" != "$2" ] || [ ! -e "$record" ]; then
+    [ "$held" = "$1" ] || [ "$held" = "$2" ] || fail 10 "$held"
     update "owner=$2" traffic=drained
   fi
   cat "$record"

@@ -29,7 +29,7 @@ export interface Container {
 }
 
 /** How long an instance's system may take to end before it is ended by force. */
-const endsWithinMs = 60_000;
+const endsWithinMs = 30_000;
 const pollMs = 200;
 
 const deviceSchema = z.record(z.string(), z.record(z.string(), z.string()));

@@ -18,8 +18,12 @@ journalctl --sync
 seconds() { printf '@%s.%s' "\${1%??????}" "\${1#"\${1%??????}"}"; }
 since=$1 lines=$2 most=$3
 shift 3
-journalctl --quiet --no-pager --output=cat --since "$(seconds "$since")" --until "$(seconds "$until")" \
-  \${lines:+--lines="$lines"} "$@" | tail -c "$most"
+# With --since it would take the first lines.
+case $since in
+  '') set -- --lines="$lines" "$@" ;;
+  *) set -- --since "$(seconds "$since")" "$@" ;;
+esac
+journalctl --quiet --no-pager --output=cat --until "$(seconds "$until")" "$@" | tail -c "$most" | tail -n "\${lines:-+1}"
 printf '%s' "$until"`;
 
 /**
@@ -34,7 +38,8 @@ export async function readJournal(
   const named = { project: incus.project, component };
   const units = [serviceName(named), migrationName(named)].map((unit) => `--unit=${unit}`);
   const since = after === undefined ? (sinceMs === undefined ? from : Date.now() - sinceMs) * 1_000 : after + 1;
-  const args = [String(Math.max(since, 1_000_000)), tail === undefined ? '' : String(tail), String(readMaxBytes)];
+  const isAnyTime = since === 0 && tail !== undefined;
+  const args = [isAnyTime ? '' : String(Math.max(since, 1_000_000)), String(tail ?? ''), String(readMaxBytes)];
   const { exitCode, stdout, stderr } = await host.run(['sh', '-c', reader, 'journal', ...args, ...units], {
     timeoutMs: lookMs,
   });

@@ -232,7 +232,7 @@ describe('an instance that there is', () => {
 
   test('one that was paused or stopped by hand is taken as it is', async () => {
     await client('pause', one.name);
-    await driverOf(one).startInstance(one, program(['./serve']));
+    await driverOf(one).startInstance(one, program(['sh', 'serve']));
     expect((await readInstance(one)).isAlive).toBe(true);
     await client('stop', '--force', one.name);
     expect(await readInstance(one)).toMatchObject({ sha, wanted: 'running', isAlive: false });

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { resultSchema } from '../../src/cli/output-schema.js';
+import { makeRelease } from '../rig/artifacts.js';
+import { mustSucceed, restartWhenKilled } from '../rig/chaos.js';
+import { setFailPoint } from '../rig/fail-point.js';
+import { lookAtLab, visitLab } from '../rig/lab.js';
+import { type InstanceProject, startInstanceProject } from './rig/instance-project.js';
+
+const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
+let rig: InstanceProject;
+
+beforeAll(async () => {
+  rig = await startInstanceProject(
+    (_, { edge, prefix }) => `version: 1
+project: lab
+edge:
+  name: lab
+  host: { driver: incus, instance: ${edge} }
+  http: "*:80"
+  httpKeepAlive: 1s
+topology: multi-instance
+components:
+  backend:
+    port: 8080
+    instances: [${prefix}api-1, ${prefix}api-2]
+    health: { path: /api/v1/health, interval: 1s, fall: 3, rise: 2 }
+    balance: { cookie: SERVERID }
+    default: true
+    run: ["node", "server.mjs"]
+artifacts:
+  url: file:./artifacts/{component}/{sha}/{component}-{sha}.tar.gz
+  checksum: "{url}.sha256"
+instances:
+  driver: incus
+  image: debian
+  domain: lxd
+  profiles: [default, app]
+`,
+  );
+  const { directory } = rig.project;
+  await Promise.all([first, second, third].map((sha) => makeRelease({ directory, component: 'backend', sha })));
+  await rig.project.startWorker();
+  await mustSucceed(rig.project, 'apply', '--repair');
+}, 300_000);
+afterAll(() => rig?.stop(), 120_000);
+beforeEach(() => {
+  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
+  return () => vi.unstubAllEnvs();
+});
+
+const serving = (sha: string) => [1, 2].map((number) => `${rig.prefix}api-${number}: running ${sha} UP L7OK`);
+
+test('one instance after the other gets a release, and no visitor is failed', async () => {
+  await mustSucceed(rig.project, 'deploy', first);
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(first));
+  const visitors = await visitLab(rig.project);
+  await mustSucceed(rig.project, 'deploy', second);
+  expect(await lookAtLab(rig.project)).toEqual({ sha: second, history: [second, first], instances: serving(second) });
+  const { failures, sent } = await visitors.stop();
+  expect(failures).toEqual([]);
+  expect(sent).toBeGreaterThan(50);
+}, 300_000);
+
+test('a worker killed while it replaces a release is taken up by the next one, and no visitor is failed', async () => {
+  const visitors = await visitLab(rig.project);
+  await setFailPoint(rig.project, { activity: 'replaceRelease', moment: 'during', nth: 1, how: 'kill' });
+  const deploying = rig.project.json<unknown>('deploy', third);
+  const { isKilled, ended } = await restartWhenKilled(rig.project, 'during replaceRelease', deploying);
+  expect(isKilled).toBe(true);
+  expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
+  expect((await visitors.stop()).failures).toEqual([]);
+}, 300_000);
+
+test('the failover test stops one, sees the other answer, and has both again', async () => {
+  const { exitCode, document } = await rig.project.json<unknown>('failover-test', 'backend');
+  const result = resultSchema.parse(document);
+  expect(exitCode, result.message).toBe(0);
+  expect(result.outcome).toBe('succeeded');
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
+}, 240_000);
