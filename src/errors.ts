@@ -146,7 +146,7 @@ const prose = {
   }),
   'incus-instance-missing': (a: IncusInstance): Prose => ({
     message: `${incusInstance(a)} does not exist`,
-    remedy: `\`incus list ${a.remote}: --project ${a.project}\` shows those that do; name yours in bascule.yaml, or create it.`,
+    remedy: `\`incus list ${a.remote}: --project ${a.project}\` shows those that do; name yours in bascule.yaml. \`bascule provision\` makes that of the edge.`,
   }),
   'incus-instance-stopped': (a: IncusInstance): Prose => ({
     message: `${incusInstance(a)} does not run`,
@@ -175,6 +175,39 @@ const prose = {
   'incus-full': (a: IncusInstance & { what: string; reason: string }): Prose => ({
     message: `Incus has no room, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
     remedy: `\`incus storage list ${a.remote}:\` and \`incus storage info ${a.remote}:POOL\` show what is left, \`incus profile show\` the size of the root disk; \`bascule cleanup ENV\` removes what is not used. Then deploy again.`,
+  }),
+  'edge-not-in-incus': (a: { file: string }): Prose => ({
+    message: "the edge is on the worker's own machine, where there is nothing to provision",
+    remedy: `\`apt-get install haproxy\` and \`bascule apply\` are all that it needs there. For an edge in an instance of Incus say so in ${a.file}: \`edge: { host: { driver: incus, instance: NAME } }\`.`,
+  }),
+  'not-of-bascule': (a: {
+    remote: string;
+    project: string;
+    what: string;
+    name: string;
+    differs: string;
+    mend: string;
+    key: string;
+  }): Prose => ({
+    message: `there is ${a.what === 'instance' ? 'an' : 'a'} ${a.what} ${a.name} (project ${a.project} of Incus's remote ${a.remote}) that Bascule did not make, and so does not change: ${a.differs}`,
+    remedy: `Name another one as \`${a.key}\` in bascule.yaml, or ${a.what === 'instance' ? 'hand it over, with all that is in it' : 'change it yourself'}: \`${a.mend}\``,
+  }),
+  'image-without-systemd': (a: IncusInstance & { image: string }): Prose => ({
+    message: `${incusInstance(a)}, made from ${a.image}, has no systemd, which starts HAProxy there`,
+    remedy: `Remove it (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and name an image such as images:debian/12 as \`provision.image\`.`,
+  }),
+  'instance-not-booted': (a: IncusInstance & { state: string; timeoutMs: number }): Prose => ({
+    message: `${incusInstance(a)} has not booted within ${a.timeoutMs / 1_000} s: ${a.state}`,
+    remedy: `\`incus exec ${a.remote}:${a.instance} --project ${a.project} -- systemctl list-jobs\` shows what it waits for. Then \`bascule provision\` again.`,
+  }),
+  'packages-not-installed': (a: { host: string; packages: readonly string[]; output: string }): Prose => ({
+    message: `${a.packages.join(', ')} could not be installed on ${a.host}:\n${a.output}`,
+    remedy:
+      'Whether it reaches its mirror: `incus exec NAME -- apt-get update`. The network needs `ipv4.nat=true`, or a route. Then `bascule provision` again.',
+  }),
+  'service-not-started': (a: { host: string; output: string }): Prose => ({
+    message: `HAProxy's service did not start on ${a.host}:\n${a.output}`,
+    remedy: '`incus exec NAME -- journalctl -u haproxy` says more. Then `bascule provision` again.',
   }),
   'incus-refused': (a: IncusInstance & { what: string; reason: string }): Prose => ({
     message: `Incus refused, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
@@ -898,6 +931,7 @@ const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'incus-unreachable',
   'incus-instance-stopped',
   'incus-refused',
+  'packages-not-installed',
   'edge-act-timed-out',
   'edge-locked',
   'edge-write-failed',

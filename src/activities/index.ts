@@ -8,6 +8,7 @@ import { inspectionActivities } from './inspection.js';
 import { instanceActivities } from './instances.js';
 import { planActivities } from './plans.js';
 import type { WorkerContext } from './project.js';
+import { provisionActivities } from './provision.js';
 import { rollingActivities } from './rolling.js';
 import { watchActivities } from './watches.js';
 
@@ -23,6 +24,7 @@ export function createActivities(context: WorkerContext) {
     inspection: inspectionActivities(context),
     instances: instanceActivities(context),
     plans: planActivities(context),
+    provision: provisionActivities(context),
     rolling: rollingActivities(context),
     watches: watchActivities(context),
   };

@@ -46,6 +46,8 @@ const nothingBegan: ReadonlySet<string> = new Set([
   'challenges-elsewhere',
   'unknown-certificate',
   'no-certificate',
+  'edge-not-in-incus',
+  'not-of-bascule',
 ]);
 
 export const isFoundBeforehand = (code: string): boolean => nothingBegan.has(code);

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { isOfCertificates, parseOperationId } from '../domain/names.js';
+import { isOfCertificates, isProvision, parseOperationId } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { durationArgument, given } from './arguments.js';
 import { followCertificates } from './certificates.js';
 import type { Invocation } from './invocation.js';
 import { followToEnd } from './operation.js';
+import { followProvision } from './provision.js';
 
 export function addFollow(program: Command, invocation: Invocation): void {
   program
@@ -20,6 +21,13 @@ export function addFollow(program: Command, invocation: Invocation): void {
     )
     .addHelpText('after', '\nExample:\n  $ bascule follow demo/prod/deploy/7')
     .action(async (operation: string, { timeout }: { timeout?: number }) => {
+      if (isProvision(operation)) {
+        invocation.accepted = { operation, environment: null };
+        await invocation.withClient((client) =>
+          followProvision(invocation, client, operation, given({ timeoutMs: timeout })),
+        );
+        return;
+      }
       if (isOfCertificates(operation)) {
         invocation.accepted = { operation, environment: null };
         await invocation.withClient((client) =>

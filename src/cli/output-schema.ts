@@ -2,6 +2,8 @@ import * as z from 'zod';
 import type { FailoverReport } from '../domain/failover.js';
 import type { Logs, Status } from '../domain/inspect.js';
 import type { OperationResult } from '../domain/operation.js';
+import type { ProvisionResult } from '../domain/provision.js';
+import { provisionSteps } from '../domain/provision.js';
 import type { Stopped } from './dev-stop.js';
 import { exitCodes } from './exit-codes.js';
 import type { RollbackList } from './rollback-list.js';
@@ -200,6 +202,36 @@ export const acceptedSchema = z
   })
   .meta({ id: 'Accepted', description: 'deploy --detach, approve, abort' });
 
+export const provisionSchema = z
+  .object({
+    schemaVersion,
+    operation: z.string(),
+    environment: z.null(),
+    kind: z.literal('provision'),
+    outcome: z.enum(['succeeded', 'failed', 'needs-operator']),
+    code: z.string().nullable().describe('why it did not succeed'),
+    message: z.string(),
+    remedy: z.string().nullable(),
+    changed: z.boolean().describe('whether anything was changed, or with --dry-run would be'),
+    dryRun: z.boolean(),
+    generation: z
+      .number()
+      .nullable()
+      .describe("generation of the edge's first configuration, where it put that in force"),
+    startedAt: z.iso.datetime(),
+    durationMs: z.number(),
+    plan: list(
+      z.object({
+        id: z.enum(provisionSteps),
+        name: z.string(),
+        state: z.enum(['right', 'to do', 'unknown']).describe('as it was found; unknown: before other steps are done'),
+        does: z.string(),
+      }),
+    ),
+    steps: list(step),
+  })
+  .meta({ id: 'Provision', description: 'provision' }) satisfies z.ZodType<ProvisionResult>;
+
 const finding = z.object({ code: z.string(), message: z.string(), remedy: z.string() });
 
 export const diagnosisSchema = z
@@ -268,6 +300,7 @@ export function outputJsonSchema(): object {
     historySchema,
     logsSchema,
     diagnosisSchema,
+    provisionSchema,
     acceptedSchema,
     stoppedSchema,
     endingSchema,

@@ -15,6 +15,7 @@ import { addHistory } from './history.js';
 import { addInit } from './init.js';
 import type { GlobalOptions, Invocation } from './invocation.js';
 import { addLogs } from './logs.js';
+import { addProvision } from './provision.js';
 import { addRender } from './render.js';
 import { addRollback } from './rollback.js';
 import { addSchema } from './schema.js';
@@ -28,7 +29,7 @@ const groups = {
   'Look:': [addStatus, addHistory, addFollow, addLogs, addExec, addDoctor],
   'Steer:': [addApprove, addAbort],
   'Edge:': [addApply, addRender, addValidate, addCertificates, addFailoverTest],
-  'Set up:': [addInit, addSchema, addDev, addWorker],
+  'Set up:': [addInit, addSchema, addDev, addWorker, addProvision],
 };
 
 /** Every command, in the groups of --help. Errors are thrown, not printed. */

@@ -13,6 +13,7 @@ import type {
   EnvValue,
   ExternalConfiguration,
   InstancesConfiguration,
+  ProvisionConfiguration,
   SecretSource,
   SoakConfiguration,
 } from '../domain/configuration.js';
@@ -29,6 +30,7 @@ import type {
   EnvironmentInput,
   ExternalInput,
   InstancesInput,
+  ProvisionInput,
   SecretInput,
 } from './schema.js';
 import { parseDuration, parseSize } from './units.js';
@@ -53,6 +55,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
     ...(input.certificates && { certificates: certificates(input.certificates, folder) }),
     ...(input.artifacts && { artifacts: artifacts(input.artifacts, folder) }),
     instances: instances(input.instances ?? {}, folder),
+    ...(input.provision && { provision: provision(input.provision) }),
     ...(input.notify && { notify: { url: secretSource(input.notify.url, folder) } }),
   };
 }
@@ -199,6 +202,19 @@ function instances(given: InstancesInput, folder: string): InstancesConfiguratio
     directory: resolve(folder, given.directory ?? defaults.instancesDirectory),
     addressBook,
     releasesKept,
+  };
+}
+
+function provision(given: ProvisionInput): ProvisionConfiguration {
+  const { image, storage, network, profile, listen, packages, unattendedUpgrades } = given;
+  return {
+    ...(image !== undefined && { image }),
+    ...(storage !== undefined && { storage }),
+    ...(network !== undefined && { network }),
+    ...(profile !== undefined && { profile }),
+    ...(listen !== undefined && { listen }),
+    ...(packages && { packages }),
+    ...(unattendedUpgrades !== undefined && { unattendedUpgrades }),
   };
 }
 

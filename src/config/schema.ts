@@ -5,6 +5,7 @@ import { edge } from './schema/edge.js';
 import { environment } from './schema/environment.js';
 import { instances } from './schema/instances.js';
 import { notify } from './schema/notify.js';
+import { provision } from './schema/provision.js';
 import { certificates, external } from './schema/sites.js';
 import { expected, name, namePattern } from './values.js';
 
@@ -49,6 +50,7 @@ export const configurationSchema = z
         .describe('Which certificates there are to be, in `edge.files.certificates`. Default: none'),
       artifacts: artifacts.optional().describe('Where releases come from. Needed as soon as a component has `run`.'),
       instances: instances.optional().describe('Where instances run.'),
+      provision: provision.optional().describe('What `bascule provision` makes for an edge in an instance of Incus.'),
       notify: notify.optional().describe('Who is told when an operation has ended. Default: none'),
     },
     expected('a configuration: version, project, edge, environments, components, artifacts'),
@@ -64,4 +66,5 @@ export type ExternalInput = z.infer<typeof external>;
 export type CertificatesInput = z.infer<typeof certificates>;
 export type ArtifactsInput = z.infer<typeof artifacts>;
 export type InstancesInput = z.infer<typeof instances>;
+export type ProvisionInput = z.infer<typeof provision>;
 export type SecretInput = NonNullable<ArtifactsInput['token']>;

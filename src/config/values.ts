@@ -66,6 +66,16 @@ export const image = text(
   /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$/,
   'the alias or fingerprint of an image, such as images:debian/13',
 );
+/** As Linux takes it: at most 15 characters. */
+export const bridgeName = text(
+  /^[a-z][a-z0-9-]{1,14}$/,
+  'the name of a bridge: 2 to 15 lower-case letters, digits and "-", the first of them a letter',
+);
+export const listenAddress = text(
+  new RegExp(`^(?:${ipv4}|\\*)$`),
+  'an IPv4 address of the machine that Incus runs on, or "*" for every address',
+);
+export const packageName = text(/^[a-z0-9][a-z0-9.+-]{1,62}$/, 'the name of a package such as curl');
 export const days = text(
   /^(?:[1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|3650)d$/,
   'a number of days such as 365d, from 1d to 3650d',

@@ -17,6 +17,7 @@ export interface Configuration {
   /** In multi-instance only where a component has `run`. */
   readonly artifacts?: ArtifactsConfiguration;
   readonly instances: InstancesConfiguration;
+  readonly provision?: ProvisionConfiguration;
   readonly notify?: NotifyConfiguration;
 }
 
@@ -210,6 +211,19 @@ export type SecretSource = { readonly env: string } | { readonly file: string };
 export interface NotifyConfiguration {
   /** Of the URL, which is a secret. */
   readonly url: SecretSource;
+}
+
+/** What `bascule provision` makes for an edge in an instance of Incus; `provisionWanted` fills in what is left out. */
+export interface ProvisionConfiguration {
+  readonly image?: string;
+  readonly storage?: string;
+  readonly network?: string;
+  readonly profile?: string;
+  /** An address of the machine that Incus runs on, `*` for each of them. */
+  readonly listen?: string;
+  /** Besides haproxy. */
+  readonly packages?: readonly string[];
+  readonly unattendedUpgrades?: boolean;
 }
 
 export type EnvValue = string | SecretSource;

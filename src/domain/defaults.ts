@@ -34,6 +34,14 @@ export const defaults = {
   logBytes: 50 * megabyte,
   logFiles: 5,
 
+  provision: {
+    image: 'images:debian/12',
+    storage: 'default',
+    network: 'bascule0',
+    profile: 'bascule',
+    listen: '*',
+  },
+
   /** How long an authority may take for one certificate: where a person waits, and at the daily renewal. */
   certificatePatienceMs: 15 * minute,
   renewalPatienceMs: 12 * hour,

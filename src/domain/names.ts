@@ -36,6 +36,12 @@ export const isOfCertificates = (operation: string): boolean =>
   /^[^/]+\/certificates\/(issue|renew|revoke|adopt)\/[^/]+$/.test(operation);
 /** The part of any of these ids that names the project. */
 export const projectOfWorkflow = (id: string): string => id.slice(0, id.indexOf('/'));
+export const provisionWorkflowId = (project: string, edge: string): string => `${project}/provision/${edge}`;
+/** One that only looks: it joins none that acts. */
+export const dryProvisionWorkflowId = (project: string, request: string): string =>
+  `${project}/provision/dry-run/${request}`;
+/** Whether an operation is one of `bascule provision`. */
+export const isProvision = (operation: string): boolean => /^[^/]+\/provision\/(dry-run\/)?[^/]+$/.test(operation);
 export const inspectWorkflowId = (project: string, what: string): string => `${project}/inspect/${what}`;
 
 export interface WorkerNaming {

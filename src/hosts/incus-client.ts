@@ -91,6 +91,13 @@ export class IncusClient {
     return (await this.send(path, ask)).metadata;
   }
 
+  /** As `ask`; null where there is no such thing. */
+  async find(path: string): Promise<unknown> {
+    const { statusCode, body } = await this.raw(path, {});
+    const text = await body.text();
+    return statusCode === 404 ? null : this.answerOf(path, statusCode, text).metadata;
+  }
+
   /** Asks for what takes its time, and waits until it is done. `path` begins behind `/1.0`. */
   async change(path: string, ask: Ask): Promise<void> {
     const { type, metadata } = await this.send(path, ask);
@@ -199,7 +206,10 @@ export class IncusClient {
       ...ask,
       ...(ask.body === undefined ? {} : { content: JSON.stringify(ask.body) }),
     });
-    const text = await body.text();
+    return this.answerOf(path, statusCode, await body.text());
+  }
+
+  private answerOf(path: string, statusCode: number, text: string): z.infer<typeof answerSchema> {
     const answer = parseAnswer(text);
     if (answer === null || answer.type === 'error') throw this.refusal(path, statusCode, text);
     return answer;

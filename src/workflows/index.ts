@@ -9,6 +9,7 @@ export { edge } from './edge.js';
 export { environment } from './environment.js';
 export { failoverTest } from './failover-test.js';
 export { inspect } from './inspect.js';
+export { provision } from './provision.js';
 export { revokeCertificate } from './revoke-certificate.js';
 export { rollback } from './rollback.js';
 export { scheduledFailoverTest } from './scheduled-failover-test.js';

@@ -56,6 +56,12 @@ export const failover = proxyActivities<Activities['failover']>({
   ...common,
 });
 
+/** Steps of a provisioning: an image is fetched, packages are. */
+export const provision = proxyActivities<Activities['provision']>({
+  startToCloseTimeout: '30m',
+  ...common,
+});
+
 /** Planning and waiting for certificates. */
 export const certificates = proxyActivities<Activities['certificates']>({
   startToCloseTimeout: '25h',

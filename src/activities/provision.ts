@@ -1,0 +1,65 @@
+import { Context } from '@temporalio/activity';
+import {
+  type PlannedProvision,
+  type ProvisionActId,
+  type ProvisionDone,
+  type ProvisionRequest,
+  type ProvisionWanted,
+  provisionWanted,
+} from '../domain/provision.js';
+import { BasculeError } from '../errors.js';
+import { IncusClient } from '../hosts/incus-client.js';
+import { provisionActs } from '../provision/act.js';
+import { type ProvisionPlace, planFrom } from '../provision/look.js';
+import { asActivities } from './as-activities.js';
+import { readProject, type WorkerContext } from './project.js';
+
+/** The steps of `bascule provision`: each looks first, and does only what is missing. */
+export function provisionActivities(context: WorkerContext) {
+  /** Throws `edge-not-in-incus`, and as `readProject`. */
+  async function open<T>(run: (place: ProvisionPlace, wanted: ProvisionWanted) => Promise<T>): Promise<T> {
+    const { configuration, edge } = await readProject(context);
+    const wanted = provisionWanted(configuration);
+    if (wanted === null) throw new BasculeError('edge-not-in-incus', { file: context.configurationFile });
+    const client = new IncusClient(wanted.place);
+    try {
+      return await run({ client, host: edge.host }, wanted);
+    } finally {
+      await client.close();
+    }
+  }
+
+  const step =
+    (id: ProvisionActId) =>
+    (_: ProvisionRequest): Promise<ProvisionDone> =>
+      open(async (place, wanted) => {
+        const { found, steps } = await planFrom(place, wanted);
+        const planned = steps.find((one) => one.id === id);
+        if (!planned || planned.state === 'right') return { did: null };
+        await provisionActs[id]({ place, wanted, found, signal: Context.current().cancellationSignal });
+        return { did: planned.does };
+      });
+
+  return asActivities({
+    planProvision: (_: ProvisionRequest): Promise<PlannedProvision> =>
+      open(async (place, wanted) => {
+        const { steps } = await planFrom(place, wanted);
+        return { steps, entrances: wanted.forwards.map(({ listen }) => `${listen.address}:${listen.port}`) };
+      }),
+    /** Whose haproxy.cfg is on the edge. */
+    seeConfiguration: (_: ProvisionRequest) =>
+      open(async (place, wanted) => {
+        const { found } = await planFrom(place, wanted);
+        return { configuration: found.inside?.configuration ?? 'none' };
+      }),
+    makeIncusProject: step('project'),
+    makeStoragePool: step('storage'),
+    makeNetwork: step('network'),
+    makeProfile: step('profile'),
+    launchEdge: step('instance'),
+    installPackages: step('packages'),
+    makeFolders: step('folders'),
+    startHaproxy: step('service'),
+    leadPorts: step('ports'),
+  });
+}
