@@ -153,6 +153,15 @@ const families: readonly {
     },
   },
   {
+    kinds: ['provision'],
+    outcomes: {
+      succeeded: () => null,
+      failed: () => null,
+      'needs-operator': () => null,
+      cancelled: () => null,
+    },
+  },
+  {
     kinds: ['environment', 'edge'],
     outcomes: {
       'goes on': () => null,
@@ -203,7 +212,7 @@ if (update) {
     const types = [
       ...['adoptCertificates', 'apply', 'certificate', 'certificates', 'revokeCertificate'],
       ...['cleanup', 'deploy', 'edge', 'environment', 'rollback', 'switch', 'switchEdge'],
-      ...['failoverTest', 'scheduledFailoverTest'],
+      ...['failoverTest', 'provision', 'scheduledFailoverTest'],
     ];
     const historyOf = (type: string) => read(names.find((name) => name.startsWith(`${type}.`)) ?? '');
     let code = '';

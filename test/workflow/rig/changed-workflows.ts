@@ -34,7 +34,11 @@ const [cleanup, deploy, edge, environment, rollback, switchColor, switchEdge] = 
   workflows.switchEdge,
 ].map(changed);
 
-const [failoverTest, scheduledFailoverTest] = [workflows.failoverTest, workflows.scheduledFailoverTest].map(changed);
+const [failoverTest, provision, scheduledFailoverTest] = [
+  workflows.failoverTest,
+  workflows.provision,
+  workflows.scheduledFailoverTest,
+].map(changed);
 
 export {
   adoptCertificates,
@@ -46,6 +50,7 @@ export {
   edge,
   environment,
   failoverTest,
+  provision,
   revokeCertificate,
   rollback,
   scheduledFailoverTest,

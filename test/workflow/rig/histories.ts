@@ -7,10 +7,13 @@ import {
   edgeChangeWorkflowId,
   edgeWorkflowId,
   operationId,
+  provisionWorkflowId,
 } from '../../../src/domain/names.js';
 import type { Accepted } from '../../../src/domain/operation.js';
+import type { ProvisionRequest } from '../../../src/domain/provision.js';
 import { beginRun, certificateRuns } from './certificate-runs.js';
 import { Operator } from './operator.js';
+import { beginProvision } from './provision-run.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
 import { holdStep } from './story.js';
 import { project, type World } from './world.js';
@@ -388,6 +391,34 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
   ...runsOf('certs revoke', { step: 'revokeCertificate', change: null }),
   ...runsOf('certs adopt', { step: 'adoptCertificates', change: 'challenges' }),
 
+  'provision.succeeded': (scene) => provisioned(scene),
+
+  'provision.nothing-to-do': async (scene) => {
+    await provisioned(scene);
+    return provisioned(scene);
+  },
+
+  'provision.dry-run': (scene) => provisioned(scene, { dryRun: true }),
+
+  'provision.failed': (scene) => {
+    scene.world.faults.set('installPackages', 'fails');
+    return provisioned(scene);
+  },
+
+  'provision.needs-operator': (scene) => {
+    scene.world.faults.set('recordColor of configuration', 'fails after its effect');
+    scene.world.faults.set('restoreConfig', 'fails');
+    return provisioned(scene);
+  },
+
+  'provision.cancelled': async (scene) => {
+    const held = scene.world.faults.hold('launchEdge');
+    const ended = provisioned(scene);
+    await held.reached;
+    await scene.rig.client.workflow.getHandle(provisionWorkflowId(project, scene.world.name)).cancel();
+    return ended;
+  },
+
   'certificates.nothing-due': async ({ rig, world }) => {
     world.missing('a');
     world.edge.holdsCertificates(`${world.name}.a`);
@@ -469,6 +500,10 @@ function runsOf(
       }),
     }),
   };
+}
+
+async function provisioned({ rig, world }: Scene, request: ProvisionRequest = {}): Promise<Run> {
+  return endedRun(rig, await beginProvision(rig, world, request));
 }
 
 async function endedRun(rig: Rig, id: string): Promise<string> {

@@ -188,10 +188,10 @@ function worldOf(worlds: ReadonlyMap<string, World>, workflowId: string, input: 
 
 /**
  * `demo/edge/env1/3`, `demo/environment/env1` and `demo/env1/deploy/2` are all of env1; so are `demo/apply/env1`,
- * `demo/certificates/issue/env1` and `demo/certificates/env1.example.org`.
+ * `demo/certificates/issue/env1`, `demo/provision/dry-run/env1` and `demo/certificates/env1.example.org`.
  */
 function worldNameOf(workflowId: string): string {
   const [, first = '', ...more] = workflowId.split('/');
-  if (first === 'certificates') return more.at(-1)?.split('.')[0] ?? '';
+  if (first === 'certificates' || first === 'provision') return more.at(-1)?.split('.')[0] ?? '';
   return ['edge', 'environment', 'apply'].includes(first) ? (more[0] ?? '') : first;
 }

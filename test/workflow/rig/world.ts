@@ -14,6 +14,7 @@ import { planRollback, planSwitch } from '../../../src/domain/plans.js';
 import { broken, EdgeWorld } from './edge-world.js';
 import { FailoverWorld } from './failover-world.js';
 import { Faults } from './faults.js';
+import { ProvisionWorld } from './provision-world.js';
 import { SideBySideWorld } from './side-by-side-world.js';
 
 export const project = 'demo';
@@ -51,6 +52,7 @@ export class World {
   ordersPlaced = 0;
   isEdgeApplied = true;
   readonly failover: FailoverWorld;
+  readonly provision: ProvisionWorld;
   /** Set where instances stand side by side. */
   sideBySide: SideBySideWorld | null = null;
   /** Set where the active release runs with the same checksums and environment. */
@@ -66,6 +68,7 @@ export class World {
     },
   ) {
     this.edge = edge;
+    this.provision = new ProvisionWorld(edge);
     this.failover = new FailoverWorld(client, { project, environment: name });
     this.edgeName = edgeName;
   }
@@ -114,6 +117,7 @@ export class World {
       ...this.operations,
       ...this.certificateActivities,
       failover: this.failover.activities,
+      provision: this.provision.activities,
       rolling: (this.sideBySide ?? new SideBySideWorld([], () => false)).activities,
       edge: this.edge.activities as Groups['edge'],
     };
@@ -139,7 +143,10 @@ export class World {
     return subjectOf(activity, input);
   }
 
-  private readonly operations: Omit<Groups, 'edge' | 'failover' | 'rolling' | 'certificates' | 'authority'> = {
+  private readonly operations: Omit<
+    Groups,
+    'edge' | 'failover' | 'provision' | 'rolling' | 'certificates' | 'authority'
+  > = {
     environments: {
       knownEnvironments: async () => (this.isKnown ? [this.name] : ['prod', 'staging']),
     },

@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ProvisionRequest, ProvisionResult } from '../../src/domain/provision.js';
+import { edgeActivityNames } from './rig/edge-world.js';
+import type { Fault } from './rig/faults.js';
+import { beginProvision } from './rig/provision-run.js';
+import { ofBascule, provisionActivities } from './rig/provision-world.js';
+import { type Rig, startRig } from './rig/rig.js';
+import type { World } from './rig/world.js';
+
+let rig: Rig;
+
+beforeAll(async () => {
+  rig = await startRig();
+});
+afterAll(() => rig.stop());
+
+async function run(world: World, request: ProvisionRequest = {}): Promise<ProvisionResult> {
+  return await rig.resultOf(await beginProvision(rig, world, request));
+}
+
+function newWorld(faults: Readonly<Record<string, Fault>> = {}): World {
+  const world = rig.newWorld();
+  for (const [step, fault] of Object.entries(faults)) world.faults.set(step, fault);
+  return world;
+}
+
+/** What was called, each once, without the steps of the edge's own change. */
+const calledIn = ({ faults }: World): string[] =>
+  [...new Set(faults.calls)].filter((call) => !edgeActivityNames.some((name) => name === call));
+
+const serves = ({ edge }: World): boolean => edge.running.states.some(({ name }) => name === ofBascule);
+
+test('a machine with nothing but Incus gets an edge that serves; again there is nothing to do', async () => {
+  const world = newWorld();
+  const first = await run(world);
+  expect(first).toMatchObject({
+    ...{ kind: 'provision', outcome: 'succeeded', code: null, changed: true, dryRun: false },
+    ...{ message: 'the edge serves at 0.0.0.0:80', generation: world.edge.running.generation },
+  });
+  expect(first.plan.map(({ state }) => state)).not.toContain('right');
+  expect(calledIn(world)).toEqual(provisionActivities);
+  expect(serves(world)).toBe(true);
+
+  world.faults.calls.splice(0);
+  const again = await run(world);
+  expect(again).toMatchObject({ outcome: 'succeeded', changed: false, generation: null });
+  expect(again.message).toBe('nothing to do: the edge is there at 0.0.0.0:80');
+  expect(again.plan.map(({ state }) => state)).toEqual(again.plan.map(() => 'right'));
+  expect(calledIn(world)).toEqual(['planProvision']);
+});
+
+test('a dry run lists what would be done, and does nothing', async () => {
+  const world = newWorld();
+  const before = world.provision.found;
+  const { plan, ...result } = await run(world, { dryRun: true });
+  expect(result).toMatchObject({ outcome: 'succeeded', changed: true, dryRun: true });
+  expect(result.message).toBe('10 of 10 steps would be taken');
+  expect(plan.find(({ id }) => id === 'instance')).toMatchObject({
+    ...{ state: 'to do', does: 'launch it from images:debian/13 with profile bascule' },
+  });
+  expect(world.provision.found).toEqual(before);
+  expect(calledIn(world)).toEqual(['planProvision']);
+  expect(serves(world)).toBe(false);
+});
+
+test('an instance that Bascule did not make is refused by its name, and nothing is made', async () => {
+  const world = newWorld();
+  world.provision.isTaken();
+  const before = world.provision.found;
+  const result = await run(world);
+  expect(result).toMatchObject({ outcome: 'failed', code: 'not-of-bascule', changed: false });
+  expect(result.message).toContain('instance veza-haproxy (project shop');
+  expect(result.remedy).toContain('incus config set veza-haproxy user.bascule.project=veza --project shop');
+  expect(world.provision.found).toEqual(before);
+});
+
+test('each of its steps may fail once', async () => {
+  const world = newWorld(Object.fromEntries(provisionActivities.map((step) => [step, 'fails once' as const])));
+  expect(await run(world)).toMatchObject({ outcome: 'succeeded' });
+  expect(serves(world)).toBe(true);
+});
+
+describe.concurrent('where a step fails for good', () => {
+  const rows = provisionActivities.slice(1);
+
+  test.each(rows)('%s: it is named with what is there by now, and the next run goes on from there', async (step) => {
+    const world = newWorld({ [step]: 'fails' });
+    const result = await run(world);
+    expect(result).toMatchObject({ outcome: 'failed', code: 'broken' });
+    const failed = result.steps.find(({ outcome }) => outcome === 'failed');
+    const there = result.steps
+      .slice(1)
+      .filter(({ outcome }) => outcome === 'done')
+      .map(({ name }) => name);
+    const soFar = there.length === 0 ? '' : `\nthere by now: ${there.join(', ')}`;
+    expect(result.message).toBe(`${failed?.name}: ${step} is broken${soFar}`);
+    expect(result.remedy).toBe(`mend ${step} \`bascule provision\` goes on from there.`);
+
+    world.faults.mendAll();
+    world.faults.calls.splice(0);
+    const again = await run(world);
+    expect(again).toMatchObject({ outcome: 'succeeded', changed: true });
+    expect(again.plan.filter(({ state }) => state === 'right').map(({ name }) => name)).toEqual(
+      expect.arrayContaining(there),
+    );
+    const acts = provisionActivities.slice(1);
+    const isOfConfiguration = step === 'requestEdgeChange configuration';
+    const wanted = acts.slice(isOfConfiguration ? acts.indexOf('seeConfiguration') : acts.indexOf(step));
+    expect(calledIn(world).slice(1)).toEqual(wanted);
+  });
+
+  test.each(rows)('%s, after its effect: the next run finds it done', async (step) => {
+    const world = newWorld({ [step]: 'fails after its effect' });
+    expect(await run(world)).toMatchObject({ outcome: 'failed' });
+    world.faults.mendAll();
+    expect(await run(world)).toMatchObject({ outcome: 'succeeded' });
+    expect(serves(world)).toBe(true);
+    expect((await run(world)).changed).toBe(false);
+  });
+});
+
+test('a worker that is killed in a step is taken up by the next one', async () => {
+  const world = newWorld({ launchEdge: 'falls silent once after its effect' });
+  expect(await run(world)).toMatchObject({ outcome: 'succeeded', changed: true });
+  expect(calledIn(world)).toEqual(provisionActivities);
+});
