@@ -92,7 +92,7 @@ describe.each<[string, Case[]]>([
         'a key that is like no other',
         'project: demo',
         'project: demo\nsomething: 1',
-        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, external, certificates, artifacts, instances, notify',
+        '3:1 something: unknown key: expected version, project, edge, topology, environments, components, external, certificates, artifacts, instances, provision, notify',
       ],
       [
         'another topology',
@@ -808,6 +808,29 @@ describe.each<[string, Case[]]>([
         'artifacts:',
         'notify: {}\nartifacts:',
         '18:1 notify.url: is missing: expected { env: NAME } or { file: PATH }: who knows the URL may post there',
+      ],
+    ],
+  ],
+  [
+    'provision',
+    [
+      [
+        'an edge on this machine',
+        'artifacts:',
+        'provision: { listen: 192.0.2.7 }\nartifacts:',
+        '18:1 provision: expected only with `edge.host.driver: incus`: on its own machine there is nothing to make',
+      ],
+      [
+        'a bridge whose name Linux does not take',
+        'edge:\n',
+        'provision: { network: a-name-too-long-for-it }\nedge:\n  host: { driver: incus, instance: edge }\n',
+        '3:23 provision.network: expected the name of a bridge: 2 to 15 lower-case letters, digits and "-", the first of them a letter',
+      ],
+      [
+        'an option for apt',
+        'edge:\n',
+        'provision: { packages: ["--no-check"] }\nedge:\n  host: { driver: incus, instance: edge }\n',
+        '3:25 provision.packages[0]: expected the name of a package such as curl',
       ],
     ],
   ],

@@ -12,8 +12,17 @@ export function edgeProblems(input: LenientInput, folder: string): Problem[] {
   return [...hostProblems(input), ...bindProblems(input), ...httpsProblems(input), ...pathProblems(input, folder)];
 }
 
-function hostProblems({ edge }: LenientInput): Problem[] {
-  if (edge?.host?.driver !== 'incus' || edge.manage !== true) return [];
+function hostProblems({ edge, provision }: LenientInput): Problem[] {
+  const isInIncus = edge?.host?.driver === 'incus';
+  if (edge && provision && !isInIncus) {
+    return [
+      wrongKey(
+        ['provision'],
+        'expected only with `edge.host.driver: incus`: on its own machine there is nothing to make',
+      ),
+    ];
+  }
+  if (!isInIncus || edge.manage !== true) return [];
   return [wrong(['edge', 'manage'], 'expected false, since the system of that instance runs HAProxy')];
 }
 
