@@ -15,11 +15,7 @@ export async function startEdgeProject(): Promise<EdgeProject> {
   const incusd = inject('incusd');
   const container = await launchContainer('edge');
   const configure = (yaml: string) =>
-    quick(yaml)
-      .replace('host: { driver: local }', `host: { driver: incus, instance: ${container.name} }`)
-      .replace(/ {2}manage: .*\n/, '')
-      .replace(/ {2}http: .*\n {2}files:\n(?: {4}.*\n)+/, '  http: "*:80"\n')
-      .replace(/addresses: .*/, `addresses: ${incusd.bridge.address}`);
+    withEdgeInInstance(yaml, container.name).replace(/addresses: .*/, `addresses: ${incusd.bridge.address}`);
   try {
     const project = await startProject({
       configure,
@@ -40,3 +36,10 @@ export async function startEdgeProject(): Promise<EdgeProject> {
     throw error;
   }
 }
+
+/** examples/local.yaml with its edge in an instance of Incus, which listens on a port of each address. */
+export const withEdgeInInstance = (yaml: string, instance: string, port = 80): string =>
+  quick(yaml)
+    .replace('host: { driver: local }', `host: { driver: incus, instance: ${instance} }`)
+    .replace(/ {2}manage: .*\n/, '')
+    .replace(/ {2}http: .*\n {2}files:\n(?: {4}.*\n)+/, `  http: "*:${port}"\n`);

@@ -27,18 +27,12 @@ const buildImage = fileURLToPath(new URL('build-image', import.meta.url));
 const tools = fileURLToPath(new URL('../../../.tools', import.meta.url));
 const endsWithinMs = 30_000;
 
-/** Starts a daemon beside whatever else the machine has. Ends first what a run that was killed has left. */
+/** Starts a daemon beside whatever else the machine has, with a bridge. Ends first what a run that was killed has left. */
 export async function startIncusd(): Promise<Incusd> {
-  if (!existsSync(program)) throw new Error('Incus is not installed: `make test-incus` installs it (Debian, root)');
   await endAbandoned();
-  const file = await imageFile();
-  const directory = await mkdtemp(join(tmpdir(), prefix));
-  // Containers' root is another user here, who has to pass.
-  await chmod(directory, 0o711);
-  await writeFile(join(directory, 'owner.json'), JSON.stringify(await ownIdentity()));
+  const incusd = await startEmptyIncusd();
   try {
-    const env = variablesOf(directory);
-    await startDaemon(directory);
+    const { env } = incusd;
     const bridge = { name: `bsc${randomBytes(4).toString('hex')}`, address: await freeSubnet() };
     await incus(env, 'storage', 'create', 'default', 'dir');
     await incus(
@@ -48,8 +42,26 @@ export async function startIncusd(): Promise<Incusd> {
     );
     await incus(env, 'profile', 'device', 'add', 'default', 'root', 'disk', 'path=/', 'pool=default');
     await incus(env, 'profile', 'device', 'add', 'default', 'eth0', 'nic', `network=${bridge.name}`, 'name=eth0');
+    return { ...incusd, bridge };
+  } catch (error) {
+    await stopIncusd(incusd.directory);
+    throw error;
+  }
+}
+
+/** One as the package leaves it: with neither storage nor network, and the image. */
+export async function startEmptyIncusd(): Promise<Omit<Incusd, 'bridge'>> {
+  if (!existsSync(program)) throw new Error('Incus is not installed: `make test-incus` installs it (Debian, root)');
+  const file = await imageFile();
+  const directory = await mkdtemp(join(tmpdir(), prefix));
+  // Containers' root is another user here, who has to pass.
+  await chmod(directory, 0o711);
+  await writeFile(join(directory, 'owner.json'), JSON.stringify(await ownIdentity()));
+  try {
+    const env = variablesOf(directory);
+    await startDaemon(directory);
     await incus(env, 'image', 'import', file, '--alias', image);
-    return { directory, env, bridge, image };
+    return { directory, env, image };
   } catch (error) {
     await stopIncusd(directory);
     throw error;

@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { provisionSchema } from '../../src/cli/output-schema.js';
+import { ask } from '../rig/ask.js';
+import { restartWhenKilled, until } from '../rig/chaos.js';
+import { setFailPoint } from '../rig/fail-point.js';
+import { freePort } from '../rig/ports.js';
+import { type Project, startProject } from '../rig/project.js';
+import { withEdgeInInstance } from './rig/edge-project.js';
+import { incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+
+type Incusd = Awaited<ReturnType<typeof startEmptyIncusd>>;
+
+const random = randomBytes(3).toString('hex');
+/** Of Linux too, where another daemon may have one. */
+const network = `bsc${random}`;
+const edge = 'demo-haproxy';
+let incusd: Incusd;
+let project: Project;
+
+beforeAll(async () => {
+  incusd = await startEmptyIncusd();
+  const port = await freePort();
+  project = await startProject({
+    configure: (yaml) => `${withEdgeInInstance(yaml, edge, port)}${provisionOf()}`,
+    edge: { address: '127.0.0.1', port },
+    env: incusd.env,
+    failPoints: true,
+  });
+  await project.startWorker();
+});
+afterAll(async () => {
+  await project?.stop();
+  if (incusd) await stopIncusd(incusd.directory);
+});
+
+const provisionOf = () => `provision: { image: ${incusd.image}, network: ${network}, listen: 127.0.0.1 }\n`;
+
+async function configure(change: (yaml: string) => string): Promise<void> {
+  const file = join(project.directory, 'bascule.yaml');
+  await writeFile(file, change(await readFile(file, 'utf8')));
+}
+
+async function provision(...args: readonly string[]) {
+  const { exitCode, document } = await project.json<unknown>('provision', ...args);
+  return { exitCode, ...provisionSchema.parse(document) };
+}
+
+const client = (...args: readonly string[]) => incus(incusd.env, ...args);
+const run = (...argv: readonly string[]) => client('exec', edge, '--', ...argv);
+const visit = async () => (await ask(project.edge, 'localhost', '/')).status;
+const toDo = ({ plan }: Awaited<ReturnType<typeof provision>>) =>
+  plan.filter(({ state }) => state !== 'right').map(({ id }) => id);
+
+const all = ['storage', 'network', 'profile', 'instance', 'packages', 'folders', 'service', 'configuration', 'ports'];
+
+test('a dry run on a daemon as its package leaves it lists every step, and does none', async () => {
+  const result = await provision('--dry-run');
+  expect(result).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: true, dryRun: true });
+  expect(toDo(result)).toEqual(all);
+  const { stdout } = await project.bascule('provision', '--dry-run');
+  expect(stdout).toMatch(/^\+ +instance demo-haproxy +launch it from debian with profile bascule$/m);
+  expect(await client('list', '--format', 'csv')).toBe('');
+  expect(await client('storage', 'list', '--format', 'csv')).toBe('');
+});
+
+test('an image that is not there is named with what is there by now', async () => {
+  await configure((yaml) => yaml.replace(`image: ${incusd.image}`, 'image: no-such-image'));
+  const result = await provision();
+  expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-refused', changed: true });
+  expect(result.message).toContain(`instance ${edge}: `);
+  expect(result.message).toContain(`there by now: storage pool default, network ${network}, profile bascule`);
+  expect(result.remedy).toContain('`bascule provision` goes on from there');
+  await configure((yaml) => yaml.replace('image: no-such-image', `image: ${incusd.image}`));
+});
+
+test('it goes on from there, also where the worker is killed, to an edge that answers at the port of the machine', async () => {
+  const before = await provision('--dry-run');
+  expect(toDo(before)).toEqual(all.slice(all.indexOf('instance')));
+  await setFailPoint(project, { activity: 'launchEdge', moment: 'during', nth: 1, how: 'kill' });
+  const provisioning = provision();
+  const { isKilled, ended } = await restartWhenKilled(project, 'while the edge is launched', provisioning);
+  expect(isKilled).toBe(true);
+  expect(ended.exitCode, ended.message).toBe(0);
+  expect(ended).toMatchObject({ outcome: 'succeeded', changed: true, generation: 1 });
+  expect(await visit()).toBe(503);
+  expect(await client('config', 'get', edge, 'user.bascule.project')).toBe('demo');
+  expect((await project.look()).edge).toMatchObject({ running: true, drift: [], generation: 1 });
+});
+
+test('again there is nothing to do, and nothing is touched', async () => {
+  const before = await run('sh', '-c', 'cat /run/haproxy.pid; ls -l /etc/haproxy');
+  const again = await provision();
+  expect(again).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: false, dryRun: false });
+  expect(again.message).toContain('nothing to do');
+  expect(toDo(again)).toEqual([]);
+  expect(await provision('--dry-run')).toMatchObject({ exitCode: 0, changed: false });
+  const { stdout } = await project.bascule('provision');
+  expect(stdout).toContain('nothing to do');
+  expect(await run('sh', '-c', 'cat /run/haproxy.pid; ls -l /etc/haproxy')).toBe(before);
+});
+
+test('after the start of its instance it serves, with nothing to do', async () => {
+  await client('restart', edge, '--force');
+  await until('it answers', async () => (await visit().catch(() => 0)) === 503);
+  await until('there is nothing to do', async () => !(await provision('--dry-run')).changed);
+});
+
+test('what was taken away is made again, and nothing else', async () => {
+  await client('config', 'device', 'remove', edge, 'bascule-http');
+  await run('systemctl', 'disable', '--now', 'haproxy');
+  const result = await provision();
+  expect(toDo(result)).toEqual(['service', 'ports']);
+  expect(result.exitCode, result.message).toBe(0);
+  expect(await visit()).toBe(503);
+});
+
+test('upgrades that bascule.yaml asks for are set up, and its word is their end', async () => {
+  const file = '/etc/apt/apt.conf.d/52bascule-upgrades';
+  // The package itself comes from a mirror; apt takes this one for it.
+  await run('sh', '-c', fakePackage('unattended-upgrades'));
+  await configure((yaml) => yaml.replace('listen: 127.0.0.1', 'listen: 127.0.0.1, unattendedUpgrades: true'));
+  expect((await provision()).exitCode).toBe(0);
+  expect(await run('cat', file)).toContain('APT::Periodic::Unattended-Upgrade "1";');
+  await configure((yaml) => yaml.replace(', unattendedUpgrades: true', ''));
+  expect(toDo(await provision())).toEqual(['packages']);
+  expect(await run('sh', '-c', `[ -e ${file} ] || echo gone`)).toBe('gone');
+});
+
+test('packages that cannot be had are named, with what apt says', async () => {
+  await configure((yaml) => yaml.replace('listen: 127.0.0.1', 'listen: 127.0.0.1, packages: [no-such-package]'));
+  await run(
+    'sh',
+    '-c',
+    'printf "#!/bin/sh\\necho it reaches no mirror\\nexit 100\\n" >/usr/local/bin/apt-get; chmod +x /usr/local/bin/apt-get',
+  );
+  const result = await provision();
+  expect(result).toMatchObject({ exitCode: 1, code: 'packages-not-installed' });
+  expect(result.message).toContain('it reaches no mirror');
+  await run('rm', '/usr/local/bin/apt-get');
+  await configure((yaml) => yaml.replace(', packages: [no-such-package]', ''));
+});
+
+test('what was edited by hand on the edge is left alone', async () => {
+  const config = '/etc/haproxy/haproxy.cfg';
+  await run('sed', '-i', 's/maxconn 4096/maxconn 4095/', config);
+  expect(toDo(await provision())).toEqual([]);
+  expect(await run('grep', 'maxconn', config)).toContain('4095');
+  expect((await project.bascule('apply', '--repair')).exitCode).toBe(0);
+});
+
+test('an instance of its name that Bascule did not make is refused, and stays as it is', async () => {
+  const foreign = `foreign-${random}`;
+  await client('launch', incusd.image, foreign, '--profile', 'bascule');
+  const look = () => client('query', `/1.0/instances/${foreign}`);
+  const before = await look();
+  await configure((yaml) => yaml.replace(`instance: ${edge}`, `instance: ${foreign}`));
+  const result = await provision();
+  expect(result).toMatchObject({ exitCode: 2, outcome: 'failed', code: 'not-of-bascule', changed: false });
+  expect(result.message).toContain(`instance ${foreign}`);
+  expect(result.remedy).toContain(`incus config set ${foreign} user.bascule.project=demo`);
+  expect(await look()).toBe(before);
+  await configure((yaml) => yaml.replace(`instance: ${foreign}`, `instance: ${edge}`));
+});
+
+/** A package without content, as dpkg has it on record. */
+const fakePackage = (name: string): string =>
+  [
+    'cd "$(mktemp -d)"',
+    'mkdir -p package/DEBIAN',
+    `printf 'Package: ${name}\\nVersion: 1\\nArchitecture: all\\nMaintainer: test <test@example.org>\\nDescription: test\\n' >package/DEBIAN/control`,
+    'dpkg-deb --build package >/dev/null',
+    'dpkg -i package.deb >/dev/null',
+  ].join(' && ');
