@@ -1,3 +1,4 @@
+import { asActivities } from '../../../src/activities/as-activities.js';
 import type { Activities } from '../../../src/activities/index.js';
 import {
   deviceOf,
@@ -78,7 +79,7 @@ export class ProvisionWorld {
     storage: () => ({ storage: { isThere: true } }),
     network: () => ({ network: provisionFound.network }),
     profile: () => ({ profile: provisionFound.profile }),
-    instance: () => ({ instance: provisionFound.instance, ...this.inside({}) }),
+    instance: () => ({ instance: { ...provisionFound.instance, devices: {} }, ...this.inside({}) }),
     packages: () => this.inside({ packages: this.wanted.packages }),
     folders: () => this.inside({ folders: this.wanted.folders }),
     service: () => this.inside({ isServiceActive: true, isServiceEnabled: true }),
@@ -90,7 +91,7 @@ export class ProvisionWorld {
     }),
   };
 
-  readonly activities: Activities['provision'] = {
+  readonly activities: Activities['provision'] = asActivities({
     planProvision: async () => ({ steps: this.plan().steps, entrances: ['0.0.0.0:80'] }),
     seeConfiguration: async () => ({ configuration: this.look().inside?.configuration ?? 'none' }),
     makeIncusProject: this.step('project'),
@@ -102,5 +103,5 @@ export class ProvisionWorld {
     makeFolders: this.step('folders'),
     startHaproxy: this.step('service'),
     leadPorts: this.step('ports'),
-  };
+  });
 }
