@@ -31,17 +31,15 @@ const calledIn = ({ faults }: World): string[] =>
 const serves = ({ edge }: World): boolean => edge.running.states.some(({ name }) => name === ofBascule);
 
 // First, since the server's time, which passes between two tries, may stand still after activities that fail for good.
-test('each of its steps may fail once', async () => {
-  const world = newWorld(Object.fromEntries(provisionActivities.map((step) => [step, 'fails once' as const])));
-  expect(await run(world)).toMatchObject({ outcome: 'succeeded' });
-  expect(serves(world)).toBe(true);
-});
-
-test('a worker that is killed in a step is taken up by the next one', async () => {
-  const world = newWorld({ launchEdge: 'falls silent once after its effect' });
-  expect(await run(world)).toMatchObject({ outcome: 'succeeded', changed: true });
-  expect(calledIn(world)).toEqual(provisionActivities);
-});
+test.each(['fails once', 'fails once after its effect'] as const)(
+  'a run in which each step %s succeeds',
+  async (fault) => {
+    const world = newWorld(Object.fromEntries(provisionActivities.map((step) => [step, fault])));
+    expect(await run(world)).toMatchObject({ outcome: 'succeeded', changed: true });
+    expect(calledIn(world)).toEqual(provisionActivities);
+    expect(serves(world)).toBe(true);
+  },
+);
 
 test('a machine with nothing but Incus gets an edge that serves; again there is nothing to do', async () => {
   const world = newWorld();
