@@ -206,11 +206,12 @@ function instances(given: InstancesInput, folder: string): InstancesConfiguratio
 }
 
 function provision(given: ProvisionInput): ProvisionConfiguration {
-  const { image, storage, network, profile, listen, packages, unattendedUpgrades } = given;
+  const { image, storage, network, subnet, profile, listen, packages, unattendedUpgrades } = given;
   return {
     ...(image !== undefined && { image }),
     ...(storage !== undefined && { storage }),
     ...(network !== undefined && { network }),
+    ...(subnet !== undefined && { subnet }),
     ...(profile !== undefined && { profile }),
     ...(listen !== undefined && { listen }),
     ...(packages && { packages }),

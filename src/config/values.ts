@@ -75,6 +75,10 @@ export const listenAddress = text(
   new RegExp(`^(?:${ipv4}|\\*)$`),
   'an IPv4 address of the machine that Incus runs on, or "*" for every address',
 );
+export const bridgeAddress = text(
+  new RegExp(`^${ipv4}/(?:1[6-9]|2[0-9])$`),
+  'the IPv4 address of a bridge with its network (/16 to /29), such as 10.77.0.1/24',
+);
 export const packageName = text(/^[a-z0-9][a-z0-9.+-]{1,62}$/, 'the name of a package such as curl');
 export const days = text(
   /^(?:[1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|3650)d$/,

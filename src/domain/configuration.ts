@@ -218,6 +218,8 @@ export interface ProvisionConfiguration {
   readonly image?: string;
   readonly storage?: string;
   readonly network?: string;
+  /** Of the bridge, with its prefix length. */
+  readonly subnet?: string;
   readonly profile?: string;
   /** An address of the machine that Incus runs on, `*` for each of them. */
   readonly listen?: string;

@@ -38,6 +38,8 @@ export interface ProvisionWanted {
   readonly image: string;
   readonly storage: string;
   readonly network: string;
+  /** Of the bridge, where it is made; one that Incus finds free where it is null. */
+  readonly subnet: string | null;
   /** Of the names that the bridge's name server gives; Incus's own where it is null. */
   readonly domain: string | null;
   readonly profile: string;
@@ -171,6 +173,7 @@ export function provisionWanted(configuration: Configuration): ProvisionWanted |
     image: provision.image ?? (isIncus ? instances.image : usual.image),
     storage: provision.storage ?? usual.storage,
     network: provision.network ?? usual.network,
+    subnet: provision.subnet ?? null,
     domain: isIncus ? (instances.domain ?? null) : null,
     profile: provision.profile ?? usual.profile,
     packages: [
@@ -263,9 +266,10 @@ function incusProject({ place }: ProvisionWanted, { incusProject: found }: Provi
   return [step('project', `Incus's project ${place.project ?? 'default'}`, found.isThere ? [] : ['make it'])];
 }
 
-function networkToDo({ domain }: ProvisionWanted, { network }: ProvisionFound): readonly string[] {
+function networkToDo({ domain, subnet }: ProvisionWanted, { network }: ProvisionFound): readonly string[] {
+  const at = subnet === null ? '' : ` at ${subnet}`;
   const named = domain === null ? '' : ` of names in .${domain}`;
-  if (network === null) return [`make a bridge${named}`];
+  if (network === null) return [`make a bridge${at}${named}`];
   return isDomainRight(domain, network) ? [] : [`set its domain to ${domain}`];
 }
 

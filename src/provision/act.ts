@@ -59,7 +59,13 @@ async function makeNetwork({ place, wanted, found }: ProvisionAct): Promise<void
     await place.client.change(`/networks/${name}`, { method: 'PATCH', body: { config: domain } });
     return;
   }
-  const config = { ...markOf(wanted), ...domain, 'ipv4.address': 'auto', 'ipv4.nat': 'true', 'ipv6.address': 'none' };
+  const config = {
+    ...markOf(wanted),
+    ...domain,
+    'ipv4.address': wanted.subnet ?? 'auto',
+    'ipv4.nat': 'true',
+    'ipv6.address': 'none',
+  };
   await place.client.change('/networks', { method: 'POST', body: { name, type: 'bridge', config } });
 }
 

@@ -9,7 +9,7 @@ import { setFailPoint } from '../rig/fail-point.js';
 import { freePort } from '../rig/ports.js';
 import { type Project, startProject } from '../rig/project.js';
 import { withEdgeInInstance } from './rig/edge-project.js';
-import { incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
 
 type Incusd = Awaited<ReturnType<typeof startEmptyIncusd>>;
 
@@ -23,8 +23,9 @@ let project: Project;
 beforeAll(async () => {
   incusd = await startEmptyIncusd();
   const port = await freePort();
+  const subnet = `${await freeSubnet()}/24`;
   project = await startProject({
-    configure: (yaml) => `${withEdgeInInstance(yaml, edge, port)}${provisionOf()}`,
+    configure: (yaml) => `${withEdgeInInstance(yaml, edge, port)}${provisionOf(subnet)}`,
     edge: { address: '127.0.0.1', port },
     env: incusd.env,
     failPoints: true,
@@ -36,7 +37,8 @@ afterAll(async () => {
   if (incusd) await stopIncusd(incusd.directory);
 });
 
-const provisionOf = () => `provision: { image: ${incusd.image}, network: ${network}, listen: 127.0.0.1 }\n`;
+const provisionOf = (subnet: string) =>
+  `provision: { image: ${incusd.image}, network: ${network}, subnet: ${subnet}, listen: 127.0.0.1 }\n`;
 
 async function configure(change: (yaml: string) => string): Promise<void> {
   const file = join(project.directory, 'bascule.yaml');

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { defaults } from '../../domain/defaults.js';
-import { bridgeName, expected, image, listenAddress, name, packageName, yesOrNo } from '../values.js';
+import { bridgeAddress, bridgeName, expected, image, listenAddress, name, packageName, yesOrNo } from '../values.js';
 
 export const provision = z.strictObject(
   {
@@ -15,6 +15,9 @@ export const provision = z.strictObject(
     network: bridgeName
       .optional()
       .describe(`Incus's bridge; made where there is none. Default: ${defaults.provision.network}`),
+    subnet: bridgeAddress
+      .optional()
+      .describe('Address of the bridge with its network, where it is made. Default: a network that Incus finds free'),
     profile: name
       .optional()
       .describe(
@@ -33,5 +36,5 @@ export const provision = z.strictObject(
       .optional()
       .describe("Whether the edge's instance installs its distribution's security updates by itself. Default: false"),
   },
-  expected('{ image, storage, network, profile, listen, packages, unattendedUpgrades }'),
+  expected('{ image, storage, network, subnet, profile, listen, packages, unattendedUpgrades }'),
 );

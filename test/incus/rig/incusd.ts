@@ -172,7 +172,7 @@ async function imageFile(): Promise<string> {
 }
 
 /** Address of this machine in a /24 that it has no route to. */
-async function freeSubnet(): Promise<string> {
+export async function freeSubnet(): Promise<string> {
   const { stdout: routes } = await execa('sh', ['-c', 'cat /proc/net/fib_trie']);
   for (let tries = 0; tries < 100; tries += 1) {
     const network = `10.${randomInt(64, 224)}.${randomInt(0, 256)}`;
