@@ -931,7 +931,6 @@ const retryable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'incus-unreachable',
   'incus-instance-stopped',
   'incus-refused',
-  'packages-not-installed',
   'edge-act-timed-out',
   'edge-locked',
   'edge-write-failed',

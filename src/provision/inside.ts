@@ -66,9 +66,10 @@ export async function lookInside(host: Host, { packages, folders, files: of }: P
 /** One that was killed has dpkg say "dpkg was interrupted" until that was seen to. */
 const installer = `
 export DEBIAN_FRONTEND=noninteractive
+options='-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3'
 command -v apt-get >/dev/null || { echo 'it has no apt-get' >&2; exit 1; }
-dpkg --configure -a && apt-get -q -o DPkg::Lock::Timeout=300 update &&
-  apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"`;
+dpkg --configure -a && apt-get -q $options update &&
+  apt-get -q -y $options install --no-install-recommends "$@"`;
 
 /** Installs packages of the distribution. Throws `packages-not-installed`, and those of `Host.run`. */
 export async function installPackages(host: Host, packages: readonly string[], signal: AbortSignal): Promise<void> {

@@ -145,6 +145,26 @@ test('packages that cannot be had are named, with what apt says', async () => {
   await configure((yaml) => yaml.replace(', packages: [no-such-package]', ''));
 });
 
+test('HAProxy is installed from the mirror of its distribution where it is missing, and the first configuration is put in force', async () => {
+  await run('apt-get', 'purge', '-q', '-y', 'haproxy');
+  const result = await provision();
+  expect(result.exitCode, result.message).toBe(0);
+  expect(toDo(result)).toEqual(['packages', 'service', 'configuration']);
+  expect(await visit()).toBe(503);
+  expect((await provision()).changed).toBe(false);
+});
+
+test('an address of the machine has its packets led to the edge, which keeps the address that it has', async () => {
+  const [address = ''] = (await client('network', 'get', network, 'ipv4.address')).split('/');
+  await configure((yaml) => yaml.replace('listen: 127.0.0.1', `listen: ${address}`));
+  const result = await provision();
+  expect(result.exitCode, result.message).toBe(0);
+  expect(toDo(result)).toEqual(['ports']);
+  expect((await ask({ ...project.edge, address }, 'localhost', '/')).status).toBe(503);
+  expect(await client('config', 'device', 'get', edge, 'eth0', 'ipv4.address')).toMatch(/^10[.]/);
+  expect((await provision()).changed).toBe(false);
+});
+
 test('what was edited by hand on the edge is left alone', async () => {
   const config = '/etc/haproxy/haproxy.cfg';
   await run('sed', '-i', 's/maxconn 4096/maxconn 4095/', config);
