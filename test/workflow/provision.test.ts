@@ -74,6 +74,16 @@ test('a dry run lists what would be done, and does nothing', async () => {
   expect(serves(world)).toBe(false);
 });
 
+test('an instance that was stopped is started, and the configuration of its edge stays as it is', async () => {
+  const world = newWorld();
+  await run(world);
+  const { generation } = world.edge.running;
+  world.provision.stops();
+  world.edge.configures('newer');
+  expect(await run(world)).toMatchObject({ outcome: 'succeeded', changed: true, generation: null });
+  expect(world.edge.running.generation).toBe(generation);
+});
+
 test('an instance that Bascule did not make is refused by its name, and nothing is made', async () => {
   const world = newWorld();
   world.provision.isTaken();

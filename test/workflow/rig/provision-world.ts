@@ -37,6 +37,12 @@ export class ProvisionWorld {
 
   constructor(private readonly edge: EdgeWorld) {}
 
+  /** Ends the instance, which is not seen into then. */
+  stops(): void {
+    const { instance } = this.found;
+    this.found = { ...this.found, instance: instance && { ...instance, isRunning: false }, inside: null };
+  }
+
   /** An instance of that name that Bascule did not make. */
   isTaken(): void {
     this.found = { ...provisionFound.nothing, instance: { ...provisionFound.instance, owner: null } };
