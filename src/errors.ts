@@ -158,7 +158,7 @@ const prose = {
   }),
   'incus-image-missing': (a: IncusInstance & { image: string; reason: string }): Prose => ({
     message: `${incusInstance(a)} cannot be made from the image ${a.image}: ${a.reason}`,
-    remedy: `\`incus image list ${a.remote}: --project ${a.project}\` shows those that there are, \`incus remote list\` whose others can be had; name one as \`instances.image\`.`,
+    remedy: `\`incus image list ${a.remote}: --project ${a.project}\` shows those that there are, \`incus remote list\` whose others can be had; name one as \`instances.image\`, or for the edge as \`provision.image\`.`,
   }),
   'incus-image-unfit': (a: IncusInstance & { image: string; reason: string }): Prose => ({
     message: `${incusInstance(a)} was made from the image ${a.image}, which ${a.reason}`,

@@ -71,7 +71,7 @@ test('a dry run on a daemon as its package leaves it lists every step, and does 
 test('an image that is not there is named with what is there by now', async () => {
   await configure((yaml) => yaml.replace(`image: ${incusd.image}`, 'image: no-such-image'));
   const result = await provision();
-  expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-refused', changed: true });
+  expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-image-missing', changed: true });
   expect(result.message).toContain(`instance ${edge}: `);
   expect(result.message).toContain(`there by now: storage pool default, network ${network}, profile bascule`);
   expect(result.remedy).toContain('`bascule provision` goes on from there');

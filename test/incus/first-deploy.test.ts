@@ -1,0 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ask } from '../rig/ask.js';
+import { mustSucceed } from '../rig/chaos.js';
+import { freePort } from '../rig/ports.js';
+import { type Project, startProject } from '../rig/project.js';
+import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+
+// The commands of docs/incus.md, from a daemon as its package leaves it.
+
+let incusd: Awaited<ReturnType<typeof startEmptyIncusd>>;
+let project: Project;
+
+beforeAll(async () => {
+  incusd = await startEmptyIncusd();
+  const port = await freePort();
+  const subnet = `${await freeSubnet()}/24`;
+  const yaml = `version: 1
+project: shop
+edge:
+  host: { driver: incus, instance: shop-haproxy }
+  http: "*:${port}"
+provision: { network: bsc${randomBytes(3).toString('hex')}, subnet: ${subnet} }
+environments:
+  prod: { hosts: [shop.example.org], soak: 0s }
+components:
+  web:
+    health: { path: /, interval: 100ms, fall: 2, rise: 1 }
+    run: ["./shop"]
+artifacts:
+  url: "file:./artifacts/{sha}.tar.gz"
+instances:
+  driver: incus
+  image: ${incusd.image}
+  profiles: [bascule]
+  domain: lxd
+`;
+  const edge = { address: '127.0.0.1', port };
+  project = await startProject({ configure: () => yaml, edge, env: incusd.env });
+  await project.startWorker();
+});
+afterAll(async () => {
+  await project?.stop();
+  if (incusd) await stopIncusd(incusd.directory);
+});
+
+const visit = async () => await ask(project.edge, 'shop.example.org', '/');
+
+/** A service that needs nothing but what is in the image. */
+async function release(sha: string): Promise<void> {
+  const folder = await mkdtemp(join(project.directory, 'build-'));
+  const answer = `printf "HTTP/1.0 200 OK\\r\\n\\r\\n${sha}"`;
+  await writeFile(join(folder, 'answer'), `#!/bin/sh\nread -r line\n${answer}\n`);
+  await writeFile(join(folder, 'shop'), '#!/bin/sh\nexec socat "TCP4-LISTEN:$PORT,reuseaddr,fork" EXEC:./answer\n');
+  for (const name of ['answer', 'shop']) await chmod(join(folder, name), 0o755);
+  await mkdir(join(project.directory, 'artifacts'), { recursive: true });
+  await execa('tar', ['-czf', join(project.directory, 'artifacts', `${sha}.tar.gz`), '-C', folder, '.']);
+}
+
+test('an edge is provisioned and a release is deployed to instances beside it, which visitors get at the port of the machine', async () => {
+  await mustSucceed(project, 'provision');
+  expect((await visit()).status).toBe(503);
+  await release('4f2a91c');
+  await mustSucceed(project, 'deploy', 'prod', '4f2a91c');
+  expect((await visit()).body).toContain('4f2a91c');
+  const names = (await incus(incusd.env, 'list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
+  expect(names).toEqual(['shop-haproxy', 'shop-prod-web-green']);
+  expect((await project.bascule('provision')).stdout).toContain('nothing to do');
+});
