@@ -17,7 +17,7 @@ export function initialConfiguration({ project }: { readonly driver: 'process'; 
       help: 'Name it with --project NAME.',
     });
   }
-  const { addresses, health, soak } = defaults;
+  const { addresses, health, soak, provision } = defaults;
   return `# yaml-language-server: $schema=./bascule.schema.json
 # What is commented out is the default. \`bascule validate\` checks this file, \`bascule schema\` writes its JSON schema.
 version: 1
@@ -92,6 +92,14 @@ artifacts:
 #   addresses: ${addresses.address}/${addresses.prefixLength}       # or one address such as 127.0.0.1: then each instance has its own port
 #   directory: ${defaults.instancesDirectory}
 #   releasesKept: ${defaults.releasesKept}                # for each component and environment
+
+## With \`edge.host: { driver: incus, instance: NAME }\`: what \`bascule provision\` makes.
+## provision:
+##   image: ${provision.image}
+##   storage: ${provision.storage}
+##   network: ${provision.network}
+##   profile: ${provision.profile}
+##   listen: "${provision.listen}"                   the server's address, so that the edge sees its visitors'
 
 ## Told by POST when an operation has ended, as {"text": …}; a URL of Slack's or Mattermost's incoming webhooks, say.
 ## notify:

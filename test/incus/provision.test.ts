@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { provisionSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
-import { restartWhenKilled, until } from '../rig/chaos.js';
+import { until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { freePort } from '../rig/ports.js';
 import { type Project, startProject } from '../rig/project.js';
@@ -58,6 +58,16 @@ const toDo = ({ plan }: Awaited<ReturnType<typeof provision>>) =>
 
 const all = ['storage', 'network', 'profile', 'instance', 'packages', 'folders', 'service', 'configuration', 'ports'];
 
+/** In each step from the launch on, while it acts or once it has. */
+const killedIn = {
+  launchEdge: 'during',
+  installPackages: 'after',
+  makeFolders: 'after',
+  startHaproxy: 'during',
+  seeConfiguration: 'after',
+  leadPorts: 'after',
+} as const;
+
 test('a dry run on a daemon as its package leaves it lists every step, and does none', async () => {
   const result = await provision('--dry-run');
   expect(result).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: true, dryRun: true });
@@ -78,14 +88,19 @@ test('an image that is not there is named with what is there by now', async () =
   await configure((yaml) => yaml.replace('image: no-such-image', `image: ${incusd.image}`));
 });
 
-test('it goes on from there, also where the worker is killed, to an edge that answers at the port of the machine', async () => {
+test('it goes on from there, also where the worker is killed in each step, to an edge that answers at the port of the machine', async () => {
   const before = await provision('--dry-run');
   expect(toDo(before)).toEqual(all.slice(all.indexOf('instance')));
-  await setFailPoint(project, { activity: 'launchEdge', moment: 'during', nth: 1, how: 'kill' });
-  const provisioning = provision();
-  const { isKilled, ended } = await restartWhenKilled(project, 'while the edge is launched', provisioning);
-  expect(isKilled).toBe(true);
-  expect(ended.exitCode, ended.message).toBe(0);
+  const begun: ReturnType<typeof provision>[] = [];
+  for (const [activity, moment] of Object.entries(killedIn)) {
+    await setFailPoint(project, { activity, moment, nth: 1, how: 'kill' });
+    if (begun.length === 0) begun.push(provision());
+    else project.spawnWorker();
+    await until(`the worker is killed ${moment} ${activity}`, async () => !project.workerRuns());
+  }
+  project.spawnWorker();
+  const [ended] = await Promise.all(begun);
+  expect(ended?.exitCode, ended?.message).toBe(0);
   expect(ended).toMatchObject({ outcome: 'succeeded', changed: true, generation: 1 });
   expect(await visit()).toBe(503);
   expect(await client('config', 'get', edge, 'user.bascule.project')).toBe('demo');

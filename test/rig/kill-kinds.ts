@@ -162,6 +162,12 @@ export const notKilledHere: Readonly<Record<string, string>> = {
       'runFailoverTest',
     ].map((activity) => [activity, 'of instances side by side, or of a failover test: kill-side-by-side.test.ts']),
   ),
+  ...Object.fromEntries(
+    [
+      ...['planProvision', 'seeConfiguration', 'makeIncusProject', 'makeStoragePool', 'makeNetwork', 'makeProfile'],
+      ...['launchEdge', 'installPackages', 'makeFolders', 'startHaproxy', 'leadPorts'],
+    ].map((activity) => [activity, 'of a provisioning, which needs Incus: test/incus/provision.test.ts']),
+  ),
   ...killedWithCertificates([
     'planCertificates',
     'awaitCertificate',
