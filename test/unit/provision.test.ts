@@ -1,9 +1,12 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { loadConfiguration } from '../../src/config/load.js';
 import {
   deviceOf,
   type ProvisionFound,
   type ProvisionWanted,
   planProvision,
+  provisionWanted,
   wantedDropIn,
 } from '../../src/domain/provision.js';
 import { provisionFound, provisionWantedOf } from '../rig/provision.js';
@@ -101,6 +104,21 @@ describe('what is missing is made', () => {
 });
 
 describe('what bascule.yaml says', () => {
+  test.each([
+    { example: 'lab', instance: 'haproxy', ports: [80] },
+    { example: 'veza', instance: 'veza-haproxy', ports: [80, 443] },
+  ])('in examples/$example.yaml is enough for its edge', async ({ example, instance: name, ports }) => {
+    const file = fileURLToPath(new URL(`../../examples/${example}.yaml`, import.meta.url));
+    const of = provisionWanted(await loadConfiguration(file));
+    expect(of).toMatchObject({ project: 'veza', place: { instance: name }, domain: 'lxd', image: 'images:debian/13' });
+    expect(of?.forwards.map(({ listen }) => listen.port)).toEqual(ports);
+  });
+
+  test('of an edge on this machine is nothing', async () => {
+    const file = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
+    expect(provisionWanted(await loadConfiguration(file))).toBeNull();
+  });
+
   test('of packages and upgrades is installed and set', () => {
     const more = provisionWantedOf({}, { packages: ['curl'], unattendedUpgrades: true });
     expect(toDo({}, more)).toEqual({
