@@ -230,10 +230,14 @@ export class IncusHost implements Host {
   private async readByCommand(path: string): Promise<string | null> {
     const { exitCode, stdout, stderr } = await this.look('[ -e "$1" ] || exit 3; cat -- "$1" && printf .', path);
     // A dot keeps the newline before it.
-    if (exitCode === 0) return stdout.slice(0, -1);
+    if (exitCode === 0 && stdout.endsWith('.')) return stdout.slice(0, -1);
     // A process may end while it is looked at.
     if (exitCode === 3 || /No such (?:file|process)/.test(stderr)) return null;
-    throw new BasculeError('incus-refused', { ...this.namedPlace, what: `to read ${path}`, reason: stderr.trim() });
+    throw new BasculeError('incus-refused', {
+      ...this.namedPlace,
+      what: `to read ${path}`,
+      reason: stderr.trim() || 'its content did not arrive',
+    });
   }
 
   private contentOf(path: string, file: { readonly type: string; readonly content: Buffer } | null): string | null {

@@ -38,16 +38,26 @@ if [ -e "$config" ]; then
   if grep -q '^# bascule project=' "$config"; then echo 'configuration of Bascule'
   elif [ "$(md5sum <"$config")" = "$shipped  -" ]; then echo 'configuration of the distribution'
   else echo 'configuration of somebody else'; fi
-fi`;
+fi
+echo end`;
 
 const configurationSchema = z.enum(['none', 'of the distribution', 'of Bascule', 'of somebody else']).catch('none');
 
-/** What there is in the edge's instance. Throws those of `Host.run`. */
-export async function lookInside(host: Host, { packages, folders, files: of }: ProvisionWanted): Promise<FoundInside> {
+/** What there is in the edge's instance. Throws `incus-refused` where not all of it arrives, and those of `Host.run`. */
+export async function lookInside(
+  host: Host,
+  { packages, folders, files: of, place }: ProvisionWanted,
+): Promise<FoundInside> {
   const places = [of.config, files.dropIn, files.upgrades, String(packages.length)];
-  const { stdout } = await host.run(['sh', '-c', looker, 'look', ...places, ...packages, ...folders], {
+  const { stdout, stderr } = await host.run(['sh', '-c', looker, 'look', ...places, ...packages, ...folders], {
     timeoutMs: lookMs,
   });
+  // A short answer may get lost in Incus: nothing is taken for missing by that.
+  if (!/^end$/m.test(stdout)) {
+    const { instance, project = 'default', remote = 'local' } = place;
+    const reason = stderr.trim() || 'what was found did not arrive';
+    throw new BasculeError('incus-refused', { instance, project, remote, what: 'to look into it', reason });
+  }
   const lines = stdout.split('\n').map((line) => /^(\S+) ?(.*)$/.exec(line) ?? []);
   const all = (key: string) => lines.flatMap(([, found, value = '']) => (found === key ? [value] : []));
   const file = (key: string) => Buffer.from(all(key)[0] ?? '', 'base64').toString();

@@ -9,6 +9,8 @@ import {
   provisionWanted,
   wantedDropIn,
 } from '../../src/domain/provision.js';
+import { LocalHost } from '../../src/hosts/local.js';
+import { lookInside } from '../../src/provision/inside.js';
 import { provisionFound, provisionWantedOf } from '../rig/provision.js';
 
 const { all, nothing, instance, bare } = provisionFound;
@@ -202,4 +204,9 @@ describe('what somebody else made', () => {
       'incus config set far:veza-haproxy user.bascule.project=veza --project web',
     );
   });
+});
+
+test('a look into the instance whose answer does not arrive is tried again, and nothing is taken for missing', async () => {
+  const silent = Object.assign(new LocalHost(), { run: async () => ({ exitCode: 0, stdout: '', stderr: '' }) });
+  await expect(lookInside(silent, wanted)).rejects.toMatchObject({ code: 'incus-refused', isRetryable: true });
 });
