@@ -31,14 +31,14 @@ export interface LogsRequest {
   readonly instance?: string;
   readonly tail?: number;
   readonly sinceMs?: number;
-  /** Byte offset that an earlier answer gave: waits up to 10 s for more. */
+  /** The `offset` of an earlier answer: waits up to 10 s for more. */
   readonly after?: number;
 }
 
 export interface Logs {
   readonly instance: string;
   readonly lines: readonly string[];
-  /** Byte offset up to which the log was read. */
+  /** Up to where the log was read: bytes of a file, or a time where it is a journal (µs since the epoch). */
   readonly offset: number;
 }
 

@@ -10,7 +10,7 @@ interface Ending extends Claim {
   readonly signal?: AbortSignal;
 }
 
-/** Which lines of a log, as `readLog` of src/instances/log.ts has it. */
+/** Which lines of a log: the last ones, those of the last `sinceMs`, or those behind the offset of an earlier answer. */
 export interface LogWish {
   readonly tail?: number;
   readonly sinceMs?: number;

@@ -110,6 +110,22 @@ describe('what cannot be made says why, and what to do', () => {
     });
   });
 
+  test('a name that somebody else has, in each act', async () => {
+    const one = instance();
+    await client('init', 'debian', one.name);
+    const before = await client('config', 'show', one.name);
+    const driver = driverOf(one);
+    for (const act of [
+      () => recreate(one),
+      () => driver.removeInstance(one, claim),
+      () => driver.markFailed(one, claim),
+      () => driver.readInstance(one),
+    ]) {
+      expect(await refusal(act())).toMatchObject({ code: 'incus-instance-foreign', isRetryable: false });
+    }
+    expect(await client('config', 'show', one.name)).toBe(before);
+  });
+
   test('an image without systemd', async () => {
     const other = await profile(['set', 'raw.lxc=lxc.init.cmd = /usr/bin/sleep infinity']);
     const one = instance({ profiles: ['default', other] });
@@ -177,6 +193,15 @@ describe('an instance that there is', () => {
     expect(left).not.toMatch(/pushed-|unpacked-/);
   });
 
+  test('an artifact that is another one when it is there is not unpacked', async () => {
+    const other = { owner, sha: 'c3c3c3c3', sha256: 'f'.repeat(64), artifact: archive };
+    expect(await refusal(driverOf(one).prepareRelease(one, other))).toMatchObject({
+      code: 'instance-write-failed',
+      message: expect.stringContaining('did not arrive whole'),
+    });
+    expect((await readInstance(one)).sha).toBe(sha);
+  });
+
   test('an artifact that would leave its folder is refused, and does not get there', async () => {
     const artifact = join(folder, 'hostile.tar');
     await execa('sh', [
@@ -238,6 +263,9 @@ describe('an instance that there is', () => {
     expect(await readInstance(one)).toMatchObject({ sha, wanted: 'running', isAlive: false });
     expect(await driverOf(one).markFailed(one, claim)).toBe(true);
     expect((await readInstance(one)).isFailed).toBe(true);
+    // Its operation has ended: what comes late of it is refused.
+    const late = driverOf(one).startInstance(one, program(['sh', 'serve']));
+    await expect(late).rejects.toMatchObject({ code: 'instance-fenced' });
   });
 
   test('one whose system does not end is ended by force to be removed', async () => {
