@@ -160,9 +160,9 @@ const prose = {
     message: `${incusInstance(a)} cannot be made from the image ${a.image}: ${a.reason}`,
     remedy: `\`incus image list ${a.remote}: --project ${a.project}\` shows those that there are, \`incus remote list\` whose others can be had; name one as \`instances.image\`, or for the edge as \`provision.image\`.`,
   }),
-  'incus-image-unfit': (a: IncusInstance & { image: string; reason: string }): Prose => ({
-    message: `${incusInstance(a)} was made from the image ${a.image}, which ${a.reason}`,
-    remedy: `Name an image with systemd as \`instances.image\` (such as images:debian/13), remove what was made of this one (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and deploy again.`,
+  'incus-image-unfit': (a: IncusInstance & { image: string; key: string; next: string }): Prose => ({
+    message: `${incusInstance(a)} was made from the image ${a.image}, which has no systemd`,
+    remedy: `Name an image of Debian or Ubuntu as \`${a.key}\` (such as images:debian/12), remove what was made of this one (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and ${a.next} again.`,
   }),
   'incus-profile-missing': (a: IncusInstance & { profile: string }): Prose => ({
     message: `${incusInstance(a)} cannot be made: there is no profile ${a.profile}`,
@@ -191,10 +191,6 @@ const prose = {
   }): Prose => ({
     message: `there is ${a.what === 'instance' ? 'an' : 'a'} ${a.what} ${a.name} (project ${a.project} of Incus's remote ${a.remote}) that Bascule did not make, and so does not change: ${a.differs}`,
     remedy: `Name another one as \`${a.key}\` in bascule.yaml, or ${a.what === 'instance' ? 'hand it over, with all that is in it' : 'change it yourself'}: \`${a.mend}\``,
-  }),
-  'image-without-systemd': (a: IncusInstance & { image: string }): Prose => ({
-    message: `${incusInstance(a)}, made from ${a.image}, has no systemd, which starts HAProxy there`,
-    remedy: `Remove it (\`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`), and name an image such as images:debian/12 as \`provision.image\`.`,
   }),
   'instance-not-booted': (a: IncusInstance & { state: string; timeoutMs: number }): Prose => ({
     message: `${incusInstance(a)} has not booted within ${a.timeoutMs / 1_000} s: ${a.state}`,

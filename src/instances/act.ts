@@ -115,7 +115,8 @@ function notUnpacked(instance: string, file: string, reason: string): BasculeErr
 function imageUnfit(instance: Instance, subject: string): BasculeError {
   const { place, image } = { place: instance.incus?.client.place, image: instance.incus?.image ?? '' };
   const named = { instance: instance.name, project: place?.project ?? 'default', remote: place?.remote ?? 'local' };
-  if (subject === 'none') return new BasculeError('incus-image-unfit', { ...named, image, reason: 'has no systemd' });
+  if (subject === 'none')
+    return new BasculeError('incus-image-unfit', { ...named, image, key: 'instances.image', next: 'deploy' });
   return new BasculeError('incus-refused', { ...named, what: 'to boot', reason: 'its systemd does not answer yet' });
 }
 

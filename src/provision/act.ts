@@ -113,7 +113,8 @@ async function untilBooted({ place, wanted, signal }: Omit<ProvisionAct, 'found'
   for (;;) {
     const { system } = await lookInside(place.host, wanted);
     if (system === 'none') {
-      throw new BasculeError('image-without-systemd', { ...named, image: wanted.image });
+      const next = 'run `bascule provision`';
+      throw new BasculeError('incus-image-unfit', { ...named, image: wanted.image, key: 'provision.image', next });
     }
     const hasBooted = system === 'running' || system === 'degraded';
     if (hasBooted && (await place.client.addresses()).some((address) => !isLocal(address))) return;
