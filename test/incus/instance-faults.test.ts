@@ -236,7 +236,7 @@ describe('an instance that there is', () => {
     const stopping = new AbortController();
     const running = driverOf(one).migrateRelease(one, {
       ...program(['sleep', 'infinity']),
-      ...{ timeoutMs: 60_000, signal: stopping.signal },
+      ...{ timeoutMs: 600_000, signal: stopping.signal },
     });
     const isRunning = async () =>
       (await client('exec', one.name, '--', 'systemctl', 'show', '-P', 'ActiveState', 'shop-api-migrate.service')) ===
