@@ -9,8 +9,8 @@ import { worldSite } from './rig/world-site.js';
 // Random schedules of two clients on two environments: the real workflows on Temporal's dev server, with an edge and
 // instances in memory, compared with test/rig/model.ts.
 
-/** On two cores a hundred take a minute: `make chaos` acts out more. */
-const runs = Number(process.env.CHAOS_RUNS ?? 100);
+/** On two cores a hundred take half a minute: `make chaos N=…` acts out more. */
+const runs = Number(process.env.CHAOS_RUNS ?? 200);
 
 const stepsOfOperations = [
   'pinRelease',
