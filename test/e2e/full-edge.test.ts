@@ -190,16 +190,4 @@ instances: { addresses: ${addresses} }
       });
     },
   );
-
-  it('cannot be on Incus: a worker says what it acts on', async () => {
-    const file = join(project.directory, 'incus.yaml');
-    const yaml = await readFile(join(project.directory, 'bascule.yaml'), 'utf8');
-    await writeFile(file, yaml.replace(/^instances: .*$/m, 'instances: { driver: incus, image: debian, domain: lxd }'));
-    const { exitCode, stderr } = await project.bascule('worker', '--config', file);
-    expect({ exitCode, stderr }).toMatchObject({
-      exitCode: 2,
-      stderr: expect.stringContaining('not on those of Incus'),
-    });
-    expect((await project.bascule('validate', '--config', file)).exitCode).toBe(0);
-  });
 });

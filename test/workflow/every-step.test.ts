@@ -8,6 +8,7 @@ import { edgeActivityNames } from './rig/edge-world.js';
 import { failoverSteps } from './rig/failover-world.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
+import { provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { rollingSteps, rollingTakeBacks } from './rig/rolling-story.js';
 import { holdStep } from './rig/story.js';
@@ -213,7 +214,8 @@ test('each activity is a step of something here, or takes one back', () => {
   const ofFailover = [...failoverSteps, 'runFailoverTest'];
   const ofRolling = [...Object.keys(rollingSteps), ...rollingTakeBacks];
   const ofCertificates = [...Object.values(certificateRuns).flatMap(({ steps }) => steps), 'awaitCertificate'];
-  const covered = new Set([...steps, ...takeBacks, ...ofRolling, ...ofFailover, ...ofCertificates].map(activityOf));
+  const others = [...ofRolling, ...ofFailover, ...ofCertificates, ...provisionActivities];
+  const covered = new Set([...steps, ...takeBacks, ...others].map(activityOf));
   expect([...covered, 'knownEnvironments'].sort()).toEqual(Object.keys(rig.newWorld().activities()).sort());
 });
 
