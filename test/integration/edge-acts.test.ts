@@ -152,7 +152,7 @@ describe('an edge change', () => {
       { name: 'prod', color: 'blue', sha: null, standby: null },
     ]);
     expect(record.pools['prod/web']).toEqual({ server: 'prod_web_pool/demo-prod-web-blue', status: 200 });
-    expect(record.pools['staging/web']?.status).toBe('503');
+    expect(record.pools['staging/web']?.status).toBe(503);
   });
 
   it('is looked at with all its servers by asking HAProxy once', async () => {
