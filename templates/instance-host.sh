@@ -16,14 +16,6 @@ is_alive() {
   [ "$pid" != '' ] && [ "$(start_time_of "$pid")" = "$(field start_time)" ]
 }
 
-stop() { # owner
-  lock
-  require_owner "$1"
-  require_inactive
-  [ "$(field wanted)" = stopped ] || update wanted=stopped proven=no
-  cat "$record"
-}
-
 # The process is the leader of a session of its own. KILL also ends what it left behind in that session.
 signal() { # name owner pid start-time wanted
   lock
@@ -174,7 +166,7 @@ become_migration() { # argv…
 }
 
 case $act in
-  stop) stop "$@" ;;
+  stop) want_stopped "$@" ;;
   signal) signal "$@" ;;
   adopt) adopt "$@" ;;
   start) start "$@" ;;

@@ -71,11 +71,7 @@ look() {
 
 # It ends in its own time, whoever waits for it.
 stop() { # owner
-  lock
-  require_owner "$1"
-  require_inactive
-  [ "$(field wanted)" = stopped ] || update wanted=stopped proven=no
-  cat "$record"
+  want_stopped "$1"
   end_unit
 }
 

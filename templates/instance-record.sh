@@ -131,6 +131,15 @@ claim() { # expected-owner owner component address port
   cat "$record"
 }
 
+# From here on it is kept from running; to end what runs is the caller's part.
+want_stopped() { # owner
+  lock
+  require_owner "$1"
+  require_inactive
+  [ "$(field wanted)" = stopped ] || update wanted=stopped proven=no
+  cat "$record"
+}
+
 # Takes a serving instance for an operation that is about to replace it: it goes on running, and from here on the edge is
 # to lead no new visitor to it.
 reserve() { # expected-owner owner
