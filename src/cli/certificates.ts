@@ -141,18 +141,34 @@ async function runCertificates(
 }
 
 /** Shows what a workflow about certificates does, and prints how it ended. */
-export async function followCertificates(
+export const followCertificates: FollowWorkflow = (invocation, client, operation, wait) =>
+  followToEnd<CertificatesResult>(invocation, client, operation, wait, { exitCodeOf, describe });
+
+/** How a workflow that is no environment's operation is followed; `timeoutMs` is how long. */
+export type FollowWorkflow = (
+  invocation: Invocation,
+  client: Client,
+  operation: string,
+  wait: { readonly timeoutMs?: number },
+) => Promise<void>;
+
+/** Shows what a workflow does that is no environment's operation, and prints how it ended. */
+export async function followToEnd<Result extends { readonly steps: readonly StepReport[] }>(
   invocation: Invocation,
   client: Client,
   operation: string,
   { timeoutMs = defaults.commandTimeoutMs }: { readonly timeoutMs?: number },
+  told: {
+    readonly exitCodeOf: (result: Result) => number;
+    readonly describe: (colors: Colors, result: Result) => string;
+  },
 ): Promise<void> {
   const { followWorkflow } = await import('../client/certificates.js');
   const result = await followed(invocation, operation, timeoutMs, (options) =>
-    followWorkflow<CertificatesResult>(client, operation, options),
+    followWorkflow<Result>(client, operation, options),
   );
-  process.exitCode = exitCodeOf(result);
-  invocation.output.answer(result, describe(invocation.output.out, result));
+  process.exitCode = told.exitCodeOf(result);
+  invocation.output.answer(result, told.describe(invocation.output.out, result));
 }
 
 /** Shows the steps of what is followed, and bounds the wait. Throws `timeout-passed`. */

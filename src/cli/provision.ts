@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import { defaults } from '../domain/defaults.js';
 import { dryProvisionWorkflowId, provisionWorkflowId } from '../domain/names.js';
 import type { ProvisionRequest, ProvisionResult, ProvisionStep } from '../domain/provision.js';
 import { durationArgument, given } from './arguments.js';
-import { followed } from './certificates.js';
+import { type FollowWorkflow, followToEnd } from './certificates.js';
 import { exitCodes, isFoundBeforehand } from './exit-codes.js';
 import { formatSeconds } from './format.js';
 import type { Invocation } from './invocation.js';
@@ -54,19 +53,8 @@ export function addProvision(program: Command, invocation: Invocation): void {
 }
 
 /** Shows what a provisioning does, and prints how it ended. */
-export async function followProvision(
-  invocation: Invocation,
-  client: Client,
-  operation: string,
-  { timeoutMs = defaults.commandTimeoutMs }: { readonly timeoutMs?: number },
-): Promise<void> {
-  const { followWorkflow } = await import('../client/certificates.js');
-  const result = await followed(invocation, operation, timeoutMs, (options) =>
-    followWorkflow<ProvisionResult>(client, operation, options),
-  );
-  process.exitCode = exitCodeOf(result);
-  invocation.output.answer(result, describe(invocation.output.out, result));
-}
+export const followProvision: FollowWorkflow = (invocation, client, operation, wait) =>
+  followToEnd<ProvisionResult>(invocation, client, operation, wait, { exitCodeOf, describe });
 
 function exitCodeOf({ outcome, code, changed }: ProvisionResult): number {
   if (outcome === 'failed' && code !== null && isFoundBeforehand(code) && !changed) return exitCodes.refused;
