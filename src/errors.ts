@@ -172,6 +172,11 @@ const prose = {
     message: `${incusInstance(a)} can be given no address: ${a.reason}`,
     remedy: `One of the profiles ${a.profiles.join(', ')} needs a network card of a bridge that Incus manages, with an IPv4 subnet: \`incus profile device add ${a.profiles[0]} eth0 nic network=incusbr0 name=eth0 --project ${a.project}\`.`,
   }),
+  'incus-address-unfit': (a: IncusInstance & { address: string; reason: string }): Prose => ({
+    message: `${incusInstance(a)} cannot have the address ${a.address} of instances.addresses: ${a.reason}`,
+    remedy:
+      '`incus network show NETWORK` has its subnet (ipv4.address) and what is given out in it to whoever comes (ipv4.dhcp.ranges, else all of it): give `instances.addresses` a part of the first outside of the second, then `bascule apply`.',
+  }),
   'incus-full': (a: IncusInstance & { what: string; reason: string }): Prose => ({
     message: `Incus has no room, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
     remedy: `\`incus storage list ${a.remote}:\` and \`incus storage info ${a.remote}:POOL\` show what is left, \`incus profile show\` the size of the root disk; \`bascule cleanup ENV\` removes what is not used. Then deploy again.`,
@@ -395,6 +400,11 @@ const prose = {
   'color-not-up': (a: { environment: string; color: string; servers: readonly string[] }): Prose => ({
     message: `${a.environment}: ${a.color} cannot take traffic; not UP on the edge: ${a.servers.join(', ')}`,
     remedy: `\`bascule logs ${a.environment} COMPONENT --color ${a.color}\` shows why.`,
+  }),
+  'visitors-led-away': (a: { instances: readonly string[] }): Prose => ({
+    message: `it would lead visitors to where nothing answers: ${a.instances.join(', ')}`,
+    remedy:
+      'Have them answer there first, or take back what was changed in bascule.yaml: `port`, `instances.addresses` or `domain`. Nothing was changed.',
   }),
   'applied-changed': (a: { expected: string; found: string | null }): Prose => ({
     message: `the configuration changed while the change was under way (${a.found ?? 'none'} instead of ${a.expected})`,

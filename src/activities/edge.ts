@@ -6,7 +6,7 @@ import { installConfiguration, restoreConfiguration } from '../haproxy/install.j
 import { readApplied } from '../haproxy/installed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../haproxy/operator-mark.js';
 import { readEdge } from '../haproxy/read-edge.js';
-import { refuseUnlessReady } from '../haproxy/readiness.js';
+import { refuseToLeadAway, refuseUnlessReady } from '../haproxy/readiness.js';
 import { recordColors, restoreColors } from '../haproxy/record.js';
 import { reloadEdge, reloadRestored } from '../haproxy/reload.js';
 import { renderPlan } from '../haproxy/render-plan.js';
@@ -61,8 +61,10 @@ export function edgeActivities(context: WorkerContext) {
       const { edge, wanted } = await open(change);
       const record = await readEdge(edge, { ...wanted, probe: true, version });
       await refuseUnlessReady(edge, change, record);
-      if (change.kind === 'apply' && wanted.wantedApplied)
+      if (change.kind === 'apply' && wanted.wantedApplied) {
         await refuseWithoutCertificates(edge, change, wanted.wantedApplied);
+        await refuseToLeadAway(edge, wanted.wantedApplied, record.states);
+      }
       if (change.kind !== 'certificates') return record;
       return { ...record, certificates: await installedCertificates(edge, change) };
     },

@@ -43,6 +43,7 @@ const nothingBegan: ReadonlySet<string> = new Set([
   'soak-not-here',
   'failover-test-refused',
   'nothing-to-steer',
+  'visitors-led-away',
   'challenges-elsewhere',
   'unknown-certificate',
   'no-certificate',

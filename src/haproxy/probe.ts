@@ -9,8 +9,8 @@ export interface ProbeRequest {
   readonly bind: BindAddress;
   readonly host: string;
   readonly path: string;
-  /** The random of the generation that serves. */
-  readonly probe: string;
+  /** The random of the generation that serves: with it the edge names its servers. */
+  readonly probe?: string;
 }
 
 const probeTimeoutMs = 2_000;
@@ -25,7 +25,7 @@ export async function probePool({ from, bind, host, path, probe }: ProbeRequest)
       {
         path,
         createConnection: () => from.connect(bind),
-        headers: { Host: host, 'X-Bascule-Probe': probe, Connection: 'close' },
+        headers: { Host: host, ...(probe === undefined ? {} : { 'X-Bascule-Probe': probe }), Connection: 'close' },
         signal: AbortSignal.timeout(probeTimeoutMs),
       },
       (response) => {

@@ -1,13 +1,20 @@
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AppliedConfiguration } from '../domain/configuration.js';
+import { isDeepStrictEqual } from 'node:util';
+import type {
+  AppliedConfiguration,
+  ComponentConfiguration,
+  Configuration,
+  InstanceAddress,
+} from '../domain/configuration.js';
 import { type ColorChange, type EdgeChange, type EdgeRecord, isOfEnvironment } from '../domain/edge-change.js';
-import type { Color } from '../domain/edge-state.js';
+import type { Color, EnvironmentState } from '../domain/edge-state.js';
 import { backendName, instanceName } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
 import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
 import { examineApplied } from './installed.js';
 import { findProcesses } from './managed.js';
+import { probePool } from './probe.js';
 import { readServers, reloadMs } from './runtime.js';
 import { whyNoMaster, whyNotRunning } from './silence.js';
 
@@ -116,4 +123,55 @@ async function refuseWhereNobodyAnswers(edge: Edge, change: EdgeChange, record: 
 /** The way back to a color that never had a release needs none, and a repair takes what there is. */
 function needsServersUp(change: EdgeChange): change is ColorChange {
   return change.kind === 'color' && change.sha !== null && !change.repair;
+}
+
+/** An instance that visitors have now. */
+interface Serving {
+  readonly name: string;
+  readonly component: ComponentConfiguration;
+  readonly host: string;
+}
+
+/**
+ * Refuses to lead visitors to another address of what serves them (its port, `instances.addresses` or `domain` changed)
+ * as long as nothing answers there and something does where they are led now. Throws `visitors-led-away`.
+ */
+export async function refuseToLeadAway(
+  edge: Edge,
+  wanted: AppliedConfiguration,
+  states: readonly EnvironmentState[],
+): Promise<void> {
+  const { applied } = await examineApplied(edge);
+  if (!applied) return;
+  const [before, after] = [new Map(Object.entries(applied.addresses)), new Map(Object.entries(wanted.addresses))];
+  const looks = servingInstances(applied.configuration, states).map(async ({ name, component, host }) => {
+    const [from, to] = [before.get(name), after.get(name)];
+    if (!from || !to || isDeepStrictEqual(from, to)) return null;
+    const answers = async (bind: InstanceAddress) =>
+      (await probePool({ from: edge.host, bind, host, path: component.health.path })).status !== 0;
+    if ((await answers(to)) || !(await answers(from))) return null;
+    return `${name} from ${from.address}:${from.port} to ${to.address}:${to.port}`;
+  });
+  const silent = (await Promise.all(looks)).filter((found) => found !== null);
+  if (silent.length > 0) throw new BasculeError('visitors-led-away', { instances: silent });
+}
+
+function servingInstances(configuration: Configuration, states: readonly EnvironmentState[]): readonly Serving[] {
+  const { environments, components } = configuration;
+  if (configuration.topology === 'multi-instance') {
+    return components.flatMap((component) =>
+      (component.instances ?? []).map((name) => ({ name, component, host: 'localhost' })),
+    );
+  }
+  const deployed = states.filter(({ sha }) => sha !== null);
+  return deployed.flatMap((state) => {
+    const environment = environments.find(({ name }) => name === state.name);
+    if (!environment) return [];
+    const [host = 'localhost'] = environment.hosts;
+    return components.map((component) => ({
+      name: instanceName(environment, component.name, state.color),
+      component,
+      host,
+    }));
+  });
 }

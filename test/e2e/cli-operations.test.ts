@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -54,6 +54,18 @@ describe('a deploy that is waited for', () => {
     const { exitCode, stdout } = await project.bascule(...deploy(second, '--soak', '0s'));
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^✔ prod serves b2b2b2b2 \(blue\) · was a1a1a1a1 \(green\) · [\d.]+ s$/);
+  });
+
+  test('apply leads nobody to another port of what serves where nothing answers there', async () => {
+    const file = join(project.directory, 'bascule.yaml');
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, text.replace(/port: \d+/, 'port: 9999'));
+    const { exitCode, document } = await json(resultSchema, 'apply');
+    await writeFile(file, text);
+    expect(exitCode, document.message).toBe(2);
+    expect(document).toMatchObject({ outcome: 'failed', code: 'visitors-led-away', generation: null });
+    expect(document.message).toContain(':9999');
+    expect((await project.look()).edge.generation).not.toBeNull();
   });
 
   test('--quiet prints the answer alone', async () => {
