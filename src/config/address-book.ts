@@ -6,8 +6,8 @@ import { hasSystemCode } from '../system-error.js';
 
 /** What `bascule apply` would put in force: bascule.yaml, with an address for each instance. */
 export async function wantedConfiguration(configuration: Configuration): Promise<AppliedConfiguration> {
-  const { instances } = configuration;
-  const known = instances.driver === 'process' ? await readAddressBook(instances.addressBook) : {};
+  const { addresses: range, addressBook } = configuration.instances;
+  const known = range === undefined ? {} : await readAddressBook(addressBook);
   const addresses = allocateAddresses(configuration, known);
   return { schemaVersion: 1, configuration, addresses };
 }

@@ -189,9 +189,10 @@ function instances(given: InstancesInput, folder: string): InstancesConfiguratio
   const releasesKept = given.releasesKept ?? defaults.releasesKept;
   const addressBook = resolve(folder, defaults.addressBook);
   if (given.driver === 'incus') {
-    const { driver, image, domain, profiles = ['default'], project, remote } = given;
+    const { driver, image, domain, addresses, profiles = ['default'], project, remote } = given;
     return {
       ...{ driver, image, ...(domain !== undefined && { domain: domain.toLowerCase() }), profiles },
+      ...(addresses !== undefined && { addresses: readAddressRange(addresses) }),
       ...{ ...(project !== undefined && { project }), ...(remote !== undefined && { remote }) },
       ...{ directory: resolve(folder, defaults.instancesDirectory), addressBook, releasesKept },
     };

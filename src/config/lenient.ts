@@ -27,8 +27,13 @@ export function driverOf(input: LenientInput): 'process' | 'incus' | undefined {
   return instances.driver ?? 'process';
 }
 
-type ProcessesInput = Exclude<InstancesInput, { readonly driver: 'incus' }>;
+type IncusInput = Extract<InstancesInput, { readonly driver: 'incus' }>;
+type ProcessesInput = Exclude<InstancesInput, IncusInput>;
 
 /** `instances` where they are processes; null where they are not, or where that is not known. */
 export const processesOf = (input: LenientInput): Lenient<ProcessesInput> | null =>
   driverOf(input) === 'process' ? ((input.instances ?? {}) as Lenient<ProcessesInput>) : null;
+
+/** `instances` where they are instances of Incus; null where they are not, or where that is not known. */
+export const incusInstancesOf = (input: LenientInput): Lenient<IncusInput> | null =>
+  driverOf(input) === 'incus' ? ((input.instances ?? {}) as Lenient<IncusInput>) : null;

@@ -5,6 +5,8 @@ import type {
   Configuration,
   EdgeConfiguration,
   InstanceAddress,
+  InstancesConfiguration,
+  ServerAddress,
 } from './configuration.js';
 import { colors } from './edge-state.js';
 import { instanceName } from './names.js';
@@ -15,15 +17,16 @@ const lastPort = 65_535;
 
 /**
  * Address and port of every instance. Where DNS knows them (`instances.domain`) that is their name; where nothing does,
- * they are left out. Of processes: those in `existing` stay as long as they are in the configured range, a new one gets
+ * they are left out. Of a range: those in `existing` stay as long as they are in the configured range, a new one gets
  * the next free one. What belonged to an instance that is no longer configured is given out last, since its process may
  * still run. The order is that of environments, components, blue and green, so the answer is always the same.
  */
 export function allocateAddresses(configuration: Configuration, existing: AddressBook): AddressBook {
   const instances = instancesOf(configuration);
-  if (configuration.instances.driver === 'incus') return namedAddresses(instances, configuration.instances.domain);
-  const range = configuration.instances.addresses;
-  const bound = edgeAddresses(configuration.edge);
+  const { addresses: range } = configuration.instances;
+  if (range === undefined) return namedAddresses(instances, domainOf(configuration.instances));
+  // In an instance of its own a component shares no address with the edge.
+  const bound = configuration.instances.driver === 'process' ? edgeAddresses(configuration.edge) : [];
   const taken = new Set<string>();
   const kept = new Map<string, InstanceAddress>();
   for (const { name, port } of instances) {
@@ -50,8 +53,9 @@ export function allocateAddresses(configuration: Configuration, existing: Addres
 }
 
 /** How many instances the range has room for, beside an edge that listens in it. */
-export function addressCapacity(range: AddressRange, edgeHttp: BindAddress): number {
+export function addressCapacity(range: AddressRange, edgeHttp?: BindAddress): number {
   const size = isSingle(range) ? lastPort - firstSharedPort + 1 : 2 ** (32 - range.prefixLength) - 2;
+  if (edgeHttp === undefined) return size;
   return isEveryAddress(edgeHttp) || isInRange(range, edgeHttp.address) ? size - 1 : size;
 }
 
@@ -77,6 +81,9 @@ const namedAddresses = (
   Object.fromEntries(
     domain === undefined ? [] : instances.map(({ name, port }) => [name, { address: `${name}.${domain}`, port }]),
   );
+
+const domainOf = (instances: InstancesConfiguration): string | undefined =>
+  instances.driver === 'incus' ? instances.domain : undefined;
 
 function instancesOf(configuration: Configuration): { name: string; port: number }[] {
   if (configuration.topology === 'multi-instance') {
@@ -118,8 +125,8 @@ function firstSlot(
 const isOfEdge = (edge: readonly BindAddress[], { address, port }: InstanceAddress): boolean =>
   edge.some((bind) => bind.port === port && (isEveryAddress(bind) || bind.address === address));
 
-/** Network and broadcast addresses are not in it. */
-function isInRange(range: AddressRange, address: string): boolean {
+/** Whether it is one of a range's own; network and broadcast addresses are not. */
+export function isInRange(range: AddressRange, address: string): boolean {
   if (isSingle(range)) return address === range.address;
   const offset = numberOf(address) - networkNumber(range);
   return offset > 0 && offset < 2 ** (32 - range.prefixLength) - 1;
@@ -127,6 +134,9 @@ function isInRange(range: AddressRange, address: string): boolean {
 
 const networkNumber = (range: AddressRange): number =>
   numberOf(range.address) - (numberOf(range.address) % 2 ** (32 - range.prefixLength));
+
+/** Whether it is a name, which DNS has to know, and no IPv4 address. */
+export const isHostName = ({ address }: ServerAddress): boolean => !/^[0-9.]+$/.test(address);
 
 /** An IPv4 address as a number. */
 export const numberOf = (address: string): number =>

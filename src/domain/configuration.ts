@@ -248,6 +248,8 @@ export interface IncusInstances {
   readonly image: string;
   /** The edge finds an instance as `<name>.<domain>`. */
   readonly domain?: string;
+  /** Where no name server knows them: a part of their network's subnet, of which each instance gets one address. */
+  readonly addresses?: AddressRange;
   /** Of Incus. */
   readonly profiles: readonly string[];
   /** Of Incus; its default project where it is left out. */
@@ -256,7 +258,7 @@ export interface IncusInstances {
   readonly remote?: string;
   /** A folder of the worker's: artifacts, until they are in an instance. */
   readonly directory: string;
-  /** A file beside which the worker has its own; the addresses are Incus's matter. */
+  /** A file: which instance has which address of `addresses`. The worker has its own files beside it. */
   readonly addressBook: string;
   readonly releasesKept: number;
 }

@@ -52,7 +52,7 @@ export async function stageConfiguration(edge: Edge, request: StageRequest): Pro
   });
   await assertNewAddressesAreFree(edge, text);
   const { edge: wanted, instances } = applied.configuration;
-  if (request.wantedApplied && instances.driver === 'process') {
+  if (request.wantedApplied && instances.addresses !== undefined) {
     const { addressBook } = instances;
     if (request.keepAddresses) await request.keepAddresses(addressBook, formatAddresses(applied));
     else await putFile(edge, 'keep-addresses', claim, formatAddresses(applied), addressBook);

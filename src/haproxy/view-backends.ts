@@ -1,3 +1,4 @@
+import { isHostName } from '../domain/addresses.js';
 import {
   type AddressBook,
   type AppliedConfiguration,
@@ -141,8 +142,6 @@ function isOverHttps(applied: AppliedConfiguration, hosts: readonly string[]): b
   const redirected = redirectedHosts(applied);
   return redirected === null || (redirected.length > 0 && hosts.every((host) => redirected.includes(host)));
 }
-
-export const isHostName = ({ address }: ServerAddress): boolean => !/^[0-9.]+$/.test(address);
 
 export const linesOf = (text: string | undefined): readonly string[] =>
   text === undefined ? [] : text.replace(/\n$/, '').split('\n');

@@ -1,3 +1,4 @@
+import { isHostName } from '../domain/addresses.js';
 import {
   type AppliedConfiguration,
   type BindAddress,
@@ -13,7 +14,7 @@ import { backendName, externalBackendName, ownSections } from '../domain/names.j
 import { routesInOrder } from '../domain/routes.js';
 import { jsonLogFormat } from './access-log.js';
 import { errorPages, placeholderPage } from './pages.js';
-import { type BackendView, environmentBackends, instanceBackends, isHostName, linesOf } from './view-backends.js';
+import { type BackendView, environmentBackends, instanceBackends, linesOf } from './view-backends.js';
 import { addressWord, alignedColumns, base64urlPart, durationWord, pathWord, word } from './words.js';
 
 /** What the templates lay out: every word of it is ready to be printed. */

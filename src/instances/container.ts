@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
+import { isHostName, isInRange } from '../domain/addresses.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
 import { refusedFor } from '../hosts/incus-client.js';
@@ -26,6 +27,8 @@ export interface Container {
   readonly isFrozen: boolean;
   /** For which operation it was made. */
   readonly creator: string;
+  /** Its network card, with the address that it was given. */
+  readonly card: { readonly name: string; readonly address: string } | null;
 }
 
 /** How long an instance's system may take to end before it is ended by force. */
@@ -33,10 +36,14 @@ const endsWithinMs = 30_000;
 const pollMs = 200;
 
 const deviceSchema = z.record(z.string(), z.record(z.string(), z.string()));
-const instanceSchema = z.object({ status: z.string(), config: z.record(z.string(), z.string()) });
+const instanceSchema = z.object({
+  status: z.string(),
+  config: z.record(z.string(), z.string()),
+  devices: deviceSchema,
+});
 const profileSchema = z.object({ devices: deviceSchema });
 const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
-const leasesSchema = z.array(z.object({ address: z.string() })).nullable();
+const leasesSchema = z.array(z.object({ hostname: z.string(), address: z.string() })).nullable();
 
 const noRoom = /no space left|out of disk space|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
 
@@ -48,7 +55,7 @@ const noRoom = /no space left|out of disk space|quota exceeded|exceeds.*(?:quota
 export async function findContainer(instance: IncusInstance): Promise<Container | null> {
   const found = await ifPresent(instance.incus.client.askInstance(''));
   if (found === null) return null;
-  const { status, config } = instanceSchema.parse(found);
+  const { status, config, devices } = instanceSchema.parse(found);
   const isOurs = Object.entries(marksOf(marksFor(instance))).every(([key, value]) => config[key] === value);
   if (!isOurs) {
     const expected = markedFor(marksOf(marksFor(instance))) ?? '';
@@ -62,13 +69,15 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
     isRunning: status === 'Running',
     isFrozen: status === 'Frozen',
     creator: config['user.bascule.owner'] ?? '',
+    card: addressedCard(devices),
   };
 }
 
 /**
  * Makes the instance for an operation where there is none, with an address of its own.
  *
- * @throws `incus-instance-foreign`, `incus-image-missing`, `incus-network-unfit`, `incus-full`, and those of `IncusClient`
+ * @throws `incus-instance-foreign`, `incus-image-missing`, `incus-network-unfit`, `incus-address-unfit`,
+ * `incus-full`, and those of `IncusClient`
  */
 export async function ensureContainer(
   instance: IncusInstance,
@@ -76,7 +85,10 @@ export async function ensureContainer(
   signal?: AbortSignal,
 ): Promise<Container> {
   const found = await findContainer(instance);
-  if (found !== null) return found;
+  if (found !== null) {
+    assertLedTo(instance, found);
+    return found;
+  }
   const { incus, name } = instance;
   const { client, image, profiles } = incus;
   const card = await networkCard(instance);
@@ -90,7 +102,19 @@ export async function ensureContainer(
     throw creationError(instance, error);
   }
   // Another worker may have made it in the same moment: then it is for whom it was made.
-  return (await findContainer(instance)) ?? { isRunning: false, isFrozen: false, creator: owner };
+  return (
+    (await findContainer(instance)) ?? {
+      isRunning: false,
+      isFrozen: false,
+      creator: owner,
+      card: { name: card.name, address },
+    }
+  );
+}
+
+function addressedCard(devices: z.infer<typeof deviceSchema>): Container['card'] {
+  const found = Object.entries(devices).find(([, device]) => 'ipv4.address' in device);
+  return found ? { name: found[0], address: found[1]['ipv4.address'] ?? '' } : null;
 }
 
 /** Starts the instance where it does not run: it is brought to what its record says. Throws those of `IncusClient`. */
@@ -170,9 +194,10 @@ async function profileOf(instance: IncusInstance, name: string): Promise<unknown
 }
 
 /**
- * The address that belongs to the instance: given out once, by a file on the edge's host that whoever is first makes.
+ * The address that belongs to the instance: the one that the edge knows it by; where it knows the name, one that is given
+ * out once, by a file on the edge's host that whoever is first makes.
  *
- * @throws `incus-network-unfit`
+ * @throws `incus-network-unfit`, `incus-address-unfit`
  */
 async function addressOf(instance: IncusInstance, { network }: NetworkCard): Promise<string> {
   const { name, edgeHost, incus } = instance;
@@ -183,6 +208,10 @@ async function addressOf(instance: IncusInstance, { network }: NetworkCard): Pro
     throw unfit(instance, `its network ${network} has no IPv4 subnet of Incus's own`);
   }
   const leases = leasesSchema.parse(await client.ask(`/networks/${encodeURIComponent(network)}/leases`)) ?? [];
+  if (!isHostName(instance)) {
+    assertFits(instance, { network, bridge, leases });
+    return instance.address;
+  }
   const taken = new Set(leases.map(({ address }) => address));
   const fileOf = (address: string): string => join(folder, address);
   for (const address of (await edgeHost.readFolder(folder)).toSorted()) {
@@ -196,6 +225,33 @@ async function addressOf(instance: IncusInstance, { network }: NetworkCard): Pro
     if ((await edgeHost.readState(fileOf(address)))?.trim() === name) return address;
     taken.add(address);
   }
+}
+
+/** Throws `incus-address-unfit` where the edge leads to another address than the instance was made with. */
+function assertLedTo(instance: IncusInstance, { card }: Container): void {
+  const { name, address } = instance;
+  if (isHostName(instance) || card === null || card.address === address) return;
+  const reason = `it was made with ${card.address}; \`incus config device set ${name} ${card.name} ipv4.address=${address}\` and \`incus restart ${name}\` give it the other one`;
+  throw new BasculeError('incus-address-unfit', { ...placeOf(instance), address, reason });
+}
+
+/** Throws `incus-address-unfit` where the address is not of its network, or another one has it. */
+function assertFits(
+  instance: IncusInstance,
+  of: { network: string; bridge: string; leases: readonly { hostname: string; address: string }[] },
+): void {
+  const { name, address } = instance;
+  const { network, bridge, leases } = of;
+  const refuse = (reason: string): never => {
+    throw new BasculeError('incus-address-unfit', { ...placeOf(instance), address, reason });
+  };
+  const [gateway = '', prefixLength] = bridge.split('/');
+  if (gateway === address) refuse(`it is that of its network ${network} itself`);
+  if (!isInRange({ address: gateway, prefixLength: Number(prefixLength) }, address)) {
+    refuse(`its network ${network} is ${bridge}`);
+  }
+  const other = leases.find((lease) => lease.address === address && lease.hostname !== name);
+  if (other) refuse(`${other.hostname || 'another instance'} has it`);
 }
 
 function creationError(instance: IncusInstance, error: unknown): unknown {

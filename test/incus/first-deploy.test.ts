@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -12,17 +12,19 @@ import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js
 
 let incusd: Awaited<ReturnType<typeof startEmptyIncusd>>;
 let project: Project;
+/** The address of the bridge. */
+let gateway: string;
 
 beforeAll(async () => {
   incusd = await startEmptyIncusd();
   const port = await freePort();
-  const subnet = `${await freeSubnet()}/24`;
+  gateway = await freeSubnet();
   const yaml = `version: 1
 project: shop
 edge:
   host: { driver: incus, instance: shop-haproxy }
   http: "*:${port}"
-provision: { network: bsc${randomBytes(3).toString('hex')}, subnet: ${subnet} }
+provision: { network: bsc${randomBytes(3).toString('hex')}, subnet: ${gateway}/24 }
 environments:
   prod: { hosts: [shop.example.org], soak: 0s }
 components:
@@ -74,4 +76,24 @@ test('an edge is provisioned and a release is deployed to instances beside it, w
   const names = (await incus(incusd.env, 'list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
   expect(names).toEqual(['shop-haproxy', 'shop-prod-web-green']);
   expect((await project.bascule('provision')).stdout).toContain('nothing to do');
+});
+
+test('where no name server knows the instances the edge finds each by its address, once it has that one', async () => {
+  const file = join(project.directory, 'bascule.yaml');
+  const range = gateway.replace(/[.]1$/, '.128');
+  await writeFile(file, (await readFile(file, 'utf8')).replace('domain: lxd', `addresses: ${range}/25`));
+  const early = await project.bascule('apply');
+  expect(early).toMatchObject({
+    exitCode: 2,
+    stdout: expect.stringContaining('where nothing answers: shop-prod-web-green'),
+  });
+  expect((await visit()).body).toContain('4f2a91c');
+  const address = range.replace('128', '130');
+  await incus(incusd.env, 'config', 'device', 'set', 'shop-prod-web-green', 'eth0', `ipv4.address=${address}`);
+  await incus(incusd.env, 'restart', 'shop-prod-web-green');
+  expect((await project.bascule('apply')).exitCode).toBe(0);
+  expect((await visit()).body).toContain('4f2a91c');
+  await release('5f2a91c');
+  await succeed('deploy', 'prod', '5f2a91c');
+  expect((await visit()).body).toContain('5f2a91c');
 });

@@ -53,6 +53,19 @@ test('a range gives every instance an address, in the order of environments, com
   ]);
 });
 
+test('instances of Incus that no name server knows get theirs in a part of their subnet, beside an edge that listens everywhere', () => {
+  const { instances: _, edge, ...rest } = configuration({});
+  const everywhere = { ...edge, http: { address: '*', port: 8080 } };
+  const incus = { driver: 'incus', image: 'debian', profiles: ['default'], releasesKept: 5 } as const;
+  const files = { directory: '/srv/app', addressBook: '/srv/app/addresses.json' };
+  const addresses = { address: '10.0.20.128', prefixLength: 25 };
+  const book = allocateAddresses({ ...rest, edge: everywhere, instances: { ...incus, ...files, addresses } }, {});
+  expect(book).toEqual({
+    'prod-web-blue': { address: '10.0.20.129', port: 8080 },
+    'prod-web-green': { address: '10.0.20.130', port: 8080 },
+  });
+});
+
 test('an instance keeps its address when others come before it or go', () => {
   const before = allocateAddresses(configuration({ components: { old: 1, web: 8082 } }), {});
   const after = allocateAddresses(configuration({ components: { api: 8081, web: 8082 } }), before);

@@ -846,9 +846,8 @@ describe.each<[string, Case[]]>([
       [
         'what processes alone have',
         'artifacts:',
-        instancesOf('driver: incus, image: a, domain: lxd, addresses: 127.0.0.1, directory: i'),
-        '18:52 instances.addresses: expected only with `driver: process`',
-        '18:74 instances.directory: expected only with `driver: process`',
+        instancesOf('driver: incus, image: a, domain: lxd, directory: i'),
+        '18:52 instances.directory: expected only with `driver: process`',
       ],
       [
         'what Incus alone has',
@@ -867,7 +866,33 @@ describe.each<[string, Case[]]>([
         'artifacts:',
         instancesOf('driver: incus'),
         '18:1 instances.image: is missing: expected the alias or fingerprint of an image, such as images:debian/13',
-        '18:1 instances.domain: is missing: expected a domain such as lxd: the edge finds instances by name',
+        '18:1 instances.domain: is missing: expected a domain such as lxd, by which the edge finds instances; or `addresses` where no name server does',
+      ],
+      [
+        'addresses where no name server does',
+        'artifacts:',
+        instancesOf('driver: incus, image: a, addresses: 10.0.20.128/25'),
+      ],
+      [
+        'both a domain and addresses',
+        'artifacts:',
+        instancesOf('driver: incus, image: a, domain: lxd, addresses: 10.0.20.128/25'),
+        '18:52 instances.addresses: expected only without `domain`, by which the edge finds them',
+      ],
+      ...['10.0.20.1', '127.0.0.0/8'].map(
+        (range): Case => [
+          `${range} for instances of Incus`,
+          'artifacts:',
+          instancesOf(`driver: incus, image: a, addresses: ${range}`),
+          "18:50 instances.addresses: expected a part of the instances' subnet such as 10.0.20.128/25",
+        ],
+      ),
+      [
+        'a range of Incus that begins elsewhere and has no room',
+        'artifacts:',
+        instancesOf('driver: incus, image: a, addresses: 10.0.20.1/30'),
+        '18:50 instances.addresses: expected 10.0.20.0/30, the beginning of that range',
+        '18:50 instances.addresses: expected room for 8 instances (environments × components × 2 colors), this has 2',
       ],
       [
         'an option in place of an image',
@@ -950,9 +975,10 @@ test.each<Case>([
     'instances that the edge cannot find',
     /fallback: \["10.*/,
     '',
-    "6:3 components.api.fallback: is missing: expected the addresses of its servers: without `instances.domain` the edge can't find its instances",
+    "6:3 components.api.fallback: is missing: expected the addresses of its servers: without `instances.domain` or `addresses` the edge can't find its instances",
   ],
   ['instances that the edge finds', /fallback: \["10.*([\s\S]*) }\n$/, '$1, domain: lxd }\n'],
+  ['instances that it finds by address', /fallback: \["10.*([\s\S]*) }\n$/, '$1, addresses: 10.0.20.128/25 }\n'],
   [
     'an instance of two components',
     'fallback: [web',

@@ -3,14 +3,20 @@ import type { AddressRange, BindAddress } from '../../domain/configuration.js';
 import { defaults } from '../../domain/defaults.js';
 import { colors } from '../../domain/edge-state.js';
 import { bindsOf, readAddressRange } from '../derived.js';
-import { isWrong, type LenientInput, processesOf, topologyOf } from '../lenient.js';
-import { type Problem, wrong } from '../problem.js';
+import { incusInstancesOf, isWrong, type LenientInput, processesOf, topologyOf } from '../lenient.js';
+import { type Problem, wrong, wrongKey } from '../problem.js';
 
-/** Addresses of instances that are processes of the worker's machine, where the edge listens too. */
+const path = ['instances', 'addresses'];
+
+/** Addresses that instances are given. */
 export function addressProblems(input: LenientInput): Problem[] {
+  return [...processAddressProblems(input), ...incusAddressProblems(input)];
+}
+
+/** Of processes of the worker's machine, where the edge listens too. */
+function processAddressProblems(input: LenientInput): Problem[] {
   const given = processesOf(input);
   if (!given || isWrong(given, 'addresses')) return [];
-  const path = ['instances', 'addresses'];
   const range = readAddressRange(given.addresses);
   const binds = bindsOf(input.edge ?? {}).map(({ bind }) => bind);
   const takenPorts = Object.entries(input.components ?? {}).flatMap(([name, component]) => {
@@ -18,20 +24,39 @@ export function addressProblems(input: LenientInput): Problem[] {
     const isTaken = !isSingle(range) && binds.some((bind) => isEveryAddress(bind) && bind.port === port);
     return isTaken ? [{ name, port }] : [];
   });
-  const { count, formula } = instanceCount(input);
-  const capacity = capacityBeside(range, binds);
   return [
     ...(isSingle(range) || range.address.startsWith('127.')
       ? []
       : [wrong(path, 'expected a range within 127.0.0.0/8, or one address')]),
     ...(range.address.startsWith('0.') ? [wrong(path, 'expected an address that instances can listen on')] : []),
-    ...(networkAddress(range) === range.address
-      ? []
-      : [wrong(path, `expected ${networkAddress(range)}/${range.prefixLength}, the beginning of that range`)]),
-    ...(count > capacity ? [wrong(path, `expected room for ${count} instances${formula}, this has ${capacity}`)] : []),
+    ...rangeProblems(input, range, capacityBeside(range, binds)),
     ...takenPorts.map(({ name, port }) =>
       wrong(['components', name, 'port'], `expected another port than ${port}: the edge takes it on every address`),
     ),
+  ];
+}
+
+/** Of instances of Incus, where no name server knows them. */
+function incusAddressProblems(input: LenientInput): Problem[] {
+  const given = incusInstancesOf(input);
+  if (!given || given.addresses === undefined) return [];
+  const range = readAddressRange(given.addresses);
+  return [
+    ...('domain' in given ? [wrongKey(path, 'expected only without `domain`, by which the edge finds them')] : []),
+    ...(isSingle(range) || /^(?:0|127)[.]/.test(range.address)
+      ? [wrong(path, "expected a part of the instances' subnet such as 10.0.20.128/25")]
+      : rangeProblems(input, range, addressCapacity(range))),
+  ];
+}
+
+function rangeProblems(input: LenientInput, range: AddressRange, capacity: number): Problem[] {
+  const { count, formula } = instanceCount(input);
+  const first = networkAddress(range);
+  return [
+    ...(first === range.address
+      ? []
+      : [wrong(path, `expected ${first}/${range.prefixLength}, the beginning of that range`)]),
+    ...(count > capacity ? [wrong(path, `expected room for ${count} instances${formula}, this has ${capacity}`)] : []),
   ];
 }
 
@@ -46,7 +71,7 @@ function instanceCount(input: LenientInput): { count: number; formula: string } 
 
 /** What the first bind address leaves, less one for each other that may be in the range. */
 function capacityBeside(range: AddressRange, [first, ...others]: readonly BindAddress[]): number {
-  const capacity = addressCapacity(range, first ?? { address: '', port: 0 });
+  const capacity = addressCapacity(range, first);
   const isBeside = (bind: BindAddress) =>
     isEveryAddress(bind) || networkAddress({ ...range, address: bind.address }) === networkAddress(range);
   return capacity - others.filter(isBeside).length;

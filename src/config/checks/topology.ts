@@ -1,4 +1,4 @@
-import { driverOf, type LenientInput, topologyOf } from '../lenient.js';
+import { driverOf, incusInstancesOf, type LenientInput, topologyOf } from '../lenient.js';
 import { type Problem, wrong, wrongKey } from '../problem.js';
 import { artifactsExpectation } from '../schema/artifacts.js';
 import { environmentsExpectation } from '../schema.js';
@@ -32,12 +32,18 @@ function eachComponent(
 
 function blueGreenProblems(input: LenientInput): Problem[] {
   const message = 'expected only with `topology: multi-instance`';
-  const { instances } = input;
   return [
     ...('environments' in input ? [] : [wrong(['environments'], missing(environmentsExpectation))]),
     ...('artifacts' in input ? [] : [wrong(['artifacts'], missing(artifactsExpectation))]),
-    ...(instances && driverOf(input) === 'incus' && !('domain' in instances)
-      ? [wrong(['instances', 'domain'], missing('a domain such as lxd: the edge finds instances by name'))]
+    ...(isUnfindable(input)
+      ? [
+          wrong(
+            ['instances', 'domain'],
+            missing(
+              'a domain such as lxd, by which the edge finds instances; or `addresses` where no name server does',
+            ),
+          ),
+        ]
       : []),
     ...eachComponent(input, (component, path) => [
       ...('run' in component ? [] : [wrong([...path, 'run'], missing(argvExpectation))]),
@@ -79,19 +85,26 @@ function runProblems(component: LenientComponent, path: readonly string[]): Prob
   return [wrongKey([...path, 'run'], 'expected only with `instances`, in which it runs')];
 }
 
+/** Whether the edge has no way to find instances of Incus. */
+function isUnfindable(input: LenientInput): boolean {
+  const given = incusInstancesOf(input);
+  return given !== null && !('domain' in given) && !('addresses' in given);
+}
+
 /** Where a pool in multi-instance has its servers from. */
 function serverProblems(input: LenientInput, component: LenientComponent, path: readonly string[]): Problem[] {
-  const { instances } = input;
   if (!('instances' in component)) {
     return 'fallback' in component
       ? []
       : [wrong([...path, 'instances'], missing('the names of its instances, or `fallback` with addresses'))];
   }
-  if ('fallback' in component || !instances || driverOf(input) !== 'incus' || 'domain' in instances) return [];
+  if ('fallback' in component || !isUnfindable(input)) return [];
   return [
     wrong(
       [...path, 'fallback'],
-      missing("the addresses of its servers: without `instances.domain` the edge can't find its instances"),
+      missing(
+        "the addresses of its servers: without `instances.domain` or `addresses` the edge can't find its instances",
+      ),
     ),
   ];
 }

@@ -26,7 +26,14 @@ const incus = z.strictObject(
     image: image.describe('Alias or fingerprint of the image they are made from: images:debian/13.'),
     domain: domainName
       .optional()
-      .describe('The edge finds an instance as <name>.<domain>. Only in multi-instance it may be left out.'),
+      .describe(
+        'The edge finds an instance as <name>.<domain>. Only in multi-instance `addresses` may be left out too.',
+      ),
+    addresses: addressRange
+      .optional()
+      .describe(
+        'In place of `domain`: the part of their subnet of which each instance gets an address: 10.0.20.128/25',
+      ),
     profiles: z
       .array(name, expected("a list of Incus's profiles"))
       .min(1, 'expected at least one profile')
@@ -40,7 +47,7 @@ const incus = z.strictObject(
       .describe("Where Incus runs, as the worker's `incus remote list` has it. Default: on the machine of the worker"),
     releasesKept,
   },
-  expected('{ driver: incus, image, domain, profiles, project, remote, releasesKept }'),
+  expected('{ driver: incus, image, domain, addresses, profiles, project, remote, releasesKept }'),
 );
 
 export const instances = z.discriminatedUnion(
