@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
 import { type IncusClient, refusedFor } from './incus-client.js';
-import { readRemotes } from './incus-remote.js';
+import { acceptedCertificate, readRemotes } from './incus-remote.js';
 
 /** Servers of images that Incus's own client knows without being told. */
 const knownServers: Readonly<Record<string, { readonly addr: string; readonly protocol: string }>> = {
@@ -30,12 +30,15 @@ export async function findImage(client: IncusClient, image: string) {
     if (fingerprint === null) throw missing('there is none of that alias or fingerprint');
     return { type: 'image', fingerprint } as const;
   }
-  const { remotes, file } = await readRemotes();
+  const { remotes, folder, file } = await readRemotes();
   const known = remotes[server] ?? knownServers[server];
   if (known?.addr === undefined) throw missing(`${file} knows no server ${server}`);
+  const certificate = await acceptedCertificate(folder, server);
   return {
     ...({ type: 'image', mode: 'pull', server: known.addr, alias } as const),
     protocol: known.protocol ?? 'incus',
+    // One that no public authority vouches for was accepted when the server was added.
+    ...(certificate !== null && { certificate }),
   };
 }
 

@@ -44,7 +44,7 @@ export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = proces
   const [cert, key] = await Promise.all(
     ['client.crt', 'client.key'].map((each) => readNeeded(name, join(folder, each))),
   );
-  const server = await readOrNull(join(folder, 'servercerts', `${name}.crt`));
+  const server = await acceptedCertificate(folder, name);
   // The daemon's own certificate was accepted when the remote was added: it is that one, whatever name it bears.
   const pinned = server === null ? {} : { ca: server, checkServerIdentity: () => undefined };
   const tls = { cert, key, ...pinned };
@@ -53,6 +53,10 @@ export async function openRemote(name = 'local', env: NodeJS.ProcessEnv = proces
   const sockets = { createConnection: () => connectTls({ host, port: Number(port || 443), ...tls }) };
   return { name, place: address, origin, dispatcher, sockets };
 }
+
+/** PEM of the certificate that was accepted when a remote was added; null where a public authority vouches for it. */
+export const acceptedCertificate = (folder: string, remote: string): Promise<string | null> =>
+  readOrNull(join(folder, 'servercerts', `${remote}.crt`));
 
 /** The servers that Incus's own client knows by name, and where it has them. */
 export async function readRemotes(env: NodeJS.ProcessEnv = process.env) {

@@ -19,6 +19,8 @@ export type ImageSource =
       readonly protocol: string;
       readonly server: string;
       readonly alias: string;
+      /** PEM, where no public authority vouches for the server. */
+      readonly certificate?: string;
     };
 
 export type Devices = Readonly<Record<string, Readonly<Record<string, string>>>>;

@@ -12,7 +12,8 @@ import { instanceOf } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { until } from '../rig/chaos.js';
-import { incus } from './rig/incusd.js';
+import { freePort } from '../rig/ports.js';
+import { incus, removeProject, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
 
 const sha = 'a1a1a1a1';
 const owner = 'shop/prod/deploy/1';
@@ -39,8 +40,8 @@ afterAll(async () => {
 });
 
 /** An instance of a project whose edge would be this machine. */
-function instance(of: { image?: string; profiles?: readonly string[] } = {}): Instance {
-  const { image = 'debian', profiles: named = ['default'] } = of;
+function instance(of: { image?: string; profiles?: readonly string[]; place?: string } = {}): Instance {
+  const { image = 'debian', profiles: named = ['default'], place = '' } = of;
   const configuration = parseConfiguration(
     `
 version: 1
@@ -49,7 +50,7 @@ edge: { http: 127.0.0.1:8088 }
 environments: { prod: { prefix: shop-, hosts: [shop.test] } }
 components: { api: { port: 8080, health: { path: / }, run: [./serve] } }
 artifacts: { url: "file:./{sha}.tar.gz" }
-instances: { driver: incus, image: "${image}", domain: lxd, profiles: [${named.join(', ')}] }
+instances: { driver: incus, image: "${image}", domain: lxd, profiles: [${named.join(', ')}]${place} }
 `,
     join(folder, 'bascule.yaml'),
   );
@@ -280,3 +281,72 @@ describe('an instance that there is', () => {
     await driverOf(one).removeInstance(one, removal);
   });
 });
+
+describe('elsewhere', () => {
+  const project = `apart${randomBytes(3).toString('hex')}`;
+  const [far, gallery] = [`far-${project}`, `gallery-${project}`];
+  let server: Awaited<ReturnType<typeof startEmptyIncusd>> | undefined;
+
+  beforeAll(async () => {
+    const { env, bridge } = inject('incusd');
+    await client(
+      'project',
+      'create',
+      project,
+      '--config',
+      'features.images=true',
+      '--config',
+      'features.profiles=true',
+    );
+    const ofProject = ['--project', project] as const;
+    await client(...ofProject, 'profile', 'device', 'add', 'default', 'root', 'disk', 'path=/', 'pool=default');
+    await client(
+      ...ofProject,
+      'profile',
+      'device',
+      'add',
+      'default',
+      'eth0',
+      'nic',
+      `network=${bridge.name}`,
+      'name=eth0',
+    );
+    const url = await listen(env);
+    const token = /(\S+)\s*$/.exec(await client('config', 'trust', 'add', far))?.[1] ?? '';
+    await client('remote', 'add', far, url, '--accept-certificate', '--token', token);
+    server = await startEmptyIncusd();
+    const [image = ''] = (await incus(server.env, 'image', 'list', '--format', 'csv', '--columns', 'F')).split('\n');
+    await incus(server.env, 'query', '--request', 'PATCH', '--data', '{"public":true}', `/1.0/images/${image}`);
+    await client('remote', 'add', gallery, await listen(server.env), '--accept-certificate', '--public');
+  });
+  afterAll(async () => {
+    if (server) await stopIncusd(server.directory);
+    for (const remote of [far, gallery]) await client('remote', 'remove', remote);
+    await removeProject(inject('incusd').env, project);
+  });
+
+  test('over TLS, in a project of Incus, from an image of another server: it is made, serves and is removed', async () => {
+    const one = instance({ image: `${gallery}:debian`, place: `, remote: ${far}, project: ${project}` });
+    const driver = driverOf(one);
+    await recreate(one);
+    expect(await client('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe(one.name);
+    const files = { serve: '#!/bin/sh\necho serving from afar\nexec sleep infinity\n' };
+    const { archive, sha256 } = await makeRelease({ directory: folder, component: 'web', sha, files });
+    await driver.prepareRelease(one, { owner, sha, sha256, artifact: archive });
+    const run = ['sh', 'serve'];
+    await driver.startInstance(one, { owner, sha, sha256, run, env: {}, stopGraceMs: 2_000 });
+    expect(await readInstance(one)).toMatchObject({ sha, isAlive: true });
+    await until('its log is there', async () =>
+      (await driver.lastLogLines(one, 5)).some((line) => line.includes('serving from afar')),
+    );
+    await driver.removeInstance(one, { ...claim, owner: 'shop/prod/cleanup/2', expected: owner });
+    expect(await client('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe('');
+  });
+});
+
+/** Has a daemon listen on this machine over TLS, and answers its URL. */
+async function listen(env: Readonly<Record<string, string>>): Promise<string> {
+  const address = `127.0.0.1:${await freePort()}`;
+  await incus(env, 'config', 'set', 'core.https_address', address);
+  return `https://${address}`;
+}

@@ -113,20 +113,32 @@ const variablesOf = (directory: string) => ({
   INCUS_CONF: join(directory, 'client'),
 });
 
+/** With all that it has; the command would ask whether that is meant. */
+export async function removeProject(env: Incusd['env'], project: string): Promise<void> {
+  await incus(env, 'query', '--request', 'DELETE', `/1.0/projects/${project}?force=1`);
+}
+
 async function removeAll(env: Incusd['env']): Promise<void> {
   const projects = JSON.parse(await incus(env, 'project', 'list', '--format', 'json')) as { name: string }[];
   for (const { name: project } of projects) {
     const list = await incus(env, 'list', '--project', project, '--format', 'json');
     const names = (JSON.parse(list) as { name: string }[]).map(({ name }) => name);
     if (names.length > 0) await incus(env, 'delete', '--project', project, '--force', ...names);
-    if (project !== 'default') await incus(env, 'project', 'delete', project, '--force');
+    if (project !== 'default') await removeProject(env, project);
   }
   await incus(env, 'profile', 'device', 'remove', 'default', 'eth0').catch(() => undefined);
   const networks = JSON.parse(await incus(env, 'network', 'list', '--format', 'json')) as {
     name: string;
     managed: boolean;
   }[];
-  for (const { name, managed } of networks) if (managed) await incus(env, 'network', 'delete', name);
+  for (const { name, managed } of networks) {
+    if (!managed) continue;
+    // Incus looks at every network card of the machine, and fails where another daemon takes one away meanwhile.
+    await until(`${name} is removed`, async () => {
+      const { exitCode } = await execa('incus', ['network', 'delete', name], { env, stdin: 'ignore', reject: false });
+      return exitCode === 0;
+    });
+  }
 }
 
 async function nameServersOf(incusDirectory: string): Promise<readonly ProcessIdentity[]> {
