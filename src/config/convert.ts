@@ -54,7 +54,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
     }),
     ...(input.certificates && { certificates: certificates(input.certificates, folder) }),
     ...(input.artifacts && { artifacts: artifacts(input.artifacts, folder) }),
-    instances: instances(input.instances ?? {}, folder),
+    instances: instances(input.instances ?? {}, input, folder),
     ...(input.provision && { provision: provision(input.provision) }),
     ...(input.notify && { notify: { url: secretSource(input.notify.url, folder) } }),
   };
@@ -185,11 +185,23 @@ function artifacts(given: ArtifactsInput, folder: string): ArtifactsConfiguratio
   };
 }
 
-function instances(given: InstancesInput, folder: string): InstancesConfiguration {
+type PlaceInIncus = { readonly project?: string | undefined; readonly remote?: string | undefined };
+
+const isSamePlace = (one: PlaceInIncus, other: PlaceInIncus): boolean =>
+  (one.project ?? 'default') === (other.project ?? 'default') && (one.remote ?? 'local') === (other.remote ?? 'local');
+
+function instances(
+  given: InstancesInput,
+  { edge: { host }, provision: provided }: ConfigurationInput,
+  folder: string,
+): InstancesConfiguration {
   const releasesKept = given.releasesKept ?? defaults.releasesKept;
   const addressBook = resolve(folder, defaults.addressBook);
   if (given.driver === 'incus') {
-    const { driver, image, domain, addresses, profiles = ['default'], project, remote } = given;
+    const { driver, image, domain, addresses, project, remote } = given;
+    const isBesideEdge = host?.driver === 'incus' && isSamePlace(host, given);
+    const usual = isBesideEdge ? (provided?.profile ?? defaults.provision.profile) : 'default';
+    const { profiles = [usual] } = given;
     return {
       ...{ driver, image, ...(domain !== undefined && { domain: domain.toLowerCase() }), profiles },
       ...(addresses !== undefined && { addresses: readAddressRange(addresses) }),

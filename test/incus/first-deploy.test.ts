@@ -36,7 +36,6 @@ artifacts:
 instances:
   driver: incus
   image: ${incusd.image}
-  profiles: [bascule]
   domain: lxd
 `;
   const edge = { address: '127.0.0.1', port };

@@ -217,6 +217,24 @@ artifacts: { url: "file:./{sha}.tar" }
   expect(plain.host).toEqual({ driver: 'incus', instance: 'front' });
 });
 
+test.each([
+  ['default', ''],
+  ['bascule', 'edge: { http: "*:80", host: { driver: incus, instance: front } }'],
+  ['small', 'edge: { http: "*:80", host: { driver: incus, instance: front } }\nprovision: { profile: small }'],
+  ['default', 'edge: { http: "*:80", host: { driver: incus, instance: front, project: other } }'],
+])('instances in Incus have the profile %s where none is named: that of an edge beside them', (profile, edge) => {
+  const text = `
+version: 1
+project: hello
+${edge || 'edge: { http: "*:80" }'}
+environments: { prod: { hosts: [localhost] } }
+components: { web: { health: { path: / }, run: [./web] } }
+artifacts: { url: "file:./{sha}.tar" }
+instances: { driver: incus, image: debian, domain: lxd }
+`;
+  expect(parseConfiguration(text, '/srv/app/bascule.yaml').instances).toMatchObject({ profiles: [profile] });
+});
+
 test('every setting that differs from its default is taken over', () => {
   const text = `
 version: 1

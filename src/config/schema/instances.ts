@@ -39,7 +39,7 @@ const incus = z.strictObject(
       .min(1, 'expected at least one profile')
       .optional()
       .describe(
-        "Incus's profiles that they get: root disk, limits, devices, and the network card that Bascule gives an address. Default: [default]",
+        "Incus's profiles that they get: root disk, limits, devices, and the network card that Bascule gives an address. Default: that of the edge where it is in an instance beside them, else [default]",
       ),
     project: name.optional().describe("Incus's project that they are in. Default: default"),
     remote: name
