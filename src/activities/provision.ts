@@ -7,23 +7,27 @@ import {
   type ProvisionWanted,
   provisionWanted,
 } from '../domain/provision.js';
+import { isDeployed, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
 import { IncusClient } from '../hosts/incus-client.js';
+import { instanceOf } from '../instances/places.js';
+import { lookAtProvided, provideInstance } from '../instances/provide.js';
 import { provisionActs } from '../provision/act.js';
-import { type ProvisionPlace, planFrom } from '../provision/look.js';
+import { type ProvisionPlace, planFrom, type SideBySideInstance } from '../provision/look.js';
 import { asActivities } from './as-activities.js';
-import { readProject, type WorkerContext } from './project.js';
+import { type Project, readProject, type WorkerContext } from './project.js';
 
 /** The steps of `bascule provision`: each looks first, and does only what is missing. */
 export function provisionActivities(context: WorkerContext) {
   /** Throws `edge-not-in-incus`, and as `readProject`. */
   async function open<T>(run: (place: ProvisionPlace, wanted: ProvisionWanted) => Promise<T>): Promise<T> {
-    const { configuration, edge } = await readProject(context);
+    const project = await readProject(context);
+    const { configuration, edge } = project;
     const wanted = provisionWanted(configuration);
     if (wanted === null) throw new BasculeError('edge-not-in-incus', { file: context.configurationFile });
     const client = new IncusClient(wanted.place);
     try {
-      return await run({ client, host: edge.host }, wanted);
+      return await run({ client, host: edge.host, sideBySide: sideBySideOf(project, wanted) }, wanted);
     } finally {
       await client.close();
     }
@@ -60,6 +64,24 @@ export function provisionActivities(context: WorkerContext) {
     installPackages: step('packages'),
     makeFolders: step('folders'),
     startHaproxy: step('service'),
+    launchSideBySide: step('instances'),
     leadPorts: step('ports'),
   });
+}
+
+function sideBySideOf(project: Project, { sideBySide, domain }: ProvisionWanted): readonly SideBySideInstance[] {
+  if (sideBySide === null) return [];
+  return project.configuration.components.flatMap((component) =>
+    (component.instances ?? []).map((name) => {
+      const address = { address: `${name}.${domain}`, port: component.port };
+      const at = { name: component.name, instance: name, address };
+      const instance = instanceOf(project, sideBySideEnvironment, { target: null }, at);
+      const of = { isDeployed: isDeployed(component) };
+      return {
+        name,
+        look: () => lookAtProvided(instance, of),
+        provide: (signal) => provideInstance(instance, { ...of, signal }),
+      };
+    }),
+  );
 }

@@ -17,6 +17,7 @@ export const provisionSteps = [
   'packages',
   'folders',
   'service',
+  'instances',
   'configuration',
   'ports',
 ] as const;
@@ -48,6 +49,15 @@ export interface ProvisionWanted {
   readonly folders: readonly string[];
   readonly files: EdgeFiles;
   readonly forwards: readonly Forward[];
+  /** Null where a deploy makes them, each for its color, or somebody else does. */
+  readonly sideBySide: SideBySide | null;
+}
+
+/** Instances that stand side by side: the edge finds them before anything is deployed to them. */
+interface SideBySide {
+  readonly names: readonly string[];
+  readonly image: string;
+  readonly profiles: readonly string[];
 }
 
 /** A port of the machine that leads to the edge. */
@@ -70,7 +80,12 @@ export interface ProvisionFound {
   readonly instance: (Owned & FoundInstance) | null;
   /** Null where it does not run. */
   readonly inside: FoundInside | null;
+  /** Those of `sideBySide`, by name. */
+  readonly sideBySide: Readonly<Record<string, FoundSideBySide>>;
 }
+
+/** One that somebody else made, and to which nothing is deployed, stays as it is. */
+export type FoundSideBySide = 'none' | 'stopped' | 'running' | 'of somebody else';
 
 /** Project of Bascule's that made it, null where that was somebody else. */
 interface Owned {
@@ -187,7 +202,16 @@ export function provisionWanted(configuration: Configuration): ProvisionWanted |
     ],
     files,
     forwards: forwardsOf(configuration, provision.listen ?? usual.listen),
+    sideBySide: sideBySideOf(configuration),
   };
+}
+
+/** Without a domain the edge does not know them: it goes by the addresses of `fallback`. */
+function sideBySideOf({ topology, components, instances }: Configuration): SideBySide | null {
+  if (topology !== 'multi-instance' || instances.driver !== 'incus' || instances.domain === undefined) return null;
+  const { image, profiles } = instances;
+  const names = components.flatMap((component) => component.instances ?? []);
+  return names.length === 0 ? null : { names, image, profiles };
 }
 
 function forwardsOf({ edge }: Configuration, listen: string): readonly Forward[] {
@@ -222,6 +246,7 @@ export function planProvision(wanted: ProvisionWanted, found: ProvisionFound): P
       inside('packages', 'packages', wanted, found, packagesToDo),
       inside('folders', 'folders of the edge', wanted, found, foldersToDo),
       inside('service', "HAProxy's service", wanted, found, serviceToDo),
+      ...sideBySide(wanted, found),
       inside('configuration', 'first configuration', wanted, found, (_, { configuration }) =>
         configuration === 'of Bascule' ? [] : ['put bascule.yaml in force'],
       ),
@@ -337,6 +362,20 @@ export function wantedDropIn({ files: { config, masterSocket, socket } }: Provis
     ...[...new Set(folders)].map((folder) => `ExecStartPre=/bin/mkdir -p ${folder}`),
   ];
   return lines.length === 0 ? '' : ['# Written by bascule provision.', '[Service]', ...lines, ''].join('\n');
+}
+
+function sideBySide({ sideBySide: wanted }: ProvisionWanted, found: ProvisionFound): readonly ProvisionStep[] {
+  if (wanted === null) return [];
+  const { names, image, profiles } = wanted;
+  const those = (state: FoundSideBySide) => names.filter((name) => (found.sideBySide[name] ?? 'none') === state);
+  const [missing, stopped] = [those('none'), those('stopped')];
+  const from = `from ${image} with ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`;
+  return [
+    step('instances', `instances ${names.join(', ')}`, [
+      ...(missing.length > 0 ? [`launch ${missing.join(', ')} ${from}`] : []),
+      ...(stopped.length > 0 ? [`start ${stopped.join(', ')}`] : []),
+    ]),
+  ];
 }
 
 const portsOf = ({ forwards }: ProvisionWanted): string =>

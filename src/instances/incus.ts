@@ -234,7 +234,8 @@ export const incusDriver: InstanceDriver = {
   },
 };
 
-function ofIncus(instance: Instance): IncusInstance {
+/** Throws where it is a process. */
+export function ofIncus(instance: Instance): IncusInstance {
   const { incus, edgeHost } = instance;
   if (!incus || !edgeHost) throw new RangeError(`${instance.name} is no instance of Incus`);
   return { ...instance, incus, edgeHost };

@@ -12,7 +12,7 @@ import {
 import { BasculeError } from '../errors.js';
 import { findImage } from '../hosts/incus-images.js';
 import { installPackages, lookInside, makeFolders, startService, writeUpgrades } from './inside.js';
-import type { ProvisionPlace } from './look.js';
+import type { ProvisionPlace, SideBySideInstance } from './look.js';
 
 /** From the start of an instance until its system has booted and has an address. */
 const bootMs = 120_000;
@@ -35,6 +35,7 @@ export const provisionActs: Readonly<Record<ProvisionActId, (act: ProvisionAct) 
   instance: launchInstance,
   packages: providePackages,
   folders: ({ place, wanted }) => makeFolders(place.host, wanted),
+  instances: launchSideBySide,
   service: async ({ place, wanted }) => startService(place.host, wanted, await lookInside(place.host, wanted)),
   ports: leadPorts,
 };
@@ -133,6 +134,11 @@ async function providePackages({ place, wanted, found, signal }: ProvisionAct): 
   const missing = missingPackages(wanted, found.inside?.packages ?? []);
   if (missing.length > 0) await installPackages(place.host, missing, signal);
   await writeUpgrades(place.host, wanted);
+}
+
+async function launchSideBySide({ place, found, signal }: ProvisionAct): Promise<void> {
+  const isMissing = ({ name }: SideBySideInstance) => ['none', 'stopped'].includes(found.sideBySide[name] ?? 'none');
+  await Promise.all(place.sideBySide.filter(isMissing).map(async (one) => await one.provide(signal)));
 }
 
 async function leadPorts({ place, wanted, found }: ProvisionAct): Promise<void> {

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import {
+  type FoundSideBySide,
   markOfProject,
   type ProvisionFound,
   type ProvisionStep,
@@ -22,6 +23,15 @@ const instanceSchema = z.object({ status: z.string(), config, devices });
 export interface ProvisionPlace {
   readonly client: IncusClient;
   readonly host: Host;
+  readonly sideBySide: readonly SideBySideInstance[];
+}
+
+/** One of those that stand side by side; what it is made of is their driver's matter. */
+export interface SideBySideInstance {
+  readonly name: string;
+  look(): Promise<FoundSideBySide>;
+  /** Makes it, and has it run. */
+  provide(signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -41,15 +51,19 @@ export async function planFrom(
 }
 
 /** All that there is of what is wanted. Throws as `IncusClient`, and as `Host.run`. */
-async function lookAtIncus({ client, host }: ProvisionPlace, wanted: ProvisionWanted): Promise<ProvisionFound> {
+async function lookAtIncus(
+  { client, host, sideBySide }: ProvisionPlace,
+  wanted: ProvisionWanted,
+): Promise<ProvisionFound> {
   const { place } = wanted;
   const isOwnProject = place.project !== undefined && place.project !== 'default';
-  const [project, storage, network, profile, instance] = await Promise.all([
+  const [project, storage, network, profile, instance, others] = await Promise.all([
     isOwnProject ? client.find(`/projects/${place.project}`) : null,
     client.find(`/storage-pools/${wanted.storage}`),
     client.find(`/networks/${wanted.network}`),
     client.find(`/profiles/${wanted.profile}`),
     client.find(`/instances/${place.instance}`),
+    Promise.all(sideBySide.map(async (one) => [one.name, await one.look()] as const)),
   ]);
   const found = instance === null ? null : instanceSchema.parse(instance);
   const isRunning = found?.status === 'Running';
@@ -65,6 +79,7 @@ async function lookAtIncus({ client, host }: ProvisionPlace, wanted: ProvisionWa
       startsByItself: found.config?.['boot.autostart'] === 'true',
     },
     inside: isRunning ? await lookInside(host, wanted) : null,
+    sideBySide: Object.fromEntries(others),
   };
 }
 

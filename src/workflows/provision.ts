@@ -22,6 +22,7 @@ const activities = {
   packages: acts.installPackages,
   folders: acts.makeFolders,
   service: acts.startHaproxy,
+  instances: acts.launchSideBySide,
   ports: acts.leadPorts,
 } as const satisfies Readonly<Record<ProvisionActId, unknown>>;
 

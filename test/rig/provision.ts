@@ -45,12 +45,13 @@ const instance: NonNullable<ProvisionFound['instance']> = {
 };
 const nothing: ProvisionFound = {
   ...{ incusProject: { isThere: false }, storage: { isThere: false } },
-  ...{ network: null, profile: null, instance: null, inside: null },
+  ...{ network: null, profile: null, instance: null, inside: null, sideBySide: {} },
 };
 const { packages, folders } = provisionWantedOf();
 const all: ProvisionFound = {
   ...{ incusProject: { isThere: true }, storage: { isThere: true }, network, profile, instance },
   inside: { ...bare, packages, folders, isServiceEnabled: true, isServiceActive: true, configuration: 'of Bascule' },
+  sideBySide: {},
 };
 
 /** What there may be of it on a machine. */

@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { loadConfiguration } from '../../src/config/load.js';
+import { loadConfiguration, parseConfiguration } from '../../src/config/load.js';
 import {
   deviceOf,
   type ProvisionFound,
@@ -14,6 +15,7 @@ import { lookInside } from '../../src/provision/inside.js';
 import { provisionFound, provisionWantedOf } from '../rig/provision.js';
 
 const { all, nothing, instance, bare } = provisionFound;
+const example = (name: string): string => fileURLToPath(new URL(`../../examples/${name}.yaml`, import.meta.url));
 const wanted = provisionWantedOf();
 
 /** What is to be done, by step. */
@@ -107,18 +109,16 @@ describe('what is missing is made', () => {
 
 describe('what bascule.yaml says', () => {
   test.each([
-    { example: 'lab', instance: 'haproxy', ports: [80] },
-    { example: 'veza', instance: 'veza-haproxy', ports: [80, 443] },
-  ])('in examples/$example.yaml is enough for its edge', async ({ example, instance: name, ports }) => {
-    const file = fileURLToPath(new URL(`../../examples/${example}.yaml`, import.meta.url));
-    const of = provisionWanted(await loadConfiguration(file));
-    expect(of).toMatchObject({ project: 'veza', place: { instance: name }, domain: 'lxd', image: 'images:debian/13' });
+    { name: 'lab', instance: 'haproxy', ports: [80] },
+    { name: 'veza', instance: 'veza-haproxy', ports: [80, 443] },
+  ])('in examples/$name.yaml is enough for its edge', async ({ name, instance: edge, ports }) => {
+    const of = provisionWanted(await loadConfiguration(example(name)));
+    expect(of).toMatchObject({ project: 'veza', place: { instance: edge }, domain: 'lxd', image: 'images:debian/13' });
     expect(of?.forwards.map(({ listen }) => listen.port)).toEqual(ports);
   });
 
   test('of an edge on this machine is nothing', async () => {
-    const file = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
-    expect(provisionWanted(await loadConfiguration(file))).toBeNull();
+    expect(provisionWanted(await loadConfiguration(example('local')))).toBeNull();
   });
 
   test('of packages and upgrades is installed and set', () => {
@@ -143,6 +143,45 @@ describe('what bascule.yaml says', () => {
     expect(wantedDropIn(elsewhere)).toContain('"CONFIG=/srv/edge/haproxy.cfg"');
     expect(wantedDropIn(elsewhere)).toContain('mkdir -p /run/edge\n');
     expect(toDo({}, elsewhere).service).toBe('have it run /srv/edge/haproxy.cfg');
+  });
+});
+
+describe('instances side by side', async () => {
+  const lab = provisionWanted(await loadConfiguration(example('lab')));
+  if (lab === null) throw new Error('the edge of the lab is in an instance of Incus');
+  const running = Object.fromEntries(lab.sideBySide?.names.map((name) => [name, 'running'] as const) ?? []);
+  const there: ProvisionFound = { ...all, incusProject: null, sideBySide: running };
+
+  test('are made where there is none, before the edge is told of them', () => {
+    const { steps } = planProvision(lab, nothing);
+    expect(steps.find(({ id }) => id === 'instances')).toEqual({
+      ...{ id: 'instances', state: 'to do' },
+      name: 'instances backend-api-1, backend-api-2, stream-server-1, stream-server-2',
+      does: 'launch backend-api-1, backend-api-2, stream-server-1, stream-server-2 from images:debian/13 with profile bascule',
+    });
+    const ids = steps.map(({ id }) => id);
+    expect(ids.indexOf('instances')).toBe(ids.indexOf('configuration') - 1);
+  });
+
+  test('of which one is missing and one is stopped are completed', () => {
+    const found = { ...running, 'backend-api-2': 'none', 'stream-server-1': 'stopped' } as const;
+    expect(toDo({ ...there, sideBySide: found }, lab).instances).toBe(
+      'launch backend-api-2 from images:debian/13 with profile bascule, start stream-server-1',
+    );
+  });
+
+  test('that are there, or somebody else looks after, stay as they are', () => {
+    expect(toDo(there, lab)).not.toHaveProperty('instances');
+    const others = { ...running, 'backend-api-1': 'of somebody else' } as const;
+    expect(toDo({ ...there, sideBySide: others }, lab)).not.toHaveProperty('instances');
+  });
+
+  test('that the edge does not know by name are no part of it', async () => {
+    const text = (await readFile(example('lab'), 'utf8'))
+      .replace(/^ {2}domain: .*$/m, '')
+      .replace('instances: [stream-server-1, stream-server-2]', 'fallback: ["10.0.20.13:8082"]');
+    expect(provisionWanted(parseConfiguration(text, example('lab')))?.sideBySide).toBeNull();
+    expect(wanted.sideBySide).toBeNull();
   });
 });
 

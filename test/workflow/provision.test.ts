@@ -65,7 +65,7 @@ test('a dry run lists what would be done, and does nothing', async () => {
   const before = world.provision.found;
   const { plan, ...result } = await run(world, { dryRun: true });
   expect(result).toMatchObject({ outcome: 'succeeded', changed: true, dryRun: true });
-  expect(result.message).toBe('10 of 10 steps would be taken');
+  expect(result.message).toBe('11 of 11 steps would be taken');
   expect(plan.find(({ id }) => id === 'instance')).toMatchObject({
     ...{ state: 'to do', does: 'launch it from images:debian/13 with profile bascule' },
   });

@@ -22,6 +22,7 @@ export const provisionActivities: readonly string[] = [
   'installPackages',
   'makeFolders',
   'startHaproxy',
+  'launchSideBySide',
   'seeConfiguration',
   'requestEdgeChange configuration',
   'leadPorts',
@@ -32,7 +33,10 @@ export const ofBascule = 'new';
 
 /** A machine with Incus in memory. */
 export class ProvisionWorld {
-  readonly wanted: ProvisionWanted = provisionWantedOf({ project: 'shop' });
+  readonly wanted: ProvisionWanted = {
+    ...provisionWantedOf({ project: 'shop' }),
+    sideBySide: { names: ['backend-api-1', 'backend-api-2'], image: 'images:debian/13', profiles: ['bascule'] },
+  };
   found: ProvisionFound = provisionFound.nothing;
 
   constructor(private readonly edge: EdgeWorld) {}
@@ -89,6 +93,9 @@ export class ProvisionWorld {
     packages: () => this.inside({ packages: this.wanted.packages }),
     folders: () => this.inside({ folders: this.wanted.folders }),
     service: () => this.inside({ isServiceActive: true, isServiceEnabled: true }),
+    instances: () => ({
+      sideBySide: Object.fromEntries((this.wanted.sideBySide?.names ?? []).map((name) => [name, 'running'])),
+    }),
     ports: () => ({
       instance: {
         ...provisionFound.instance,
@@ -108,6 +115,7 @@ export class ProvisionWorld {
     installPackages: this.step('packages'),
     makeFolders: this.step('folders'),
     startHaproxy: this.step('service'),
+    launchSideBySide: this.step('instances'),
     leadPorts: this.step('ports'),
   });
 }
