@@ -838,6 +838,17 @@ describe.each<[string, Case[]]>([
     'instances',
     [
       [
+        'users whose names the system does not take',
+        /web:([\s\S]*)artifacts:/,
+        `a-component-of-a-shop-that-is-long:$1${instancesOf('driver: incus, image: a, domain: lxd')}`,
+        '14:3 components.a-component-of-a-shop-that-is-long.user: is missing: expected whom its program runs as, in at most 32 characters: demo-a-component-of-a-shop-that-is-long has 39',
+      ],
+      [
+        'users that have names of their own, or the longest one that there is',
+        /web:([\s\S]*)artifacts:/,
+        `a-component-of-a-shop-that-is-long:\n    user: web$1  a-component-of-27-character:\n    health: { path: / }\n    routes: [{ prefix: /x }]\n    run: [x]\n${instancesOf('driver: incus, image: a, domain: lxd')}`,
+      ],
+      [
         'another driver',
         'artifacts:',
         instancesOf('driver: docker'),

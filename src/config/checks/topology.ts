@@ -109,8 +109,22 @@ function serverProblems(input: LenientInput, component: LenientComponent, path: 
   ];
 }
 
+/** `useradd` refuses longer ones. */
+const longestUserName = 32;
+
+/** In Incus programs run as a user each, which is named after project and component where nothing else is said. */
+function userNameProblems({ project, ...input }: LenientInput): Problem[] {
+  if (project === undefined || driverOf(input) !== 'incus') return [];
+  return eachComponent(input, (component, path) => {
+    const user = `${project}-${path.at(-1)}`;
+    if (!('run' in component) || 'user' in component || user.length <= longestUserName) return [];
+    const wanted = `whom its program runs as, in at most ${longestUserName} characters`;
+    return [wrong([...path, 'user'], missing(`${wanted}: ${user} has ${user.length}`))];
+  });
+}
+
 function userProblems(input: LenientInput): Problem[] {
-  if (driverOf(input) !== 'process') return [];
+  if (driverOf(input) !== 'process') return userNameProblems(input);
   return eachComponent(input, (component, path) =>
     component.user !== undefined
       ? [
