@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -14,6 +15,7 @@ const identity = JSON.stringify({
   environment: process.env.BASCULE_ENVIRONMENT ?? null,
   color: process.env.BASCULE_COLOR ?? null,
   sha: process.env.BASCULE_SHA ?? null,
+  host: hostname(),
   pid: process.pid,
 });
 

@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { makeRelease, type Release } from './artifacts.js';
 import { mustSucceed } from './chaos.js';
 import { type Project, type ProjectOptions, startProject } from './project.js';
-import { startVisitors, type Visitors } from './visitors.js';
+import { type Stream, startVisitors, type Visitors } from './visitors.js';
 
-const example = fileURLToPath(new URL('../../examples/lab.yaml', import.meta.url));
+/** The file of the seed's lab. */
+export const labExample = fileURLToPath(new URL('../../examples/lab.yaml', import.meta.url));
 
 /** The components of examples/lab.yaml. */
 export const labComponents = ['backend', 'stream'] as const;
@@ -17,7 +18,7 @@ export const labComponents = ['backend', 'stream'] as const;
 export async function startLab(
   options: Omit<ProjectOptions, 'configure'> & { readonly configure?: (yaml: string) => string } = {},
 ): Promise<Project> {
-  const lab = await readFile(example, 'utf8');
+  const lab = await readFile(labExample, 'utf8');
   const { configure = (yaml) => yaml, ...rest } = options;
   const project = await startProject({
     ...rest,
@@ -82,15 +83,16 @@ export async function lookAtLab(project: Project): Promise<LabLook> {
 }
 
 /** `instances` of a look at a lab all of whose instances serve a release. */
-export const allServing = (sha: string): readonly string[] =>
-  labInstances.map((name) => `${name}: running ${sha} UP L7OK`);
+export const allServing = (sha: string, names: readonly string[] = labInstances): readonly string[] =>
+  names.map((name) => `${name}: running ${sha} UP L7OK`);
 
-/** Some visitors of its component `backend`, with a cookie and without. */
-export const visitLab = (project: Project, maxSeconds = 170): Promise<Visitors> =>
+/** Some visitors of its component `backend`, with a cookie and without, and others where there are `more`. */
+export const visitLab = (project: Project, maxSeconds = 170, more: readonly Stream[] = []): Promise<Visitors> =>
   startVisitors({
     target: project.edge,
     maxSeconds,
     streams: [
+      ...more,
       { host: 'lab.test', path: '/', kind: 'keep-alive', perSecond: 20 },
       { host: 'lab.test', path: '/api/v1/things', kind: 'cookie', perSecond: 20 },
       { host: 'lab.test', path: '/api/v1/things', kind: 'cookie', method: 'POST', perSecond: 5 },

@@ -23,6 +23,9 @@ export interface InstanceProject {
   stop(): Promise<void>;
 }
 
+/** Incus's words for Node.js: what runs the tests runs the service, which the image lacks. It is of the same Debian. */
+export const nodeDevice = ['node', 'disk', `source=${process.execPath}`, 'path=/usr/local/bin/node', 'readonly=true'];
+
 /** examples/local.yaml with everything in Incus. */
 export const inIncus = (yaml: string, { edge, prefix }: Names): string =>
   yaml
@@ -57,10 +60,8 @@ export async function startInstanceProject(
     if (names.length > 0) await client('delete', '--force', ...names);
   };
   try {
-    // What runs the tests runs the service, which the image lacks: it is of the same Debian.
     await client('profile', 'create', 'app');
-    const node = [`source=${process.execPath}`, 'path=/usr/local/bin/node', 'readonly=true'];
-    await client('profile', 'device', 'add', 'app', 'node', 'disk', ...node);
+    await client('profile', 'device', 'add', 'app', ...nodeDevice);
     const project = await startProject({
       configure: (yaml) => configure(yaml, { edge: edge.name, prefix }),
       edge: { address: edge.address, port: 80 },

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { extract } from 'tar';
@@ -55,7 +55,10 @@ async function start(options: { unhealthy?: boolean; crash?: boolean } = {}) {
 test('a release says who it is on every path', async () => {
   const { url, service } = await start();
   const answer = await fetch(`${url}/anything`);
-  expect(await answer.json()).toEqual({ component: 'web', environment: 'prod', color: 'blue', sha, pid: service.pid });
+  expect(await answer.json()).toEqual({
+    ...{ component: 'web', environment: 'prod', color: 'blue', sha },
+    ...{ host: hostname(), pid: service.pid },
+  });
 });
 
 test('an unhealthy release fails its health path alone', async () => {
