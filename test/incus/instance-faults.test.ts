@@ -156,6 +156,21 @@ describe('what cannot be made says why, and what to do', () => {
   });
 });
 
+test('one that a worker made late, for an operation that had ended, is taken by the next operation that had seen none', async () => {
+  const one = instance();
+  const [ended, next] = ['shop/prod/deploy/9@a', 'shop/prod/deploy/10@b'];
+  const none = { expected: null, stopGraceMs: 2_000 };
+  await driverOf(one).recreateInstance(one, { ...none, owner: ended });
+  await driverOf(one).recreateInstance(one, { ...none, owner: next });
+  expect((await readInstance(one)).owner).toBe(next);
+  // Nor is it taken by what comes late, or is another environment's.
+  for (const other of [ended, `${ended}/undo`, 'shop/staging/deploy/11@c']) {
+    const late = driverOf(one).recreateInstance(one, { ...none, owner: other });
+    await expect(late).rejects.toMatchObject({ code: 'instance-fenced' });
+  }
+  expect((await readInstance(one)).owner).toBe(next);
+});
+
 describe('an instance that there is', () => {
   let one: Instance;
   let archive: string;
