@@ -177,8 +177,8 @@ const prose = {
     remedy:
       '`incus network show NETWORK` has its subnet (ipv4.address) and what is given out in it to whoever comes (ipv4.dhcp.ranges, else all of it): give `instances.addresses` a part of the first outside of the second, then `bascule apply`.',
   }),
-  'incus-full': (a: IncusInstance & { what: string; reason: string }): Prose => ({
-    message: `Incus has no room, for ${incusInstance(a)}, ${a.what}: ${a.reason}`,
+  'incus-full': (a: IncusInstance & { what: string; reason: string; size: string | null }): Prose => ({
+    message: `Incus has no room, for ${incusInstance(a)}, ${a.what}: ${a.reason}${a.size === null ? '' : ` (its disk may have ${a.size})`}`,
     remedy: `\`incus storage list ${a.remote}:\` and \`incus storage info ${a.remote}:POOL\` show what is left, \`incus profile show\` the size of the root disk; \`bascule cleanup ENV\` removes what is not used. Then deploy again.`,
   }),
   'edge-not-in-incus': (a: { file: string }): Prose => ({

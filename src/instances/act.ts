@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { fullError, noRoom } from './container.js';
 import { type Instance, instanceFiles } from './record.js';
 
 const template = (name: string): string => readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
@@ -40,7 +41,7 @@ export interface MigrationEnd {
  * @throws `instance-fenced` or `instance-active` where it was refused; then nothing was touched. `instance-busy`,
  * `instance-write-failed`, `instance-release-missing`, `instance-still-running`, `migration-running`,
  * `command-not-found`, `instance-act-timed-out`, `instance-act-failed`, and those of `Host.run`; of Incus also
- * `incus-image-unfit`, `instance-not-started`, `artifact-damaged`, `artifact-compression-unsupported`.
+ * `incus-image-unfit`, `incus-full`, `instance-not-started`, `artifact-damaged`, `artifact-compression-unsupported`.
  */
 export async function runAct(instance: Instance, act: Act): Promise<string> {
   const result = await runAnyAct(instance, act);
@@ -78,7 +79,11 @@ async function runAnyAct(instance: Instance, act: Act): Promise<string | Migrati
   const subject = lines.at(-1) ?? '';
   if (result.exitCode === 20) return { kind: 'failed', exitCode: subject };
   if (result.exitCode === 21) return { kind: 'timed out', exitCode: subject };
-  throw errorOf(instance, act, { exitCode: result.exitCode, subject, output: lines.slice(0, -1).join('\n') });
+  const output = lines.slice(0, -1).join('\n');
+  if (instance.incus && [13, 25].includes(result.exitCode) && noRoom.test(output)) {
+    throw await fullError({ incus: instance.incus }, `to write ${subject}`, output);
+  }
+  throw errorOf(instance, act, { exitCode: result.exitCode, subject, output });
 }
 
 function variablesOf({ incus, component }: Instance): readonly string[] {

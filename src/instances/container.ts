@@ -20,6 +20,8 @@ import type { IncusPart, Instance } from './record.js';
 /** An instance that runs in Incus. */
 export type IncusInstance = Instance & { readonly incus: IncusPart; readonly edgeHost: Host };
 
+type InIncus = Pick<IncusInstance, 'incus'>;
+
 /** What Incus knows of an instance. */
 export interface Container {
   readonly isRunning: boolean;
@@ -41,11 +43,14 @@ const instanceSchema = z.object({
   config: z.record(z.string(), z.string()),
   devices: deviceSchema,
 });
+const devicesSchema = z.object({ expanded_devices: deviceSchema });
 const profileSchema = z.object({ devices: deviceSchema });
 const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
 const leasesSchema = z.array(z.object({ hostname: z.string(), address: z.string() })).nullable();
 
-const noRoom = /no space left|out of disk space|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
+/** As Incus and the programs of an instance say it. */
+export const noRoom =
+  /no space left|out of disk space|quota exceeded|exceeds.*(?:quota|limit)|not enough (?:space|free)/i;
 
 /**
  * The instance as Incus has it, null where there is none.
@@ -99,7 +104,7 @@ export async function ensureContainer(
   try {
     await client.change('/instances', { method: 'POST', body, ...(signal ? { signal } : {}) });
   } catch (error) {
-    throw creationError(instance, error);
+    throw await creationError(instance, error);
   }
   // Another worker may have made it in the same moment: then it is for whom it was made.
   return (
@@ -124,7 +129,7 @@ export async function startContainer(instance: IncusInstance, { isRunning, isFro
   try {
     await instance.incus.client.changeInstance('/state', { method: 'PUT', body: { action, timeout: -1 } });
   } catch (error) {
-    if (refusedFor(error, /already running/i) === null) throw asFull(instance, 'to be started', error);
+    if (refusedFor(error, /already running/i) === null) throw await asFull(instance, 'to be started', error);
   }
 }
 
@@ -149,7 +154,7 @@ export async function deleteContainer(
 }
 
 /** Whom errors of Incus are about. */
-export function placeOf({ incus }: Pick<IncusInstance, 'incus'>) {
+export function placeOf({ incus }: InIncus) {
   const { instance, project = 'default', remote = 'local' } = incus.client.place;
   return { instance, project, remote };
 }
@@ -254,18 +259,27 @@ function assertFits(
   if (other) refuse(`${other.hostname || 'another instance'} has it`);
 }
 
-function creationError(instance: IncusInstance, error: unknown): unknown {
+async function creationError(instance: IncusInstance, error: unknown): Promise<unknown> {
   const { image } = instance.incus;
   if (refusedFor(error, /already exists|already being created/i) !== null) return error;
   const missing = refusedFor(error, /image.*(?:not found|couldn't be found)|not found.*image|alias/i);
   if (missing !== null)
     return new BasculeError('incus-image-missing', { ...placeOf(instance), image, reason: missing });
-  return asFull(instance, 'to be made', error);
+  return await asFull(instance, 'to be made', error);
 }
 
-function asFull(instance: IncusInstance, what: string, error: unknown): unknown {
+/** The error, where it says that there is no room, as `incus-full`. */
+export async function asFull(instance: InIncus, what: string, error: unknown): Promise<unknown> {
   const reason = refusedFor(error, noRoom);
-  return reason === null ? error : new BasculeError('incus-full', { ...placeOf(instance), what, reason });
+  return reason === null ? error : await fullError(instance, what, reason);
+}
+
+/** `incus-full`, with the size that the instance's disk may have. */
+export async function fullError(instance: InIncus, what: string, reason: string): Promise<BasculeError> {
+  const found = await instance.incus.client.askInstance('').catch(() => null);
+  const devices = devicesSchema.safeParse(found).data?.expanded_devices ?? {};
+  const size = Object.values(devices).find(({ type, path }) => type === 'disk' && path === '/')?.size ?? null;
+  return new BasculeError('incus-full', { ...placeOf(instance), what, reason, size });
 }
 
 const unfit = (instance: IncusInstance, reason: string): BasculeError =>

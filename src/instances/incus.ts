@@ -8,6 +8,7 @@ import { runAct, runMigration } from './act.js';
 import type { Claim, InstanceRelease, Program } from './claims.js';
 import * as claims from './claims.js';
 import {
+  asFull,
   type Container,
   deleteContainer,
   ensureContainer,
@@ -329,7 +330,13 @@ async function push(
   const content = createReadStream(artifact)
     .on('error', (error) => counted.destroy(error))
     .pipe(counted);
-  await instance.incus.client.pushFile(to, content, { mode: 0o600, ...(signal ? { signal } : {}) });
+  try {
+    await instance.incus.client.pushFile(to, content, { mode: 0o600, ...(signal ? { signal } : {}) });
+  } catch (error) {
+    // The part that is there takes the room in which it is to be noted that this has failed.
+    await instance.host.remove(to).catch(() => undefined);
+    throw await asFull(instance, 'to take its release', error);
+  }
 }
 
 async function lastLines(instance: IncusInstance, count: number): Promise<readonly string[]> {

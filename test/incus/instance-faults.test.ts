@@ -171,6 +171,71 @@ test('one that a worker made late, for an operation that had ended, is taken by 
   expect((await readInstance(one)).owner).toBe(next);
 });
 
+describe('a disk of which Incus limits the size', () => {
+  const pool = `quota${randomBytes(2).toString('hex')}`;
+  let small: string;
+  let limited: string;
+  let one: Instance;
+  const large = { serve: '#!/bin/sh\nexec sleep infinity\n', large: randomBytes(40_000_000).toString('hex') };
+  const resize = (size: string) => client('profile', 'device', 'set', limited, 'root', `size=${size}`);
+
+  // Of the file systems that Linux has without modules this one knows limits in any kernel.
+  beforeAll(async () => {
+    await client('storage', 'create', pool, 'btrfs', 'size=3GiB');
+    small = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=100MiB']);
+    limited = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=300MiB']);
+  });
+  afterAll(async () => {
+    await client('delete', '--force', one.name);
+    made.splice(made.indexOf(one.name), 1);
+    for (const name of [small, limited]) {
+      await client('profile', 'delete', name);
+      profiles.splice(profiles.indexOf(name), 1);
+    }
+    await client('storage', 'delete', pool);
+  });
+
+  test('has no room for an image, which leaves nothing behind', async () => {
+    const none = instance({ profiles: ['default', small] });
+    expect(await refusal(recreate(none))).toMatchObject({
+      code: 'incus-full',
+      isRetryable: false,
+      message: expect.stringMatching(new RegExp(`${none.name}[^]*quota exceeded`)),
+    });
+    expect(await client('list', '--format', 'csv', '--columns', 'n')).not.toContain(none.name);
+  });
+
+  test('has no room for a release: it says so, keeps the one before, and takes it when it has', async () => {
+    one = instance({ profiles: ['default', limited] });
+    await recreate(one);
+    const before = await makeRelease({ directory: folder, component: 'api', sha });
+    await driverOf(one).prepareRelease(one, { owner, sha, sha256: before.sha256, artifact: before.archive });
+    const { archive: artifact, sha256 } = await makeRelease({
+      ...{ directory: folder, component: 'api', sha: 'b2b2b2b2', files: large },
+    });
+    const prepare = () => driverOf(one).prepareRelease(one, { owner, sha: 'b2b2b2b2', sha256, artifact });
+    // It arrives and cannot be unpacked; it does not arrive.
+    for (const size of ['300MiB', '250MiB']) {
+      await resize(size);
+      expect(await refusal(prepare())).toMatchObject({
+        code: 'incus-full',
+        isRetryable: false,
+        message: expect.stringMatching(new RegExp(`${one.name}[^]*quota exceeded[^]*disk may have ${size}`)),
+        remedy: expect.stringContaining('size of the root disk'),
+      });
+      expect(await readInstance(one)).toMatchObject({ owner, sha });
+    }
+    // There is room again for what is put on record.
+    expect(await driverOf(one).markFailed(one, claim)).toBe(true);
+    await resize('600MiB');
+    const next = { owner: 'shop/prod/deploy/2', expected: `${owner}/undo` };
+    await driverOf(one).recreateInstance(one, { ...claim, ...next });
+    const release = { owner: next.owner, sha: 'b2b2b2b2', sha256, artifact };
+    await driverOf(one).prepareRelease(one, release);
+    expect((await readInstance(one)).sha).toBe('b2b2b2b2');
+  });
+});
+
 describe('an instance that there is', () => {
   let one: Instance;
   let archive: string;

@@ -1,12 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { mustSucceed, restartWhenKilled } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { lookAtLab, visitLab } from '../rig/lab.js';
+import { incus } from './rig/incusd.js';
 import { type InstanceProject, startInstanceProject } from './rig/instance-project.js';
 
-const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
+const [first, second, third, large] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'd4d4d4d4'] as const;
+const pool = `quota${randomBytes(2).toString('hex')}`;
 let rig: InstanceProject;
 
 beforeAll(async () => {
@@ -37,12 +40,19 @@ instances:
   profiles: [default, app]
 `,
   );
+  await rig.incus('storage', 'create', pool, 'btrfs', 'size=3GiB');
+  await rig.incus('profile', 'device', 'add', 'app', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=300MiB');
   const { directory } = rig.project;
+  const files = { large: randomBytes(40_000_000).toString('hex') };
+  await makeRelease({ directory, component: 'backend', sha: large, files });
   await Promise.all([first, second, third].map((sha) => makeRelease({ directory, component: 'backend', sha })));
   await rig.project.startWorker();
   await mustSucceed(rig.project, 'apply', '--repair');
 }, 300_000);
-afterAll(() => rig?.stop(), 120_000);
+afterAll(async () => {
+  await rig?.stop();
+  await incus(inject('incusd').env, 'storage', 'delete', pool);
+}, 120_000);
 beforeEach(() => {
   for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
   return () => vi.unstubAllEnvs();
@@ -68,6 +78,16 @@ test('a worker killed while it replaces a release is taken up by the next one, a
   const { isKilled, ended } = await restartWhenKilled(rig.project, 'during replaceRelease', deploying);
   expect(isKilled).toBe(true);
   expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
+  expect((await visitors.stop()).failures).toEqual([]);
+}, 300_000);
+
+test('a release that does not fit into the quota of a disk is taken back, which is said, and no visitor is failed', async () => {
+  const visitors = await visitLab(rig.project);
+  const { exitCode, document } = await rig.project.json<unknown>('deploy', large);
+  const result = resultSchema.parse(document);
+  expect({ exitCode, code: result.code }, result.message).toEqual({ exitCode: 1, code: 'incus-full' });
+  expect(result.message).toMatch(new RegExp(`${rig.prefix}api-1[^]*quota exceeded[^]*disk may have 300MiB`));
   expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
   expect((await visitors.stop()).failures).toEqual([]);
 }, 300_000);
