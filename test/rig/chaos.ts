@@ -29,15 +29,20 @@ export async function startServingProject(
 ): Promise<Project> {
   const project = await startProject({ configure, env, failPoints: true });
   try {
-    await project.releaseAll(first);
-    await project.startWorker();
-    await mustSucceed(project, 'apply');
-    for (const environment of ['staging', 'prod']) await mustSucceed(project, 'deploy', environment, first);
+    await serve(project, first);
     return project;
   } catch (error) {
     await project.stop();
     throw error;
   }
+}
+
+/** Starts a project's worker, has its edge applied (with what `apply` is told), and staging and prod serve `first`. */
+export async function serve(project: Project, first: string, ...applied: readonly string[]): Promise<void> {
+  await project.releaseAll(first);
+  await project.startWorker();
+  await mustSucceed(project, 'apply', ...applied);
+  for (const environment of ['staging', 'prod']) await mustSucceed(project, 'deploy', environment, first);
 }
 
 export async function mustSucceed(project: Project, ...args: readonly string[]): Promise<void> {

@@ -1,15 +1,16 @@
-import { readFile, readlink } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { loadConfiguration } from '../../src/config/load.js';
-import type { AddressBook } from '../../src/domain/configuration.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { edgeOf } from '../../src/haproxy/edge.js';
-import { readInstalled } from '../../src/haproxy/installed.js';
+import { readApplied, readInstalled } from '../../src/haproxy/installed.js';
 import { hostOf } from '../../src/hosts/edge-host.js';
 import { LocalHost } from '../../src/hosts/local.js';
-import { isProcessAlive } from '../../src/hosts/process-identity.js';
-import { type InstanceRecord, parseRecord } from '../../src/instances/record.js';
+import { readInstance } from '../../src/instances/drivers.js';
+import { instancesOfColor } from '../../src/instances/places.js';
+import { type Instance, type InstanceRecord, instanceFiles } from '../../src/instances/record.js';
+import { releasesFolder } from '../../src/instances/unit.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
 import { type OneAnswer, visitOnce } from './one-visit.js';
@@ -21,19 +22,13 @@ export interface Serving {
   readonly sha: string | null;
 }
 
-interface Instances {
-  readonly records: ReadonlyMap<string, InstanceRecord>;
-  readonly addresses: AddressBook;
-}
-
-/** Where examples/local.yaml says that a visitor of an environment goes, and the prefix of its instances. */
-const environments = {
-  staging: { host: 'staging.localhost', prefix: 'demo-staging-' },
-  prod: { host: 'localhost', prefix: 'demo-' },
-} as const;
+/** Where examples/local.yaml says that a visitor of an environment goes. */
+const hosts = { staging: 'staging.localhost', prod: 'localhost' } as const;
 const paths = { api: '/api/v1/things', web: '/' } as const;
 
-type EnvironmentName = keyof typeof environments;
+type EnvironmentName = keyof typeof hosts;
+
+const lookMs = 10_000;
 
 /**
  * Whatever was killed: what `bascule doctor` looks at is as it is when nothing is under way, `status` says so too, real
@@ -50,13 +45,15 @@ export async function assertInvariant(project: Project): Promise<Record<Environm
 
   const installed = await readInstalled(edge);
   if (!installed) throw new Error('the installed haproxy.cfg has no header');
-  const instances = await readInstances(project);
+  const applied = (await readApplied(edge))?.applied;
+  if (!applied) throw new Error('no configuration is in force');
   const serving = Object.fromEntries(
     await Promise.all(
-      (Object.keys(environments) as EnvironmentName[]).map(async (name) => {
+      (Object.keys(hosts) as EnvironmentName[]).map(async (name) => {
         const state = installed.states.find((one) => one.name === name);
         const served: Serving = { color: state?.color ?? 'blue', sha: state?.sha ?? null };
-        problems.push(...(await instanceProblems(project, instances, name, served)));
+        const active = instancesOfColor({ host, edge }, applied, name, served.color);
+        for (const { instance } of active) problems.push(...(await instanceProblems(instance, served)));
         problems.push(...(await visitorProblems(project, name, served)));
         return [name, served];
       }),
@@ -81,57 +78,49 @@ async function statusProblems(project: Project): Promise<string[]> {
   ];
 }
 
-async function readInstances({ directory }: Project): Promise<Instances> {
-  const folder = join(directory, '.bascule/instances');
-  const addresses = JSON.parse(await readFile(join(directory, '.bascule/addresses.json'), 'utf8')) as AddressBook;
-  const records = new Map<string, InstanceRecord>();
-  for (const name of Object.keys(addresses)) {
-    const text = await readIfThere(join(folder, name, 'record'));
-    if (text !== null) records.set(name, parseRecord({ directory: folder, name }, text));
-  }
-  return { records, addresses };
-}
-
-/** Each instance of the active color runs the release, by its record, by the kernel and by its own word. */
-async function instanceProblems(
-  project: Project,
-  { records, addresses }: Instances,
-  environment: EnvironmentName,
-  { color, sha }: Serving,
-): Promise<string[]> {
+/** An instance of the active color runs the release, by its record, by the kernel and by its own word. */
+async function instanceProblems(instance: Instance, { sha }: Serving): Promise<string[]> {
   if (sha === null) return [];
-  const problems: string[] = [];
-  for (const component of Object.keys(paths)) {
-    const name = `${environments[environment].prefix}${component}-${color}`;
-    const [record, address] = [records.get(name), addresses[name]];
-    if (!record?.process || !address) {
-      problems.push(`${name} is active and was never started`);
-      continue;
-    }
-    const { pid } = record.process;
-    const variables = await readIfThere(`/proc/${pid}/environ`);
-    const folder = await readlink(`/proc/${pid}/cwd`).catch(() => null);
-    const answer = await visitOnce({ ...address, path: '/' });
-    const facts = {
-      'its record': record.sha,
-      'its environment in /proc': /(?:^|\0)BASCULE_SHA=([^\0]*)/.exec(variables ?? '')?.[1] ?? null,
-      'its folder': /\/releases\/([0-9a-f]+)-[0-9a-f]{12}$/.exec(folder ?? '')?.[1] ?? null,
-      'its own answer': answer.sha,
-    };
-    for (const [what, found] of Object.entries(facts)) {
-      if (found !== sha) problems.push(`${name}: ${what} says ${found}, active is ${sha}`);
-    }
-    if (record.wanted !== 'running' || record.isFailed) problems.push(`${name} is active and on record as ended`);
-    if (!(await isProcessAlive(record.process))) problems.push(`${name}: process ${pid} on record does not run`);
-    if (!folder?.startsWith(project.directory)) problems.push(`${name}: process ${pid} runs in ${folder}`);
+  const { name, host } = instance;
+  const record = await readInstance(instance);
+  if (!record.process) return [`${name} is active and was never started`];
+  const { pid } = record.process;
+  const variables = await host.readText(`/proc/${pid}/environ`);
+  const folder = await host.run(['readlink', `/proc/${pid}/cwd`], { timeoutMs: lookMs });
+  const answer = await visitOnce({ address: await addressOf(instance), port: instance.port, path: '/' });
+  const facts = {
+    'its record': record.sha,
+    'its environment in /proc': /(?:^|\0)BASCULE_SHA=([^\0]*)/.exec(variables ?? '')?.[1] ?? null,
+    'its own answer': answer.sha,
+  };
+  const problems = Object.entries(facts)
+    .filter(([, found]) => found !== sha)
+    .map(([what, found]) => `${name}: ${what} says ${found}, active is ${sha}`);
+  if (record.wanted !== 'running' || record.isFailed) problems.push(`${name} is active and on record as ended`);
+  if (!record.isAlive) problems.push(`${name}: process ${pid} on record does not run`);
+  if (folder.stdout !== releaseFolder(instance, record)) {
+    problems.push(`${name}: process ${pid} runs in ${folder.stdout || 'no folder'}`);
   }
   return problems;
+}
+
+function releaseFolder(instance: Instance, { sha, sha256 }: InstanceRecord): string {
+  const { incus, component } = instance;
+  if (incus) return `${releasesFolder({ project: incus.project, component })}/${sha}`;
+  return instanceFiles(instance).release(sha ?? '', sha256 ?? '');
+}
+
+/** Of one in Incus this machine does not ask the name server that knows it. */
+async function addressOf({ address, incus }: Instance): Promise<string> {
+  if (!incus) return address;
+  const found = (await incus.client.addresses()).find((one) => isIPv4(one) && !one.startsWith('127.'));
+  return found ?? address;
 }
 
 async function visitorProblems(project: Project, environment: EnvironmentName, served: Serving): Promise<string[]> {
   const problems: string[] = [];
   for (const [component, path] of Object.entries(paths)) {
-    const answer = await visitOnce({ ...project.edge, path, host: environments[environment].host });
+    const answer = await visitOnce({ ...project.edge, path, host: hosts[environment] });
     const expected: Omit<OneAnswer, 'headers'> =
       served.sha === null
         ? { status: 503, environment: null, component: null, color: null, sha: null }
@@ -142,11 +131,4 @@ async function visitorProblems(project: Project, environment: EnvironmentName, s
     }
   }
   return problems;
-}
-
-async function readIfThere(file: string): Promise<string | null> {
-  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ESRCH') return null;
-    throw error;
-  });
 }
