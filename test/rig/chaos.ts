@@ -13,13 +13,17 @@ export const generousMs = 60_000;
 
 /** examples/local.yaml with waits so short that a deploy takes two seconds; what starts late on a busy machine has time. */
 export function quick(yaml: string): string {
-  return yaml
+  return quickToStart(yaml)
     .replace('manage: true', 'httpKeepAlive: 1s\n  manage: true')
     .replace('hosts: [staging.localhost]', 'hosts: [staging.localhost], soak: 300ms, drain: 1s')
-    .replace('hosts: [localhost, prod.localhost]', 'hosts: [localhost, prod.localhost], soak: 300ms, drain: 1s')
+    .replace('hosts: [localhost, prod.localhost]', 'hosts: [localhost, prod.localhost], soak: 300ms, drain: 1s');
+}
+
+/** Only what is waited for until an instance is healthy, or is not. */
+export const quickToStart = (yaml: string): string =>
+  yaml
     .replaceAll('interval: 1s', 'interval: 300ms')
     .replaceAll('    run: ["node", "server.mjs"]', '    startDeadline: 12s\n    run: ["node", "server.mjs"]');
-}
 
 /** A quick project whose worker runs and whose edge is applied; staging and prod serve `first`. */
 export async function startServingProject(
