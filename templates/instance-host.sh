@@ -16,6 +16,15 @@ is_alive() {
   [ "$pid" != '' ] && [ "$(start_time_of "$pid")" = "$(field start_time)" ]
 }
 
+# From here on it is kept from running; to end what runs is the caller's part.
+want_stopped() { # owner
+  lock
+  require_owner "$1"
+  require_inactive
+  [ "$(field wanted)" = stopped ] || update wanted=stopped proven=no
+  cat "$record"
+}
+
 # The process is the leader of a session of its own. KILL also ends what it left behind in that session.
 signal() { # name owner pid start-time wanted
   lock
@@ -135,6 +144,7 @@ migrate() { # owner sha SHA-256 time-limit-in-seconds argv…
   lock
   require_owner "$1"
   require_inactive
+  require_not_started
   require_release "$2" "$3"
   exec 9>&-
   limit=$4

@@ -69,9 +69,12 @@ look() {
   printf 'restarts=%s\n' "${restarts:-0}"
 }
 
-# It ends in its own time, whoever waits for it.
+# What its claim has kept from running ends in its own time, whoever waits for it.
 stop() { # owner
-  want_stopped "$1"
+  lock
+  require_owner "$1"
+  require_inactive
+  require_not_started
   end_unit
 }
 
@@ -81,6 +84,8 @@ end_unit() {
   systemctl stop --no-block "$unit"
   exec 9>&-
   until has_ended; do sleep 0.1; done
+  lock
+  require_not_started
   # It may have left something to be ended.
   systemctl stop "$unit"
   systemctl reset-failed "$unit" 2>/dev/null || :
@@ -215,6 +220,7 @@ migrate() { # owner sha SHA-256 time-limit-in-seconds
   done
   require_owner "$1"
   require_inactive
+  require_not_started
   require_release "$2" "$3"
   systemctl stop "$migration" 2>/dev/null || :
   systemctl reset-failed "$migration" 2>/dev/null || :

@@ -103,6 +103,11 @@ require_release() { # sha SHA-256: the one on record, and unpacked
   [ -d "$release" ] || fail 15 "$1"
 }
 
+# An act from before the start comes late where the release was started since, also for the same owner.
+require_not_started() {
+  [ "$(field wanted)" != running ] || fail 17 "$(field pid)"
+}
+
 # A pid is given again to other processes, after a reboot to any: only with boot and start time does it name one.
 start_time_of() { # pid: nothing where it has ended
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
@@ -144,15 +149,6 @@ claim() { # expected-owner owner component address port
     update "owner=$2" wanted=stopped failed=no proven=no \
       "environment=$environment" "color=$color" "component=$3" "address=$4" "port=$5"
   fi
-  cat "$record"
-}
-
-# From here on it is kept from running; to end what runs is the caller's part.
-want_stopped() { # owner
-  lock
-  require_owner "$1"
-  require_inactive
-  [ "$(field wanted)" = stopped ] || update wanted=stopped proven=no
   cat "$record"
 }
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } f
 import { parseConfiguration } from '../../src/config/load.js';
 import { edgeOf } from '../../src/haproxy/edge.js';
 import { LocalHost } from '../../src/hosts/local.js';
+import { runAct } from '../../src/instances/act.js';
 import { driverOf, readInstance } from '../../src/instances/drivers.js';
 import { instanceOf } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
@@ -334,6 +335,16 @@ describe('an instance that there is', () => {
       isRetryable: false,
       message: expect.stringContaining('no-such-program'),
     });
+  });
+
+  test('what comes late of its own operation, which has started the release since, is refused', async () => {
+    await driverOf(one).startInstance(one, program(['sh', 'serve']));
+    const late = [
+      runAct(one, { name: 'stop', args: [owner], owner }),
+      driverOf(one).migrateRelease(one, { ...program(['true']), timeoutMs: 60_000 }),
+    ];
+    for (const act of late) expect(await refusal(act)).toMatchObject({ code: 'instance-still-running' });
+    expect(await readInstance(one)).toMatchObject({ wanted: 'running', isAlive: true });
   });
 
   test('one that was paused or stopped by hand is taken as it is', async () => {

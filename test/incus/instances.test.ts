@@ -1,11 +1,6 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
-import { loadConfiguration } from '../../src/config/load.js';
 import type { Color } from '../../src/domain/edge-state.js';
-import { edgeOf } from '../../src/haproxy/edge.js';
-import { hostOf } from '../../src/hosts/edge-host.js';
-import { LocalHost } from '../../src/hosts/local.js';
 import { driverOf, readInstance } from '../../src/instances/drivers.js';
 import { instanceOf } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
@@ -14,6 +9,7 @@ import { readVersion } from '../../src/version.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed, restartWhenKilled, say, startLightLoad, until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
+import { openProject } from '../rig/open-project.js';
 import { killDaemon, startDaemon } from './rig/incusd.js';
 import { type InstanceProject, inIncus, startInstanceProject } from './rig/instance-project.js';
 
@@ -50,17 +46,16 @@ async function asked(...args: readonly string[]) {
   return { exitCode, ...resultSchema.parse(document) };
 }
 
-async function open() {
-  const configuration = await loadConfiguration(join(rig.project.directory, 'bascule.yaml'));
-  const host = new LocalHost();
-  return { configuration, host, edge: edgeOf(configuration, hostOf(configuration.edge.host, host)) };
-}
-
 /** An instance of prod, as an activity has it. */
 async function instance(component: 'api' | 'web', color: Color): Promise<Instance> {
   const name = nameOf(component, color);
   const address = { address: `${name}.lxd`, port: component === 'api' ? 8081 : 8082 };
-  return instanceOf(await open(), 'prod', { target: color }, { name: component, instance: name, address });
+  return instanceOf(
+    await openProject(rig.project),
+    'prod',
+    { target: color },
+    { name: component, instance: name, address },
+  );
 }
 
 const nameOf = (component: 'api' | 'web', color: Color): string => `${rig.prefix}${component}-${color}`;
@@ -72,7 +67,7 @@ async function active(): Promise<{ readonly color: Color; readonly other: Color;
 }
 
 async function assertAgreement(): Promise<void> {
-  const reports = await examineInvariant(await open(), { version: readVersion(), leftAfterMs: 0 });
+  const reports = await examineInvariant(await openProject(rig.project), { version: readVersion(), leftAfterMs: 0 });
   expect(reports.flatMap(({ findings }) => findings.map(({ message }) => message))).toEqual([]);
 }
 

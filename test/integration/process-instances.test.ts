@@ -446,6 +446,15 @@ describe('a migration', () => {
     expect(await readFile(join(folder, 'order'), 'utf8')).toBe('begin\nend\nbegin\nend\n');
   });
 
+  test('that comes late, when its own operation has started the release, is refused', async () => {
+    const instance = await anInstance();
+    await deploy(instance);
+    await expect(migrate(instance, { NAME: 'late', CODE: '0' })).rejects.toMatchObject({
+      code: 'instance-still-running',
+    });
+    expect((await lastLogLines(instance, 100)).join()).not.toContain('late');
+  });
+
   test('is ended when its operation is stopped', async () => {
     const instance = await anInstance();
     await prepare(instance);

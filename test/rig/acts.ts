@@ -17,6 +17,8 @@ export type Moment = 'before' | 'after';
 
 /** A shell for a worker's PATH that can stop single acts on their way, each once. */
 export interface Acts {
+  /** With the shell in `bin`, and where it is told what to do. */
+  readonly folder: string;
   /** PATH with that shell in front. */
   readonly path: string;
   /** The next such act waits; later ones do not. */
@@ -36,7 +38,9 @@ export interface Acts {
 
 export async function holdActs(): Promise<Acts> {
   const folder = await mkdtemp(join(tmpdir(), 'bascule-acts-'));
-  for (const each of ['bin', 'hold', 'reached', 'go', 'code', 'fail']) await mkdir(join(folder, each));
+  for (const each of ['bin', 'hold', 'input', 'reached', 'go', 'code', 'fail']) await mkdir(join(folder, each));
+  // Where acts run in a container its root is another user here.
+  for (const each of ['.', 'hold', 'input', 'reached', 'go', 'code', 'fail']) await chmod(join(folder, each), 0o777);
   const shell = join(folder, 'bin', 'sh');
   await writeFile(shell, shellText(folder));
   await chmod(shell, 0o755);
@@ -49,6 +53,7 @@ export async function holdActs(): Promise<Acts> {
   const untilMs = { timeout: generousMs, interval: 20 };
   const untilThere = (path: string) => vi.waitFor(() => access(path), untilMs);
   return {
+    folder,
     path: `${join(folder, 'bin')}:${process.env.PATH}`,
     async hold(name, moment) {
       for (const kind of ['reached', 'go', 'code']) await rm(file(kind, name), { force: true });
@@ -70,7 +75,10 @@ export async function holdActs(): Promise<Acts> {
   };
 }
 
-/** Whoever takes the file away holds the act, so that its next try runs through. */
+/**
+ * Whoever takes the file away holds the act, so that its next try runs through. An act that is held has all of its input:
+ * it does not need its worker any more.
+ */
 const shellText = (folder: string): string => `#!/bin/sh
 folder='${folder}'
 case "\${3:-}" in
@@ -87,9 +95,10 @@ wait_to_go_on() {
   mv "$folder/reached/$name.taken" "$folder/reached/$name"
   until [ -e "$folder/go/$name" ]; do sleep 0.05; done
 }
+cat >"$folder/input/$name"
 [ "$moment" = after ] || wait_to_go_on
 code=0
-/bin/sh "$@" || code=$?
+/bin/sh "$@" <"$folder/input/$name" || code=$?
 [ "$moment" = before ] || wait_to_go_on
 echo "$code" >"$folder/code/$name.partial"
 mv "$folder/code/$name.partial" "$folder/code/$name"

@@ -1,12 +1,7 @@
 import { isIPv4 } from 'node:net';
-import { join } from 'node:path';
-import { loadConfiguration } from '../../src/config/load.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
-import { edgeOf } from '../../src/haproxy/edge.js';
 import { readApplied, readInstalled } from '../../src/haproxy/installed.js';
-import { hostOf } from '../../src/hosts/edge-host.js';
-import { LocalHost } from '../../src/hosts/local.js';
 import { readInstance } from '../../src/instances/drivers.js';
 import { instancesOfColor } from '../../src/instances/places.js';
 import { type Instance, type InstanceRecord, instanceFiles } from '../../src/instances/record.js';
@@ -14,6 +9,7 @@ import { releasesFolder } from '../../src/instances/unit.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
 import { type OneAnswer, visitOnce } from './one-visit.js';
+import { openProject } from './open-project.js';
 import type { Project } from './project.js';
 
 /** Which color of an environment visitors are given, with which release. */
@@ -36,9 +32,7 @@ const lookMs = 10_000;
  * that answers, and no operation under way. Names everything that is not so.
  */
 export async function assertInvariant(project: Project): Promise<Record<EnvironmentName, Serving>> {
-  const configuration = await loadConfiguration(join(project.directory, 'bascule.yaml'));
-  const host = new LocalHost();
-  const edge = edgeOf(configuration, hostOf(configuration.edge.host, host));
+  const { configuration, host, edge } = await openProject(project);
   const reports = await examineInvariant({ configuration, edge, host }, { version: readVersion(), leftAfterMs: 0 });
   const problems = reports.flatMap(({ name, findings }) => findings.map(({ message }) => `${name}: ${message}`));
   problems.push(...(await statusProblems(project)));

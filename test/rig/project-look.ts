@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RuntimeApi, readRunning } from '../../src/haproxy/runtime.js';
+import { type HaproxySocket, RuntimeApi, readRunning } from '../../src/haproxy/runtime.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import type { Project } from './project.js';
 
@@ -20,10 +20,14 @@ export async function lookAtProject({ directory }: Project): Promise<ProjectLook
   return {
     ...(await filesOf(state)),
     migrations: await readFile(join(directory, 'migrations'), 'utf8').catch(() => ''),
-    'running configuration': await readRunning(socket, 2_000),
-    ...(await timesDown(socket)),
+    ...(await lookAtHaproxy(socket)),
     processes: services.map(({ pid }) => pid).sort(),
   };
+}
+
+/** What HAProxy runs, and its servers as it sees them. */
+export async function lookAtHaproxy(socket: HaproxySocket): Promise<ProjectLook> {
+  return { 'running configuration': await readRunning(socket, 2_000), ...(await timesDown(socket)) };
 }
 
 /** What differs, for a person; empty where nothing does. */
@@ -54,7 +58,7 @@ async function filesOf(folder: string): Promise<Readonly<Record<string, string>>
 }
 
 /** By server and number of its checks that failed: where that has grown, it was not an act that took it for down. */
-async function timesDown(socket: string): Promise<Readonly<Record<string, string>>> {
+async function timesDown(socket: HaproxySocket): Promise<Readonly<Record<string, string>>> {
   const answer = await new RuntimeApi(socket).command('show stat -1 4 -1 typed');
   const values = (field: string) =>
     new Map(

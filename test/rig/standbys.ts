@@ -1,14 +1,13 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Color, EnvironmentState } from '../../src/domain/edge-state.js';
-import { parseInstalledConfiguration } from '../../src/haproxy/header.js';
+import { readInstalled } from '../../src/haproxy/installed.js';
 import { mustSucceed } from './chaos.js';
+import { openProject } from './open-project.js';
 import type { Project } from './project.js';
 
 /** What each environment serves by the installed haproxy.cfg. */
-async function statesOf({ directory }: Project): Promise<ReadonlyMap<string, EnvironmentState>> {
-  const text = await readFile(join(directory, '.bascule/edge/haproxy.cfg'), 'utf8');
-  return new Map(parseInstalledConfiguration(text)?.states.map((state) => [state.name, state]));
+async function statesOf(project: Project): Promise<ReadonlyMap<string, EnvironmentState>> {
+  const { edge } = await openProject(project);
+  return new Map((await readInstalled(edge))?.states.map((state) => [state.name, state]));
 }
 
 export interface ServingWithStandby {

@@ -1,0 +1,38 @@
+import { runtimeSocket } from '../../../src/haproxy/edge.js';
+import { openProject } from '../../rig/open-project.js';
+import { lookAtHaproxy, type ProjectLook } from '../../rig/project-look.js';
+import type { InstanceProject } from './instance-project.js';
+
+/** What acts write, by digest, and what systemd runs. What is the programs' own, and locks, are no act's. */
+const looker = `
+find /var/lib/bascule /opt /etc/demo /etc/systemd/system /run/systemd/system /var/lib/demo /etc/haproxy \
+  ! -name lock ! -path '/opt/*/*/*/*' \\( -type f -exec sha256sum {} + -o -printf '%p %y %l %m %u\\n' \\) 2>/dev/null | sort
+systemctl show -p Id -p MainPID -p NRestarts -p ActiveState -p UnitFileState 'demo-*' haproxy.service 2>/dev/null`;
+
+interface Listed {
+  readonly name: string;
+  readonly status: string;
+  readonly config: Readonly<Record<string, string>>;
+  readonly devices: unknown;
+}
+
+/** All that an act may change where edge and instances are in Incus: containers, and in each its files and services. */
+export async function lookAtInstances({ project, edge, prefix, incus }: InstanceProject): Promise<ProjectLook> {
+  const all = JSON.parse(await incus('list', '--format', 'json')) as Listed[];
+  const mine = all.filter(({ name }) => name === edge.name || name.startsWith(prefix));
+  const looks = await Promise.all(
+    mine.map(async ({ name, status, config, devices }): Promise<readonly [string, unknown][]> => {
+      const seen = status === 'Running' ? await incus('exec', name, '--', '/bin/sh', '-c', looker) : '';
+      const lines = seen.split('\n').filter((line) => line !== '');
+      const inside = lines.map((line, index): [string, unknown] => [`${name} ${nameIn(line, index)}`, line]);
+      return [[name, { status, config, devices }], ...inside];
+    }),
+  );
+  return {
+    ...Object.fromEntries(looks.flat()),
+    ...(await lookAtHaproxy(runtimeSocket((await openProject(project)).edge))),
+  };
+}
+
+/** Of a file its path, of a property of a unit its place among them. */
+const nameIn = (line: string, index: number): string => /(\/\S+)/.exec(line)?.[1] ?? `unit line ${index}`;

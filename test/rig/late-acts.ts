@@ -1,0 +1,310 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { otherColor } from '../../src/domain/edge-state.js';
+import type { OperationResult } from '../../src/domain/operation.js';
+import type { ActName, Acts, Moment } from './acts.js';
+import { connectTemporal, generousMs, mustSucceed, say, startLightLoad, type Temporal } from './chaos.js';
+import { clearFailPoint } from './fail-point.js';
+import { assertInvariant } from './invariant.js';
+import type { Project } from './project.js';
+import { differences, type ProjectLook } from './project-look.js';
+import { reportCells } from './reliability.js';
+import { withStandbys } from './standbys.js';
+import { isFailure } from './visitors/messages.js';
+import type { Visitors } from './visitors.js';
+import { readLease, untilGone } from './worker-process.js';
+
+/** A lease that was not renewed for so long is nobody's. */
+export const leaseMs = 3_000;
+
+/** What becomes of the operations whose worker stopped: the next worker goes on with them, or they are aborted before. */
+export type Fate = 'went on' | 'was taken back';
+
+export interface Scene {
+  readonly name: string;
+  readonly fates: readonly Fate[];
+  readonly moments: readonly Moment[];
+  /** Begins operations until the worker's acts are on their way; answers how the operations end. */
+  begin(stage: LateStage): Promise<readonly Promise<Ended>[]>;
+  /** What an operator does, and a keeper, before the acts come. */
+  settle?(stage: LateStage): Promise<void>;
+  readonly refusesVisitors?: boolean;
+}
+
+export interface LateStage {
+  readonly project: Project;
+  readonly acts: Acts;
+  /** Of an instance. */
+  nameOf(environment: 'prod' | 'staging', component: 'api' | 'web', color: string): string;
+  /** The next such act stops on its way. */
+  hold(place: string, act: string): Promise<void>;
+  /** Waits until all that is held has stopped. */
+  untilHeld(): Promise<void>;
+  run(...args: readonly string[]): Promise<Ended>;
+  /** A release of both components. */
+  release(options?: { unhealthy: boolean }): Promise<string>;
+  /** The color of an environment that visitors are not given; a release stands by there. */
+  idleColor(environment: 'prod' | 'staging'): Promise<string>;
+}
+
+interface Ended {
+  readonly exitCode: number;
+  readonly document: OperationResult;
+}
+
+export const both = { fates: ['went on', 'was taken back'], moments: ['before', 'after'] } as const;
+
+/** An act of a switch of prod, while acts on the instances of a deploy to staging are held too. */
+export const switchAndDeploy = (edge: string, api: string, web?: string): Scene => ({
+  ...both,
+  name: `switch: ${edge}; deploy: ${[api, web].filter(Boolean).join(', ')}`,
+  async begin(stage) {
+    const idle = await stage.idleColor('staging');
+    await stage.hold(stage.nameOf('staging', 'api', idle), api);
+    if (web) await stage.hold(stage.nameOf('staging', 'web', idle), web);
+    const color = await stage.idleColor('prod');
+    const deploying = stage.run('deploy', 'staging', await stage.release());
+    await stage.untilHeld();
+    await stage.hold('edge', edge);
+    const switching = stage.run('switch', 'prod', color);
+    await stage.untilHeld();
+    return [deploying, switching];
+  },
+});
+
+/** An act that takes a switch back, and one that takes a deploy back. */
+export const takingBack = (edge: string): Scene => ({
+  name: `take-back of a switch: ${edge}; of a deploy: mark-failed`,
+  fates: ['went on'],
+  moments: both.moments,
+  async begin(stage) {
+    await stage.hold(stage.nameOf('staging', 'api', await stage.idleColor('staging')), 'mark-failed');
+    const color = await stage.idleColor('prod');
+    const deploying = stage.run('deploy', 'staging', await stage.release({ unhealthy: true }));
+    await stage.untilHeld();
+    await stage.acts.fail({ place: 'edge', act: 'record' });
+    const switching = stage.run('switch', 'prod', color);
+    await stage.acts.failed({ place: 'edge', act: 'record' });
+    await stage.hold('edge', edge);
+    await stage.untilHeld();
+    return [deploying, switching];
+  },
+});
+
+/** Acts of a cleanup. */
+export const cleaningUp = (api: string, web: string): Scene => ({
+  ...both,
+  name: `cleanup: ${api}, ${web}`,
+  async begin(stage) {
+    const idle = await stage.idleColor('staging');
+    await stage.hold(stage.nameOf('staging', 'api', idle), api);
+    await stage.hold(stage.nameOf('staging', 'web', idle), web);
+    const cleaning = stage.run('cleanup', 'staging', '--standby');
+    await stage.untilHeld();
+    return [cleaning];
+  },
+});
+
+/** An act on an instance that is neither active any more nor another operation's when it comes. */
+export const switchedAway = (act: string): Scene => ({
+  name: `deploy, then a switch away from it: ${act}`,
+  fates: ['went on'],
+  moments: ['before'],
+  async begin(stage) {
+    const idle = await stage.idleColor('staging');
+    await stage.hold(stage.nameOf('staging', 'api', idle), act);
+    const deploying = stage.run('deploy', 'staging', await stage.release());
+    await stage.untilHeld();
+    return [deploying];
+  },
+  async settle({ project }) {
+    const { staging } = await withStandbys(project, ['staging'], nextLateSha);
+    await mustSucceed(project, 'switch', 'staging', otherColor(staging.color));
+  },
+});
+
+/** A project whose acts can be held, and where they show. */
+export interface LatePlace {
+  readonly project: Project;
+  readonly acts: Acts;
+  nameOf: LateStage['nameOf'];
+  look(): Promise<ProjectLook>;
+  stop(): Promise<void>;
+}
+
+/** One scene, as one row of the table. */
+export interface LateCell {
+  readonly scene: Scene;
+  readonly moment: Moment;
+  readonly fate: Fate;
+  readonly name: string;
+}
+
+export const cellsOf = (scenes: readonly Scene[]): readonly LateCell[] =>
+  scenes.flatMap((scene) =>
+    scene.moments.flatMap((moment) => scene.fates.map((fate) => ({ scene, moment, fate, name: scene.name }))),
+  );
+
+let releases = 0;
+export function nextLateSha(): string {
+  releases += 1;
+  return `1a7e${releases.toString(16).padStart(6, '0')}`;
+}
+
+/** The tests of a file in which acts come late, on one project, and then that no visitor was failed. */
+export function testLateActs({
+  start,
+  cells,
+  section,
+  title,
+}: {
+  readonly start: () => Promise<LatePlace>;
+  readonly cells: readonly LateCell[];
+  readonly section: string;
+  readonly title: string;
+}): void {
+  let place: LatePlace;
+  let temporal: Temporal;
+  let visitors: Visitors;
+  let operations = 0;
+  let violations = 0;
+  const rows: string[][] = [];
+  const outages: { from: number; to: number }[] = [];
+
+  beforeAll(async () => {
+    place = await start();
+    temporal = await connectTemporal(place.project);
+    visitors = await startLightLoad(place.project, 3_000);
+  });
+
+  afterAll(async () => {
+    await temporal?.close();
+    await place?.stop();
+    reportCells(section, {
+      title,
+      about:
+        'SIGSTOP while acts are on their way (before: none of it was done; after: all of it, and the worker does not ' +
+        'know). Another worker takes over and ends the operations; then the acts come, then SIGCONT. Each act is ' +
+        'refused by the fence, or finds it done and changes nothing: no file, no process, no server of HAProxy.',
+      columns: ['acts', 'moment', 'the operations', 'what came of each late act'],
+      rows,
+      operations,
+      faults: rows.length,
+      violations,
+    });
+  });
+
+  test.for(cells)('changes nothing: $name, late ($moment), where it $fate', async ({ scene, moment, fate }) => {
+    let told = '**not as it should**';
+    try {
+      told = await actLate(scene, moment, fate);
+    } catch (error) {
+      violations += 1;
+      throw error;
+    } finally {
+      rows.push([scene.name, moment, fate, told]);
+      say(`${scene.name}, ${moment}, ${fate}: ${told}`);
+    }
+  });
+
+  test('fails no visitor meanwhile', async () => {
+    const { requests, wrongEnvironment, endedByLimit } = await visitors.stop();
+    const failures = requests
+      .filter(isFailure)
+      .filter(({ at, ms }) => !outages.some(({ from, to }) => at + ms >= from && at <= to));
+    violations += failures.length;
+    expect(failures.slice(0, 5)).toEqual([]);
+    expect({ wrongEnvironment, endedByLimit }).toEqual({ wrongEnvironment: 0, endedByLimit: false });
+  });
+
+  /** Answers what came of the acts. */
+  async function actLate(scene: Scene, moment: Moment, fate: Fate): Promise<string> {
+    const { project, acts, nameOf } = place;
+    await withStandbys(project, ['prod', 'staging'], nextLateSha);
+    const held: ActName[] = [];
+    const stage: LateStage = {
+      project,
+      acts,
+      nameOf,
+      async hold(place, act) {
+        held.push({ place, act });
+        await acts.hold({ place, act }, moment);
+      },
+      async untilHeld() {
+        for (const each of held) await acts.reached(each);
+      },
+      run(...args) {
+        operations += 1;
+        return project.json<OperationResult>(...args);
+      },
+      async release(options) {
+        const sha = nextLateSha();
+        await project.releaseAll(sha, options);
+        return sha;
+      },
+      idleColor: async (environment) =>
+        otherColor((await withStandbys(project, [environment], nextLateSha))[environment].color),
+    };
+    const { pid: late } = await readLease(project.directory);
+    const from = Date.now();
+    try {
+      const running = await scene.begin(stage);
+      process.kill(late, 'SIGSTOP');
+      if (fate === 'was taken back') await stopEverything();
+      await takeOver(late);
+      const ended = await Promise.all(running);
+      // Also where the steps that were stopped had no worker.
+      expect(ended.filter(({ document }) => document.code === 'timed-out')).toEqual([]);
+      for (const environment of ['staging', 'prod']) await temporal.idle(environment);
+      await scene.settle?.(stage);
+      if (scene.refusesVisitors) outages.push({ from, to: Date.now() });
+
+      const before = await place.look();
+      const told = [];
+      for (const each of held) told.push(`${each.act}: ${nameOfCode(await acts.goOn(each), moment)}`);
+      expect(differences(before, await place.look()), 'what the late acts changed').toEqual([]);
+      process.kill(late, 'SIGCONT');
+      await untilGone(late, generousMs);
+      expect(differences(before, await place.look()), 'what the worker changed that woke').toEqual([]);
+      await assertInvariant(project);
+      const outcomes = ended.map(({ document }) => [document.outcome, document.code].filter(Boolean).join(' '));
+      return [...told, ...(outcomes.length > 0 ? [`operations: ${outcomes.join(', ')}`] : [])].join('; ');
+    } catch (error) {
+      // Whatever is wrong by now is not the next cell's.
+      await acts.letAllGo();
+      if (existsSync(`/proc/${late}`)) process.kill(late, 'SIGCONT');
+      throw error;
+    }
+  }
+
+  /** While no worker polls, so that this is what the next one does first. */
+  async function stopEverything(): Promise<void> {
+    for (const environment of ['staging', 'prod']) await temporal.signal(`demo/environment/${environment}`, 'abort');
+    const query = 'WorkflowType = "switchEdge" AND ExecutionStatus = "Running"';
+    for await (const { workflowId } of temporal.client.workflow.list({ query })) {
+      await temporal.signal(workflowId, 'withdraw');
+    }
+  }
+
+  async function takeOver(from: number): Promise<void> {
+    const { project } = place;
+    const { renewedAt } = await readLease(project.directory);
+    await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
+    await project.startWorker();
+    await clearFailPoint(project);
+    expect((await readLease(project.directory)).pid).not.toBe(from);
+  }
+}
+
+/** Exit codes of templates/edge-host.sh and templates/instance-host.sh. */
+function nameOfCode(code: number, moment: Moment): string {
+  if (moment === 'after') return code === 0 ? 'was done' : `had failed (${code})`;
+  if (code === 0) return 'found it done';
+  const names: Readonly<Record<number, string>> = {
+    10: 'refused by the fence',
+    12: 'refused: the color is active',
+    17: 'refused: it was started since',
+  };
+  return names[code] ?? `refused (${code})`;
+}
