@@ -67,8 +67,20 @@ export function containerDefinition(of: {
     source,
     profiles,
     config: { 'boot.autostart': 'true', ...marksOf(marks), 'user.bascule.owner': owner },
-    devices: { [card.name]: { ...card.device, 'ipv4.address': address } },
+    devices: { [card.name]: { ...card.device, 'ipv4.address': address, hwaddr: hardwareAddress(address) } },
   };
+}
+
+/**
+ * Goes with the address: whoever has sent to an instance, as the edge does all the time, remembers it for up to a minute,
+ * in which one that is made anew would not be reached at another. Incus's own begin so too, and end at random.
+ */
+function hardwareAddress(address: string): string {
+  const bytes = address
+    .split('.')
+    .slice(1)
+    .map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  return ['10', '66', '6a', ...bytes].join(':');
 }
 
 /** The first network card of a bridge that Incus manages. */

@@ -75,6 +75,8 @@ async function addressOf(name: string): Promise<string> {
   return (await rig.incus('config', 'device', 'get', name, 'eth0', 'ipv4.address')).trim();
 }
 
+const hardwareAddressOf = (name: string): Promise<string> => rig.run(name, 'cat', '/sys/class/net/eth0/address');
+
 const names = async (): Promise<readonly string[]> =>
   (JSON.parse(await rig.incus('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
 
@@ -192,11 +194,14 @@ test('cleanup removes instances, and their addresses stay theirs', async () => {
   const { other: unused } = await active();
   const mine = [nameOf('api', unused), nameOf('web', unused)];
   const before = await Promise.all(mine.map(addressOf));
+  // By which the edge, which asked for it a moment ago, goes on sending to it.
+  const hardware = await Promise.all(mine.map(hardwareAddressOf));
   await mustSucceed(rig.project, 'cleanup', 'prod');
   expect((await names()).filter((name) => mine.includes(name))).toEqual([]);
   await assertAgreement();
   await mustSucceed(rig.project, 'deploy', 'prod', second);
   expect(await Promise.all(mine.map(addressOf))).toEqual(before);
+  expect(await Promise.all(mine.map(hardwareAddressOf))).toEqual(hardware);
   expect(await visit()).toContain(second);
 }, 300_000);
 

@@ -33,7 +33,7 @@ test('an instance has its marks, starts with Incus, and keeps the network card o
       'user.bascule.color': 'blue',
       'user.bascule.owner': 'veza/prod/deploy/1',
     },
-    devices: { eth0: { ...device, 'ipv4.address': '10.0.3.254' } },
+    devices: { eth0: { ...device, 'ipv4.address': '10.0.3.254', hwaddr: '10:66:6a:00:03:fe' } },
   });
 });
 
