@@ -54,6 +54,9 @@ export type HaproxySocket = string | { readonly host: Host; readonly path: strin
 
 /** Longer than a busy HAProxy takes to answer, in milliseconds. */
 const answerTimeoutMs = 2_000;
+const reachTimeoutMs = 30_000;
+/** Connections that have another end. */
+const reached = new WeakSet<Duplex>();
 /** A master refuses connections for about 100 ms while it re-executes itself; this is long enough for a busy machine. */
 export const reloadMs = 1_000;
 /** How long one is tried that may not run at all, where nobody has just reloaded it. */
@@ -303,14 +306,26 @@ async function exchange(socket: HaproxySocket, text: string): Promise<string> {
 
 const open = (socket: HaproxySocket): Duplex => {
   const { host, path } = placeOf(socket);
-  return host.connect({ path }).setEncoding('utf8');
+  const connection = host.connect({ path }).setEncoding('utf8');
+  return connection.once('ready', () => reached.add(connection));
 };
 
-/** Breaks a connection off that says nothing for too long; what is answered ends the waiting. */
+/**
+ * Breaks a connection off that says nothing for too long; what is answered ends the waiting. How long it takes to get to
+ * HAProxy's host, as through a busy Incus, says nothing about HAProxy.
+ */
 function limitWaiting(connection: Duplex): () => void {
-  const tooLong = new Error(`no answer within ${answerTimeoutMs / 1_000} s`);
-  const timer = setTimeout(() => connection.destroy(tooLong), answerTimeoutMs);
-  return () => clearTimeout(timer);
+  const limit = (ms: number) => setTimeout(() => connection.destroy(new Error(`no answer within ${ms / 1_000} s`)), ms);
+  let timer = limit(reached.has(connection) ? answerTimeoutMs : reachTimeoutMs);
+  const whenReached = (): void => {
+    clearTimeout(timer);
+    timer = limit(answerTimeoutMs);
+  };
+  connection.once('ready', whenReached);
+  return () => {
+    clearTimeout(timer);
+    connection.off('ready', whenReached);
+  };
 }
 
 const placeOf = (socket: HaproxySocket): { readonly host: Host; readonly path: string } =>

@@ -71,7 +71,10 @@ export interface Host {
   /** Whether a program could listen there now. Throws `address-unusable`. */
   isAddressFree(bind: BindAddress): Promise<boolean>;
 
-  /** A connection as a program of that host would make it. That nobody answers is an error of the stream. */
+  /**
+   * A connection as a program of that host would make it, which emits `ready` when there is one. That nobody answers is an
+   * error of the stream.
+   */
   connect(to: Destination): Duplex;
 
   /** Every process that runs in a folder or names a file of it; none that has ended and waits for its parent. */

@@ -295,6 +295,7 @@ function relayed(start: () => Promise<IncusProcess>): Duplex {
         for (const each of [process.stdin, process.stdout, process.stderr]) each.destroy();
         return;
       }
+      stream.emit('ready');
       process.stdin.on('error', () => undefined);
       const said = text(process.stderr).catch(() => '');
       process.stdout.on('data', (chunk: Buffer) => {

@@ -3,14 +3,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseInstalledConfiguration } from '../../src/haproxy/header.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { markServersDown, RuntimeApi, readRunning, readServers } from '../../src/haproxy/runtime.js';
 import { waitUntilUp } from '../../src/haproxy/up.js';
+import type { Destination } from '../../src/hosts/host.js';
 import { component, environment, stateOf } from '../rig/applied.js';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../rig/edge-under-test.js';
+import { ChangedHost } from '../rig/test-host.js';
 
 const components = [
   component('web', { isDefault: true, health: { path: '/health', intervalMs: 50, fall: 2, rise: 3 } }),
@@ -19,6 +22,23 @@ const environments = [environment('prod', ['localhost'])];
 const blue = [stateOf('prod', 'blue', { hasStandby: true })];
 const green = [stateOf('prod', 'green', { hasStandby: true })];
 const standingDown = [stateOf('prod', 'blue', { hasStandby: false })];
+
+/** On which a connection takes longer than HAProxy may take to answer. */
+class LateHost extends ChangedHost {
+  override connect(to: Destination): Duplex {
+    const reaching = sleep(2_500).then(() => super.connect(to));
+    const late = new Duplex({
+      write: (chunk: Buffer, encoding, done) => void reaching.then((inner) => inner.write(chunk, encoding, done)),
+      final: (done) => void reaching.then((inner) => inner.end(done)),
+      read: () => {},
+    });
+    reaching.then((inner) => {
+      late.emit('ready');
+      inner.on('data', (chunk: Buffer) => late.push(chunk)).on('end', () => late.push(null));
+    });
+    return late;
+  }
+}
 
 describe('what HAProxy says about itself', () => {
   let edge: EdgeUnderTest;
@@ -54,6 +74,11 @@ describe('what HAProxy says about itself', () => {
       await edge.reload(generation % 2 === 0 ? blue : green, generation);
       expect(await readRunning(edge.haproxy.socket)).toMatchObject({ generation });
     }
+  });
+
+  it('is asked as long as it takes to reach it, as through a busy Incus', async () => {
+    const running = await readRunning(edge.haproxy.socket);
+    expect(await readRunning({ host: new LateHost(), path: edge.haproxy.socket })).toEqual(running);
   });
 
   it('names the master and the worker that serves', async () => {
