@@ -18,6 +18,7 @@ import { probeEveryPool } from './haproxy/verify.js';
 import type { Host, HostProcess } from './hosts/host.js';
 import { isWithin, processesOf } from './hosts/processes.js';
 import { readInstance } from './instances/drivers.js';
+import { pathsLeftIn } from './instances/incus.js';
 import { allInstances, instancesOfColor } from './instances/places.js';
 import type { Instance, InstanceStatus } from './instances/record.js';
 import { findLeftovers, pathsIn } from './worker-leftovers.js';
@@ -176,7 +177,7 @@ async function findLeft(known: Known, leftAfterMs: number): Promise<readonly Bas
   const { edge, host, configuration } = known;
   const left = [
     ...(await edgeLeftovers(known)).map((path) => ({ on: edge.host, path })),
-    ...(await instanceLeftovers(known)).map((path) => ({ on: host, path })),
+    ...(await instanceLeftovers(known)),
     ...(await findLeftovers(configuration)).map((path) => ({ on: host, path })),
   ];
   const found = await Promise.all(
@@ -203,26 +204,28 @@ async function edgeLeftovers({ edge }: Known): Promise<readonly string[]> {
 }
 
 /** As `edgeLeftovers`, of the acts on instances. */
-async function instanceLeftovers({ configuration, edge, host, applied }: Known): Promise<readonly string[]> {
-  const { directory } = configuration.instances;
-  const names = processesIn({ edge, host, applied }).map(({ name }) => name);
-  return (await Promise.all(names.map((name) => pathsIn(join(directory, name), halfWritten)))).flat();
+async function instanceLeftovers(known: Known): Promise<readonly { readonly on: Host; readonly path: string }[]> {
+  const { directory } = known.configuration.instances;
+  const found = everyInstance(known).map(async (instance) => {
+    const { incus, name, host } = instance;
+    const paths = incus ? await pathsLeftIn(instance) : await pathsIn(join(directory, name), halfWritten);
+    return paths.map((path) => ({ on: host, path }));
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** The instances whose files and processes are on this machine. */
-function processesIn({ applied, ...place }: Pick<Known, 'edge' | 'host' | 'applied'>): readonly Instance[] {
-  const all = applied ? allInstances(place, applied).map(({ instance }) => instance) : [];
-  return all.filter(({ incus }) => !incus);
-}
+const processesIn = (known: Known): readonly Instance[] => everyInstance(known).filter(({ incus }) => !incus);
+
+const everyInstance = ({ applied, edge, host }: Known): readonly Instance[] =>
+  applied ? allInstances({ edge, host }, applied).map(({ instance }) => instance) : [];
 
 /** Processes in a release's folder that are no instance's by its record, and a second HAProxy of the same file. */
-async function findStrays(
-  { configuration, edge, host, applied }: Known,
-  leftAfterMs: number,
-): Promise<readonly BasculeError[]> {
+async function findStrays(known: Known, leftAfterMs: number): Promise<readonly BasculeError[]> {
+  const { configuration, edge } = known;
   const { directory } = configuration.instances;
   const { config } = edge.configuration.files;
-  const records = await Promise.all(processesIn({ edge, host, applied }).map(readInstance));
+  const records = await Promise.all(processesIn(known).map(readInstance));
   const leaders = new Set(records.flatMap(({ process }) => (process ? [process.pid] : [])));
   const inReleases = (await processesOf(directory)).filter(
     ({ folder, session }) => isWithin(folder, directory) && !leaders.has(session),

@@ -235,6 +235,26 @@ export const incusDriver: InstanceDriver = {
   },
 };
 
+/** What acts in an instance have half-written, and whoever does them was ended; of one that does not run nothing is known. */
+export async function pathsLeftIn(instance: Instance): Promise<readonly string[]> {
+  const found = await findContainer(ofIncus(instance));
+  if (!found?.isRunning) return [];
+  const { incus, component } = ofIncus(instance);
+  const { folder } = instanceFiles(instance);
+  const folders = [
+    folder,
+    `${folder}/unpacked`,
+    releasesFolder({ project: incus.project, component }),
+    `/etc/${incus.project}`,
+    '/etc/systemd/system',
+  ];
+  const names = ['*.tmp', '*.partial', 'pushed-*', '.unpacked-*'].flatMap((name) => ['-o', '-name', name]).slice(1);
+  const { stdout } = await instance.host.run(['find', ...folders, '-maxdepth', '1', '(', ...names, ')'], {
+    timeoutMs: lookMs,
+  });
+  return stdout.split('\n').filter((path) => path !== '');
+}
+
 /** Throws where it is a process. */
 export function ofIncus(instance: Instance): IncusInstance {
   const { incus, edgeHost } = instance;

@@ -190,6 +190,19 @@ test('a release that ends as it starts fails with its last words, and stays for 
   expect(await readInstance(await instance('web', before.other))).toMatchObject({ state: 'failed' });
 });
 
+test('what an act left half-written in an instance is found by doctor', async () => {
+  const name = nameOf('api', (await active()).color);
+  const left = [`/var/lib/bascule/${name}/pushed-0`, '/opt/demo/api/.unpacked-0', '/etc/demo/api.env.tmp'];
+  await rig.run(name, 'touch', ...left);
+  const reports = await examineInvariant(await openProject(rig.project), { version: readVersion(), leftAfterMs: 0 });
+  const found = reports.flatMap(({ findings }) =>
+    findings.map(({ code, args }) => [code, 'path' in args && args.path]),
+  );
+  expect(found.toSorted()).toEqual(left.map((path) => ['left-over', path]).toSorted());
+  await rig.run(name, 'rm', ...left);
+  await assertAgreement();
+});
+
 test('cleanup removes instances, and their addresses stay theirs', async () => {
   const { other: unused } = await active();
   const mine = [nameOf('api', unused), nameOf('web', unused)];

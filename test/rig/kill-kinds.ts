@@ -32,6 +32,8 @@ export interface Kind {
   };
   /** What visitors are given afterwards. */
   readonly serves: (before: Before, next: string) => { readonly color: 'blue' | 'green'; readonly sha: string };
+  /** Nothing is left of the other color. */
+  readonly empties?: boolean;
   /** The release that stands by afterwards. */
   readonly standsBy: (before: Before) => string | null;
 }
@@ -106,6 +108,7 @@ export const kinds: readonly Kind[] = [
     args: () => ['cleanup', 'prod', '--standby'],
     ends: succeeded,
     serves: asBefore,
+    empties: true,
     standsBy: nobody,
   },
   {

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { otherColor } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { connectTemporal, mustSucceed, restartWhenKilled, say, startLightLoad, type Temporal } from './chaos.js';
 import { clearFailPoint, setFailPoint } from './fail-point.js';
@@ -71,6 +72,7 @@ export class Stage implements KillStage {
     const serves = kind.serves(before, next);
     const { prod } = await assertInvariant(this.project);
     expect(prod).toEqual(serves);
+    if (kind.empties) expect(await this.statesOf(otherColor(serves.color))).toEqual(['empty', 'empty']);
     this.before = { ...serves, standby: kind.standsBy(before) };
   }
 
@@ -103,6 +105,11 @@ export class Stage implements KillStage {
     const before: Before = { color: color === 'blue' ? 'green' : 'blue', sha: next, standby: sha };
     this.before = before;
     return before;
+  }
+
+  private async statesOf(color: 'blue' | 'green'): Promise<readonly string[]> {
+    const prod = (await this.project.look()).environments.find(({ name }) => name === 'prod');
+    return prod?.colors?.[color].components.map(({ state }) => state) ?? [];
   }
 
   private async nextRelease(kind?: Kind): Promise<string> {

@@ -10,7 +10,8 @@ export type ProjectLook = Readonly<Record<string, unknown>>;
 /** What writes to these is no act: programs, HAProxy, the lease. */
 const notActs = /haproxy\.log|\.lock$|\/log\/|worker\.lease/;
 
-const timesTaken = 'times that HAProxy took';
+/** What the number of a server's falls begins with. */
+export const timesTaken = 'times that HAProxy took';
 
 export async function lookAtProject({ directory }: Project): Promise<ProjectLook> {
   const state = join(directory, '.bascule');

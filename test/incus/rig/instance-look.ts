@@ -6,8 +6,11 @@ import type { InstanceProject } from './instance-project.js';
 /** What acts write, by digest, and what systemd runs. What is the programs' own, and locks, are no act's. */
 const looker = `
 find /var/lib/bascule /opt /etc/demo /etc/systemd/system /run/systemd/system /var/lib/demo /etc/haproxy \
-  ! -name lock ! -path '/opt/*/*/*/*' \\( -type f -exec sha256sum {} + -o -printf '%p %y %l %m %u\\n' \\) 2>/dev/null | sort
-systemctl show -p Id -p MainPID -p NRestarts -p ActiveState -p UnitFileState 'demo-*' haproxy.service 2>/dev/null`;
+  ! -name lock ! -name 'pushed-*' ! -path '/opt/*/*/*/*' \
+  \\( -type f -exec sha256sum {} + -o -printf '%p %y %l %m %u\\n' \\) 2>/dev/null | sort
+for unit in $(systemctl list-units --all --plain --no-legend 'demo-*' haproxy.service | cut -d ' ' -f 1); do
+  echo "/$unit" $(systemctl show -p MainPID -p NRestarts -p ActiveState -p UnitFileState "$unit")
+done`;
 
 interface Listed {
   readonly name: string;
@@ -23,8 +26,10 @@ export async function lookAtInstances({ project, edge, prefix, incus }: Instance
   const looks = await Promise.all(
     mine.map(async ({ name, status, config, devices }): Promise<readonly [string, unknown][]> => {
       const seen = status === 'Running' ? await incus('exec', name, '--', '/bin/sh', '-c', looker) : '';
-      const lines = seen.split('\n').filter((line) => line !== '');
-      const inside = lines.map((line, index): [string, unknown] => [`${name} ${nameIn(line, index)}`, line]);
+      const inside = [...seen.matchAll(/^.*?(\/\S+).*$/gm)].map(([line, path]): [string, unknown] => [
+        `${name} ${path}`,
+        line,
+      ]);
       return [[name, { status, config, devices }], ...inside];
     }),
   );
@@ -33,6 +38,3 @@ export async function lookAtInstances({ project, edge, prefix, incus }: Instance
     ...(await lookAtHaproxy(runtimeSocket((await openProject(project)).edge))),
   };
 }
-
-/** Of a file its path, of a property of a unit its place among them. */
-const nameIn = (line: string, index: number): string => /(\/\S+)/.exec(line)?.[1] ?? `unit line ${index}`;
