@@ -332,9 +332,9 @@ const prose = {
     message: `visitors of ${a.environment} ${a.component} get ${a.status === 0 ? 'no answer' : a.status} from ${a.answered ?? 'no instance'} instead of ${a.expected[0] ?? '503: nothing is deployed'}`,
     remedy: `\`bascule status ${a.environment}\` shows which instances are UP; where all are, \`bascule apply --repair\`.`,
   }),
-  'left-over': (a: { path: string; since: string }): Prose => ({
-    message: `${a.path} was left by something that did not end (since ${a.since})`,
-    remedy: `Where \`bascule status\` shows no operation under way nothing needs it: \`rm -r ${a.path}\`.`,
+  'left-over': (a: { path: string; since: string; instance: string | null }): Prose => ({
+    message: `${a.path}${a.instance === null ? '' : ` in ${a.instance}`} was left by something that did not end (since ${a.since})`,
+    remedy: `Where \`bascule status\` shows no operation under way nothing needs it: \`${a.instance === null ? '' : `incus exec ${a.instance} -- `}rm -r ${a.path}\`.`,
   }),
   'stray-process': (a: { pid: number; folder: string; program: string }): Prose => ({
     message: `process ${a.pid} (${a.program}) runs in ${a.folder} and stands in no record`,

@@ -173,18 +173,25 @@ function serversOf(
   return colors.map((one) => instanceName(environment, component, one));
 }
 
+interface Leftover {
+  readonly on: Host;
+  readonly path: string;
+  /** Of Incus, where it is not on the worker's machine. */
+  readonly instance: string | null;
+}
+
 async function findLeft(known: Known, leftAfterMs: number): Promise<readonly BasculeError[]> {
   const { edge, host, configuration } = known;
-  const left = [
-    ...(await edgeLeftovers(known)).map((path) => ({ on: edge.host, path })),
+  const left: readonly Leftover[] = [
+    ...(await edgeLeftovers(known)).map((path) => ({ on: edge.host, path, instance: edgeInstance(known) })),
     ...(await instanceLeftovers(known)),
-    ...(await findLeftovers(configuration)).map((path) => ({ on: host, path })),
+    ...(await findLeftovers(configuration)).map((path) => ({ on: host, path, instance: null })),
   ];
   const found = await Promise.all(
-    left.map(async ({ on, path }) => {
+    left.map(async ({ on, path, instance }) => {
       const since = await changedAt(on, path);
       if (since === null || Date.now() - since.getTime() < leftAfterMs) return [];
-      return [new BasculeError('left-over', { path, since: since.toISOString() })];
+      return [new BasculeError('left-over', { path, instance, since: since.toISOString() })];
     }),
   );
   return [...found.flat(), ...(await findStrays(known, leftAfterMs))];
@@ -203,13 +210,16 @@ async function edgeLeftovers({ edge }: Known): Promise<readonly string[]> {
   return (await Promise.all(found)).flat();
 }
 
+const edgeInstance = ({ configuration: { edge } }: Known): string | null =>
+  edge.host.driver === 'incus' ? edge.host.instance : null;
+
 /** As `edgeLeftovers`, of the acts on instances. */
-async function instanceLeftovers(known: Known): Promise<readonly { readonly on: Host; readonly path: string }[]> {
+async function instanceLeftovers(known: Known): Promise<readonly Leftover[]> {
   const { directory } = known.configuration.instances;
   const found = everyInstance(known).map(async (instance) => {
     const { incus, name, host } = instance;
     const paths = incus ? await pathsLeftIn(instance) : await pathsIn(join(directory, name), halfWritten);
-    return paths.map((path) => ({ on: host, path }));
+    return paths.map((path) => ({ on: host, path, instance: incus ? name : null }));
   });
   return (await Promise.all(found)).flat();
 }

@@ -195,10 +195,11 @@ test('what an act left half-written in an instance is found by doctor', async ()
   const left = [`/var/lib/bascule/${name}/pushed-0`, '/opt/demo/api/.unpacked-0', '/etc/demo/api.env.tmp'];
   await rig.run(name, 'touch', ...left);
   const reports = await examineInvariant(await openProject(rig.project), { version: readVersion(), leftAfterMs: 0 });
-  const found = reports.flatMap(({ findings }) =>
-    findings.map(({ code, args }) => [code, 'path' in args && args.path]),
-  );
-  expect(found.toSorted()).toEqual(left.map((path) => ['left-over', path]).toSorted());
+  const found = reports.flatMap(({ findings }) => findings.map(({ code, remedy }) => `${code}: ${remedy}`));
+  expect(found).toHaveLength(left.length);
+  for (const path of left) {
+    expect(found).toContainEqual(expect.stringMatching(`^left-over: .*incus exec ${name} -- rm -r ${path}`));
+  }
   await rig.run(name, 'rm', ...left);
   await assertAgreement();
 });
