@@ -3,15 +3,13 @@ import { createActivities } from '../../src/activities/index.js';
 import type { WorkerContext } from '../../src/activities/project.js';
 import { certificateKinds } from '../rig/certificate-kinds.js';
 import { chance, quick, say, startServingProject } from '../rig/chaos.js';
-import { type Kind, kinds, notKilledHere, type Row, rowsOf } from '../rig/kill-kinds.js';
-import { killInRows, killRows, moments, nameOf } from '../rig/kill-rows.js';
+import { type Kind, kinds, notKilledHere, rowsOf } from '../rig/kill-kinds.js';
+import { killInRows, moments, nameOf, partsOf } from '../rig/kill-rows.js';
 import { Stage, worthKilling } from '../rig/kill-stage.js';
 import { isWhole } from '../rig/reliability.js';
 
 /** Kinds of operations that `make test` kills in, other ones each time. */
 const sampledKinds = 2;
-/** Executions that one test of the whole matrix kills in, three times each. */
-const rowsOfATest = 5;
 const random = chance();
 
 const start = (): Promise<Stage> =>
@@ -65,43 +63,23 @@ function sampleTest(): void {
   });
 }
 
-const parts = kinds.flatMap((kind) => {
-  const rows = rowsOf(kind);
-  const count = Math.ceil(rows.length / rowsOfATest);
-  return Array.from({ length: count }, (_, index) => ({
-    kind,
-    part: index + 1,
-    count,
-    rows: rows.slice(index * rowsOfATest, (index + 1) * rowsOfATest),
-  }));
-});
-
 function wholeTests(): void {
-  for (const { kind, rows, part, count } of parts) {
-    test.concurrent(
-      `leaves it to the next one in a ${kind.name} (part ${part} of ${count})`,
-      {
-        timeout: 1_200_000,
-      },
-      () => killInAll(kind, rows, part),
+  for (const part of partsOf(kinds)) {
+    test.concurrent(`leaves it to the next one in a ${part.name}`, { timeout: 1_200_000 }, () =>
+      killInRows<Stage>(part.rows, {
+        section: `kill-worker.${part.section}`,
+        table: {
+          title: 'The worker is killed in every activity',
+          about:
+            'SIGKILL before, during and after each activity; another worker is started. The operation has to end as the ' +
+            'same one does that nobody disturbs, with the exit code of the command that waits for it.',
+          columns: ['operation', 'activity', ...moments],
+        },
+        part: part.name,
+        start,
+      }),
     );
   }
-}
-
-/** Kills in each of these rows, at each moment. */
-async function killInAll(kind: Kind, rows: readonly Row[], part: number): Promise<void> {
-  await killInRows<Stage>(killRows(kind, rows), {
-    section: `kill-worker.${1 + kinds.indexOf(kind)}${part}`,
-    table: {
-      title: 'The worker is killed in every activity',
-      about:
-        'SIGKILL before, during and after each activity; another worker is started. The operation has to end as the ' +
-        'same one does that nobody disturbs, with the exit code of the command that waits for it.',
-      columns: ['operation', 'activity', ...moments],
-    },
-    part: `${kind.name}, part ${part}`,
-    start,
-  });
 }
 
 if (isWhole) describe('a worker that is killed before, during and after each activity', wholeTests);

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { say } from './chaos.js';
 import type { FailPoint } from './fail-point.js';
-import type { Row } from './kill-kinds.js';
+import { type Kind as EnvironmentKind, type Row, rowsOf } from './kill-kinds.js';
 import { reportCells } from './reliability.js';
 
 /** A project on which one kill comes after the other. */
@@ -29,6 +29,8 @@ export interface KillCell<Stage> {
 
 export const moments = ['before', 'during', 'after'] as const;
 
+type KillKind = Pick<EnvironmentKind, 'name' | 'activities' | 'killedFrom' | 'killedUpTo'>;
+
 /** Where a worker is killed in an operation of one kind. */
 export interface Cell<Kind extends { readonly name: string }> {
   readonly kind: Kind;
@@ -52,6 +54,23 @@ export function killRows<
     }),
   }));
 }
+
+/** Executions that one test of the whole matrix kills in, three times each. */
+const rowsOfATest = 5;
+
+/** The whole matrix, as parts that one test each kills in. */
+export const partsOf = <Kind extends KillKind, Stage extends { run(cell: Cell<Kind>): Promise<void> }>(
+  kinds: readonly Kind[],
+) =>
+  kinds.flatMap((kind, index) => {
+    const rows = killRows<Kind, Stage>(kind, rowsOf(kind));
+    const count = Math.ceil(rows.length / rowsOfATest);
+    return Array.from({ length: count }, (_, part) => ({
+      name: `${kind.name} (part ${part + 1} of ${count})`,
+      section: `${index + 1}${part + 1}`,
+      rows: rows.slice(part * rowsOfATest, (part + 1) * rowsOfATest),
+    }));
+  });
 
 /** Kills in every cell of these rows and reports them as one section; what is wrong in one is not the next one's. */
 export async function killInRows<Stage extends KillStage>(
