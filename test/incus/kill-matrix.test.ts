@@ -54,6 +54,8 @@ function drawn(kind: Kind): readonly KillRow<Stage>[] {
 describe('a worker that is killed, where edge and instances are in Incus', () => {
   // What Temporal has lost has nothing to do with where instances are.
   const killed = kinds.filter(({ isFirst }) => !isFirst);
+  // One that is ill only under visitors takes as long as three others.
+  const sampled = placesOfAKind > 1 ? killed : killed.filter(({ fault }) => fault !== 'sick when visited');
   if (isWhole) {
     for (const { name, section, rows } of partsOf(killed)) {
       test(`leaves it to the next one in a ${name}`, { timeout: 1_200_000 }, () => killIn(rows, section, name));
@@ -64,7 +66,7 @@ describe('a worker that is killed, where edge and instances are in Incus', () =>
     }, () => {
       const seed = `CHAOS_SEED=${random.seed}`;
       say(seed);
-      return killIn(killed.flatMap(drawn), '1', seed);
+      return killIn(sampled.flatMap(drawn), '1', seed);
     });
   }
 });
