@@ -1,4 +1,5 @@
 import { runtimeSocket } from '../../../src/haproxy/edge.js';
+import { until } from '../../rig/chaos.js';
 import { openProject } from '../../rig/open-project.js';
 import { lookAtHaproxy, type ProjectLook } from '../../rig/project-look.js';
 import type { InstanceProject } from './instance-project.js';
@@ -10,7 +11,8 @@ find /var/lib/bascule /opt /etc/demo /etc/systemd/system /run/systemd/system /va
   \\( -type f -exec sha256sum {} + -o -printf '%p %y %l %m %u\\n' \\) 2>/dev/null | sort
 for unit in $(systemctl list-units --all --plain --no-legend 'demo-*' haproxy.service | cut -d ' ' -f 1); do
   echo "/$unit" $(systemctl show -p MainPID -p NRestarts -p ActiveState -p UnitFileState "$unit")
-done`;
+done
+echo whole`;
 
 interface Listed {
   readonly name: string;
@@ -23,9 +25,15 @@ interface Listed {
 export async function lookAtInstances({ project, edge, prefix, incus }: InstanceProject): Promise<ProjectLook> {
   const all = JSON.parse(await incus('list', '--format', 'json')) as Listed[];
   const mine = all.filter(({ name }) => name === edge.name || name.startsWith(prefix));
+  // On a busy machine Incus's own client ends now and then without what the command wrote.
+  const lookInto = (name: string) =>
+    until(`all of ${name} is seen`, async () => {
+      const seen = await incus('exec', name, '--', '/bin/sh', '-c', looker);
+      return seen.endsWith('whole') && seen;
+    });
   const looks = await Promise.all(
     mine.map(async ({ name, status, config, devices }): Promise<readonly [string, unknown][]> => {
-      const seen = status === 'Running' ? await incus('exec', name, '--', '/bin/sh', '-c', looker) : '';
+      const seen = status === 'Running' ? await lookInto(name) : '';
       const inside = [...seen.matchAll(/^.*?(\/\S+).*$/gm)].map(([line, path]): [string, unknown] => [
         `${name} ${path}`,
         line,
