@@ -8,7 +8,7 @@ export interface Authority {
   readonly state: string;
   /** URL of its directory (RFC 8555, 7.1.1). */
   readonly directory: string;
-  /** PEM file of the roots that its own server is trusted by, besides the system's. */
+  /** PEM file of the roots that its own server is trusted by, besides the system's; beside bascule.yaml, not on the edge's host. */
   readonly caFile?: string;
 }
 

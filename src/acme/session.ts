@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import type acme from 'acme-client';
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
+import { hasSystemCode } from '../system-error.js';
 import { type Authority, nameOf } from './authority.js';
 import { errorOf, errorOfConnection, problemDocument, type RawAnswer, retryAfterMs } from './problem.js';
 
@@ -185,9 +187,8 @@ export class Session {
   }
 }
 
-async function agentOf({ host, caFile }: Authority): Promise<Agent> {
-  const roots = caFile === undefined ? '' : await host.readText(caFile);
-  if (roots === null) throw new BasculeError('acme-ca-file-missing', { file: caFile ?? '' });
+async function agentOf({ caFile }: Authority): Promise<Agent> {
+  const roots = caFile === undefined ? '' : await readRoots(caFile);
   const known = agents.get(roots);
   if (known) return known;
   // Read once: `ca` would have all roots read again for each connection, which takes longer than the rest of it.
@@ -195,6 +196,16 @@ async function agentOf({ host, caFile }: Authority): Promise<Agent> {
   const agent = new Agent({ keepAlive: true, ...trust });
   agents.set(roots, agent);
   return agent;
+}
+
+/** Of this machine, which asks the authority. */
+async function readRoots(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (hasSystemCode(error, 'ENOENT')) throw new BasculeError('acme-ca-file-missing', { file });
+    throw error;
+  }
 }
 
 const isNonceRefused = ({ data }: RawAnswer): boolean =>

@@ -9,6 +9,7 @@ import { beginOrder, closeOrder } from '../../src/acme/order.js';
 import { certificateFiles } from '../../src/acme/places.js';
 import { renewalWindow } from '../../src/acme/renewal.js';
 import { renewalMoment, type WantedCertificate } from '../../src/domain/certificates.js';
+import { LocalHost } from '../../src/hosts/local.js';
 import { writePrivately } from '../../src/hosts/private-files.js';
 import { type AcmeUnderTest, issue, startAcme } from '../rig/acme.js';
 import type { Endpoint } from '../rig/ca-proxy.js';
@@ -71,6 +72,12 @@ describe('one that is fast', () => {
     expect(modes.filter(({ mode, expected }) => mode !== expected)).toEqual([]);
     expect(modes.map(({ name }) => name)).toEqual(expect.arrayContaining(['key.pem', 'next.pem', 'order.json']));
     expect(modes.filter(({ name }) => name.endsWith('.partial'))).toEqual([]);
+  });
+
+  test('the roots that its server is trusted by lie beside bascule.yaml, whatever host the edge has', async () => {
+    const { authority } = await issuing('elsewhere.test', 'www.elsewhere.test');
+    const { facts } = await issue({ ...authority, host: new HostWithout(authority.caFile) }, wanted('elsewhere.test'));
+    expect(facts.names).toContain('elsewhere.test');
   });
 
   // Each of them is asked for at least once on the way; what it was asked for is done, and the answer is lost.
@@ -242,3 +249,14 @@ describe('one that is fast', () => {
     acme.proxy.mend();
   });
 });
+
+/** A host that lacks a file which the worker's machine has. */
+class HostWithout extends LocalHost {
+  constructor(private readonly missing: string | undefined) {
+    super();
+  }
+
+  override async readText(path: string): Promise<string | null> {
+    return path === this.missing ? null : await super.readText(path);
+  }
+}
