@@ -31,7 +31,9 @@ export function systemdUnits(place: UnitPlace): readonly Unit[] {
 
 function temporalUnit({ project, temporal }: UnitPlace): string {
   const state = `bascule-${project}`;
-  const dbFile = `/var/lib/${state}/temporal.db`;
+  const home = `/var/lib/${state}`;
+  const dbFile = `${home}/temporal.db`;
+  const answers = [temporal, 'operator', 'cluster', 'health', '--address', `127.0.0.1:${temporalPort}`] as const;
   const args = temporalServerArguments({ port: temporalPort, uiPort: temporalUiPort, dbFile });
   return `[Unit]
 Description=Temporal for Bascule's project ${project}
@@ -40,8 +42,13 @@ After=network.target
 
 [Service]
 ExecStart=${command([temporal, ...args])}
+# Started is what answers: the worker, and who types the next command, find it there.
+ExecStartPost=${command(['/bin/sh', '-c', 'until "$@" >/dev/null 2>&1; do sleep 0.2; done', 'answers', ...answers])}
+TimeoutStartSec=60
 Restart=always
 RestartSec=2
+# Temporal does not start without it, and not every systemd sets it.
+Environment=HOME=${home}
 DynamicUser=yes
 StateDirectory=${state}
 NoNewPrivileges=yes

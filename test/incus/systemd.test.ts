@@ -1,0 +1,37 @@
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { type Container, launchContainer } from './rig/container.js';
+import { incus } from './rig/incusd.js';
+
+// What `bascule init --systemd` writes, by a systemd: in a container that has this clone and Node.js.
+
+const clone = fileURLToPath(new URL('../..', import.meta.url));
+const bascule = `node ${clone}dist/cli/main.js`;
+let server: Container;
+
+beforeAll(async () => {
+  server = await launchContainer('server');
+  const { env } = inject('incusd');
+  for (const path of [process.execPath, clone]) {
+    const device = `d${randomBytes(3).toString('hex')}`;
+    const disk = ['disk', `source=${path}`, `path=${path}`, 'readonly=true'];
+    await incus(env, 'config', 'device', 'add', server.name, device, ...disk);
+  }
+});
+afterAll(() => server?.remove());
+
+const inShop = (script: string) => server.run('sh', '-ec', `cd /srv/shop\n${script}`);
+
+test('its units are put in force as it says: then Temporal and the worker answer, also after the machine was started anew', async () => {
+  await server.run('mkdir', '-p', '/srv/shop/artifacts');
+  await inShop(`cp ${clone}examples/minimal.yaml bascule.yaml`);
+  const printed = await inShop(`${bascule} init --systemd`);
+  const commands = printed.split('\n').filter((line) => line.startsWith('  '));
+  expect(commands).toHaveLength(3);
+  await inShop(`${commands.join('\n')}\n${bascule} apply`);
+  const status = async () => await inShop(`${bascule} status`);
+  expect(await status()).toContain('HAProxy runs');
+  await incus(inject('incusd').env, 'restart', '--force', server.name);
+  await expect.poll(status, { interval: 500 }).toContain('HAProxy runs');
+});
