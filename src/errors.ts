@@ -172,6 +172,15 @@ const prose = {
     message: `${incusInstance(a)} can be given no address: ${a.reason}`,
     remedy: `One of the profiles ${a.profiles.join(', ')} needs a network card of a bridge that Incus manages, with an IPv4 subnet: \`incus profile device add ${a.profiles[0]} eth0 nic network=incusbr0 name=eth0 --project ${a.project}\`.`,
   }),
+  'incus-start-hangs': (a: IncusInstance & { timeoutMs: number }): Prose => ({
+    message: `Incus has not started ${incusInstance(a)} within ${a.timeoutMs / 1_000} s, and goes on trying`,
+    remedy:
+      "The kernel may have no key left for it (`cat /proc/key-users` on Incus's machine: 200/200 of one user, as it comes, is about nine instances). `sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000` there, then end its `forkstart` (`pkill -f forkstart`) or restart the machine, and run it again.",
+  }),
+  'incus-no-subnet': (a: { network: string }): Prose => ({
+    message: `network ${a.network}: Incus finds no subnet that nobody uses`,
+    remedy: 'Name one as `provision.subnet` in bascule.yaml, such as 10.20.30.1/24; then `bascule provision`.',
+  }),
   'incus-address-unfit': (a: IncusInstance & { address: string; reason: string }): Prose => ({
     message: `${incusInstance(a)} cannot have the address ${a.address} of instances.addresses: ${a.reason}`,
     remedy:

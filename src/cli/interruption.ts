@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { isOfCertificates } from '../domain/names.js';
+import { isOfCertificates, isProvision } from '../domain/names.js';
 import { signalExitCodes } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
 
@@ -30,7 +30,7 @@ function farewell({ accepted }: Invocation): string {
   if (!accepted) return 'Interrupted.';
   const { operation, environment } = accepted;
   if (environment === null)
-    return `${operation} goes on. See: bascule ${isOfCertificates(operation) ? `follow ${operation}` : 'status'}`;
+    return `${operation} goes on. See: bascule ${isOfCertificates(operation) || isProvision(operation) ? `follow ${operation}` : 'status'}`;
   return `${operation} goes on.\n  follow it: bascule follow ${operation}\n  abort it:  bascule abort ${environment}`;
 }
 

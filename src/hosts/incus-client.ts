@@ -1,4 +1,5 @@
 import { PassThrough, type Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Dispatcher, request } from 'undici';
 import WebSocket from 'ws';
 import * as z from 'zod';
@@ -69,6 +70,11 @@ const codesInWords: ReadonlyMap<string, number> = new Map([
 
 /** Of an operation that did what it was asked for. */
 const succeeded = 200;
+/** Of one that has not ended. */
+const running = 103;
+/** Longer than a start takes on a busy machine: the image was unpacked before. */
+const startWithinS = 90;
+const busyPollMs = 1_000;
 /** Longer than a busy daemon takes to answer what it does not wait for. */
 const answerWithinMs = 30_000;
 /** What a socket may have to send before a writer waits. */
@@ -101,7 +107,25 @@ export class IncusClient {
   /** Asks for what takes its time, and waits until it is done. `path` begins behind `/1.0`. */
   async change(path: string, ask: Ask): Promise<void> {
     const { type, metadata } = await this.send(path, ask);
-    if (type === 'async') await this.ended(path, operationSchema.parse(metadata), ask.signal);
+    if (type === 'async') await this.ended(path, operationSchema.parse(metadata), ask);
+  }
+
+  /** Starts or unfreezes the instance, or waits for who does; done where it runs. Throws `incus-start-hangs` too. */
+  async start(action: 'start' | 'unfreeze' = 'start'): Promise<void> {
+    const path = `${this.instancePath}/state`;
+    const deadline = performance.now() + startWithinS * 1_000;
+    for (;;) {
+      try {
+        const { metadata } = await this.send(path, { method: 'PUT', body: { action, timeout: -1 } });
+        await this.ended(path, operationSchema.parse(metadata), { withinS: startWithinS });
+        return;
+      } catch (error) {
+        if (refusedFor(error, /already running/i) !== null) return;
+        if (refusedFor(error, /is busy running/i) === null) throw error;
+        if (performance.now() > deadline) throw this.hangs();
+      }
+      await sleep(busyPollMs);
+    }
   }
 
   /** As `change`, of the instance itself. */
@@ -254,9 +278,13 @@ export class IncusClient {
   }
 
   /** Waits until an operation has done what it was asked for. */
-  private async ended(path: string, { id }: Operation, signal?: AbortSignal): Promise<Operation> {
+  private async ended(
+    path: string,
+    { id }: Operation,
+    { signal, withinS = -1 }: { signal?: AbortSignal; withinS?: number } = {},
+  ): Promise<Operation> {
     const { statusCode, body } = await this.raw(`/operations/${id}/wait`, {
-      query: { timeout: '-1' },
+      query: { timeout: String(withinS) },
       waits: true,
       ...(signal ? { signal } : {}),
     });
@@ -267,6 +295,7 @@ export class IncusClient {
     if (answer?.type !== 'sync') throw this.refusal(path, statusCode, text);
     const operation = operationSchema.parse(answer.metadata);
     if (operation.status_code === succeeded) return operation;
+    if (operation.status_code === running) throw this.hangs();
     throw this.refusal(path, operation.status_code, JSON.stringify({ type: 'error', error: operation.err }));
   }
 
@@ -303,6 +332,11 @@ export class IncusClient {
       { remote: remote.name, place: remote.place, instance, project, reason },
       { cause: error },
     );
+  }
+
+  private hangs(): BasculeError {
+    const { instance, project = 'default', remote = 'local' } = this.place;
+    return new BasculeError('incus-start-hangs', { instance, project, remote, timeoutMs: startWithinS * 1_000 });
   }
 
   private refusal(what: string, status: number, text: string): BasculeError {

@@ -127,9 +127,9 @@ export async function startContainer(instance: IncusInstance, { isRunning, isFro
   if (isRunning) return;
   const action = isFrozen ? 'unfreeze' : 'start';
   try {
-    await instance.incus.client.changeInstance('/state', { method: 'PUT', body: { action, timeout: -1 } });
+    await instance.incus.client.start(action);
   } catch (error) {
-    if (refusedFor(error, /already running/i) === null) throw await asFull(instance, 'to be started', error);
+    throw await asFull(instance, 'to be started', error);
   }
 }
 

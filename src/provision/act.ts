@@ -10,6 +10,7 @@ import {
   type ProvisionWanted,
 } from '../domain/provision.js';
 import { BasculeError } from '../errors.js';
+import { refusedFor } from '../hosts/incus-client.js';
 import { findImage } from '../hosts/incus-images.js';
 import { installPackages, lookInside, makeFolders, startService, writeUpgrades } from './inside.js';
 import type { ProvisionPlace, SideBySideInstance } from './look.js';
@@ -67,7 +68,12 @@ async function makeNetwork({ place, wanted, found }: ProvisionAct): Promise<void
     'ipv4.nat': 'true',
     'ipv6.address': 'none',
   };
-  await place.client.change('/networks', { method: 'POST', body: { name, type: 'bridge', config } });
+  try {
+    await place.client.change('/networks', { method: 'POST', body: { name, type: 'bridge', config } });
+  } catch (error) {
+    if (refusedFor(error, /unused IPv4 subnet/i) === null) throw error;
+    throw new BasculeError('incus-no-subnet', { network: name });
+  }
 }
 
 async function makeProfile({ place, wanted, found }: ProvisionAct): Promise<void> {
@@ -101,7 +107,7 @@ async function launchInstance({ place, wanted, found, signal }: ProvisionAct): P
     await place.client.change(path, { method: 'PATCH', body: { config: start } });
   }
   if (!found.instance?.isRunning) {
-    await place.client.change(`${path}/state`, { method: 'PUT', body: { action: 'start', timeout: -1 } });
+    await place.client.start();
   }
   await untilBooted({ place, wanted, signal });
 }

@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import type { TestProject } from 'vitest/node';
 import { type Incusd, startIncusd, stopIncusd } from './incusd.js';
 
@@ -9,7 +10,30 @@ declare module 'vitest' {
 
 /** One daemon for all files, which are run one after the other: some of them kill it. Each has containers of its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const lowerKeyLimit = await raiseKeyLimit();
   const incusd = await startIncusd();
   project.provide('incusd', incusd);
-  return () => stopIncusd(incusd.directory);
+  return async () => {
+    await stopIncusd(incusd.directory);
+    await lowerKeyLimit();
+  };
+}
+
+/**
+ * The services of all instances take their keys from those of one user of this machine. As Linux comes that is enough for
+ * about nine instances; the start of the next one hangs. Answers how to have it as it was.
+ */
+async function raiseKeyLimit(): Promise<() => Promise<void>> {
+  const limits = { maxkeys: '2000', maxbytes: '2000000' };
+  const before = await Promise.all(
+    Object.entries(limits).map(async ([name, limit]) => {
+      const file = `/proc/sys/kernel/keys/${name}`;
+      const was = await readFile(file, 'utf8');
+      if (Number(was) < Number(limit)) await writeFile(file, limit);
+      return { file, was };
+    }),
+  );
+  return async () => {
+    for (const { file, was } of before) await writeFile(file, was);
+  };
 }
