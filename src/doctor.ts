@@ -15,6 +15,7 @@ import { bytesIn } from './hosts/disk.js';
 import { probeArtifact } from './instances/artifact.js';
 import { driverOf } from './instances/drivers.js';
 import { examineDisk, measure, measureInstances } from './instances/examine.js';
+import { examineKeys } from './instances/kernel-keys.js';
 import { allInstances } from './instances/places.js';
 import { examineInvariant } from './invariant.js';
 
@@ -48,6 +49,9 @@ export async function examineHost(
     check('HAProxy runs', () => examineProcess(edge)),
     check('haproxy.cfg', () => examineFile(edge)),
     check('instances', () => examineInstances(project, applied)),
+    ...(applied && areBesideEdge(applied)
+      ? [check('keys', () => examineKeys(edge.host, Object.keys(applied.addresses).length + 1))]
+      : []),
     check('secrets', async () => {
       for (const component of configuration.components) await readEnv(component);
       return null;
@@ -70,6 +74,12 @@ async function examineInstances(
   if (!applied) return [];
   const all = allInstances(project, applied);
   return (await Promise.all(all.map(({ instance }) => driverOf(instance).examineInstance(instance)))).flat();
+}
+
+/** Whether instances of Incus share a machine with the edge. */
+function areBesideEdge({ configuration: { edge, instances } }: AppliedConfiguration): boolean {
+  const remote = edge.host.driver === 'incus' ? edge.host.remote : undefined;
+  return instances.driver === 'incus' && instances.remote === remote;
 }
 
 /** Those that are missing, or not as they should be; what is merely due is seen to by the schedule. */

@@ -204,6 +204,11 @@ test('what an act left half-written in an instance is found by doctor', async ()
   await assertAgreement();
 });
 
+test('doctor says for how many instances the kernel has keys', async () => {
+  const { stdout } = await rig.project.bascule('doctor');
+  expect(stdout).toMatch(/keys +of the kernel for \d+ instances/);
+});
+
 test('cleanup removes instances, and their addresses stay theirs', async () => {
   const { other: unused } = await active();
   const mine = [nameOf('api', unused), nameOf('web', unused)];
