@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import { wantedConfiguration } from '../config/address-book.js';
 import {
   type PlannedProvision,
   type ProvisionActId,
@@ -27,7 +28,7 @@ export function provisionActivities(context: WorkerContext) {
     if (wanted === null) throw new BasculeError('edge-not-in-incus', { file: context.configurationFile });
     const client = new IncusClient(wanted.place);
     try {
-      return await run({ client, host: edge.host, sideBySide: sideBySideOf(project, wanted) }, wanted);
+      return await run({ client, host: edge.host, sideBySide: await sideBySideOf(project, wanted) }, wanted);
     } finally {
       await client.close();
     }
@@ -69,11 +70,14 @@ export function provisionActivities(context: WorkerContext) {
   });
 }
 
-function sideBySideOf(project: Project, { sideBySide, domain }: ProvisionWanted): readonly SideBySideInstance[] {
+/** At the addresses that the edge's first configuration has. */
+async function sideBySideOf(project: Project, { sideBySide }: ProvisionWanted): Promise<readonly SideBySideInstance[]> {
   if (sideBySide === null) return [];
-  return project.configuration.components.flatMap((component) =>
-    (component.instances ?? []).map((name) => {
-      const address = { address: `${name}.${domain}`, port: component.port };
+  const { configuration, addresses } = await wantedConfiguration(project.configuration);
+  return configuration.components.flatMap((component) =>
+    (component.instances ?? []).flatMap((name) => {
+      const address = addresses[name];
+      if (!address) return [];
       const at = { name: component.name, instance: name, address };
       const instance = instanceOf(project, sideBySideEnvironment, { target: null }, at);
       const of = { isDeployed: isDeployed(component) };

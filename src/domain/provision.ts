@@ -206,10 +206,11 @@ export function provisionWanted(configuration: Configuration): ProvisionWanted |
   };
 }
 
-/** Without a domain the edge does not know them: it goes by the addresses of `fallback`. */
+/** Without names or addresses of theirs the edge does not know them: it goes by those of `fallback`. */
 function sideBySideOf({ topology, components, instances }: Configuration): SideBySide | null {
-  if (topology !== 'multi-instance' || instances.driver !== 'incus' || instances.domain === undefined) return null;
-  const { image, profiles } = instances;
+  if (topology !== 'multi-instance' || instances.driver !== 'incus') return null;
+  const { image, profiles, domain, addresses } = instances;
+  if (domain === undefined && addresses === undefined) return null;
   const names = components.flatMap((component) => component.instances ?? []);
   return names.length === 0 ? null : { names, image, profiles };
 }

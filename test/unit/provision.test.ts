@@ -176,7 +176,12 @@ describe('instances side by side', async () => {
     expect(toDo({ ...there, sideBySide: others }, lab)).not.toHaveProperty('instances');
   });
 
-  test('that the edge does not know by name are no part of it', async () => {
+  test('that the edge knows by address are a part of it', async () => {
+    const text = (await readFile(example('lab'), 'utf8')).replace('domain: lxd', 'addresses: 10.77.0.64/27');
+    expect(provisionWanted(parseConfiguration(text, example('lab')))?.sideBySide?.names).toHaveLength(4);
+  });
+
+  test('that the edge does not know are no part of it', async () => {
     const text = (await readFile(example('lab'), 'utf8'))
       .replace(/^ {2}domain: .*$/m, '')
       .replace('instances: [stream-server-1, stream-server-2]', 'fallback: ["10.0.20.13:8082"]');
