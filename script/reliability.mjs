@@ -14,7 +14,7 @@ for (const file of readdirSync(folder)
   const [name] = file.split('.');
   const part = JSON.parse(readFileSync(join(folder, file), 'utf8'));
   const section = sections.get(name) ?? { ...part, rows: [], operations: 0, faults: 0, violations: 0 };
-  section.rows.push(...part.rows);
+  for (const row of part.rows) add(section.rows, row);
   for (const count of counted) section[count] += part[count];
   sections.set(name, section);
 }
@@ -45,6 +45,17 @@ writeFileSync(
   page,
   text.replace(/(?<=<!-- all -->\n).*?(?=<!-- end of all -->)/s, () => `\n${summary().join('\n')}\n\n`),
 );
+
+/** Where parts tell of other places in the same row, each fills what the other left empty. */
+function add(rows, row) {
+  const index = rows.findIndex(
+    (other) =>
+      [...row, ...other].includes('') &&
+      other.every((cell, column) => [row[column], ''].includes(cell) || row[column] === ''),
+  );
+  if (index === -1) rows.push(row);
+  else rows[index] = rows[index].map((cell, column) => cell || row[column]);
+}
 
 function summary() {
   const found = [...text.matchAll(/<!-- \S+ operations=(\d+) faults=(\d+) violations=(\d+) -->\n\n## (.*)/g)];
