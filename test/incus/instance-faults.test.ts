@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -340,10 +340,10 @@ describe('an instance that there is', () => {
   test('what comes late of its own operation, which has started the release since, is refused', async () => {
     await driverOf(one).startInstance(one, program(['sh', 'serve']));
     const late = [
-      runAct(one, { name: 'stop', args: [owner], owner }),
-      driverOf(one).migrateRelease(one, { ...program(['true']), timeoutMs: 60_000 }),
+      () => runAct(one, { name: 'stop', args: [owner], owner }),
+      () => driverOf(one).migrateRelease(one, { ...program(['true']), timeoutMs: 60_000 }),
     ];
-    for (const act of late) expect(await refusal(act)).toMatchObject({ code: 'instance-still-running' });
+    for (const act of late) expect(await refusal(act())).toMatchObject({ code: 'instance-still-running' });
     expect(await readInstance(one)).toMatchObject({ wanted: 'running', isAlive: true });
   });
 
@@ -358,6 +358,16 @@ describe('an instance that there is', () => {
     // Its operation has ended: what comes late of it is refused.
     const late = driverOf(one).startInstance(one, program(['sh', 'serve']));
     await expect(late).rejects.toMatchObject({ code: 'instance-fenced' });
+  });
+
+  test('one whose system is late to begin is waited for, and not taken for one without systemd', async () => {
+    await client('stop', '--force', one.name);
+    const late = join(folder, 'late-init');
+    await writeFile(late, '#!/bin/sh\nsleep 3\nexec /lib/systemd/systemd\n');
+    await client('file', 'delete', `${one.name}/sbin/init`);
+    await client('file', 'push', '--mode', '755', late, `${one.name}/sbin/init`);
+    await client('start', one.name);
+    expect((await readInstance(one)).sha).toBe(sha);
   });
 
   test('one whose system does not end is ended by force to be removed', async () => {
