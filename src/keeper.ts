@@ -9,6 +9,7 @@ import { readApplied } from './haproxy/installed.js';
 import { ensureManagedEdge } from './haproxy/managed.js';
 import { findServers } from './haproxy/runtime.js';
 import { admitServer, drainServer } from './haproxy/side-by-side.js';
+import { incusHostOf } from './hosts/edge-host.js';
 import { rotateLogFile } from './hosts/log-file.js';
 import { driverOf } from './instances/drivers.js';
 import { InstanceKeeper } from './instances/keeper.js';
@@ -68,6 +69,9 @@ export function startKeeper(place: ProjectPlace, log: Logger): Keeper {
   }
 
   async function keepInstances(project: Project): Promise<void> {
+    const { host } = project.configuration.edge;
+    // Incus neither starts nor deletes an instance while files of it are asked for again and again.
+    if (host.driver === 'incus' && !(await incusHostOf(host).client.isRunning())) return;
     const inForce = await readApplied(project.edge);
     if (!inForce) return;
     const placed = allInstances(project, inForce.applied);

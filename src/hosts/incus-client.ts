@@ -57,6 +57,7 @@ const operationSchema = z.object({
 type Operation = z.infer<typeof operationSchema>;
 
 const secretsSchema = z.object({ fds: z.object({ '0': z.string(), '1': z.string(), '2': z.string() }) });
+const instanceSchema = z.object({ status: z.string() });
 const stateSchema = z.object({
   network: z.record(z.string(), z.object({ addresses: z.array(z.object({ address: z.string() })) })).nullable(),
 });
@@ -207,6 +208,11 @@ export class IncusClient {
     });
     const answer = await body.text();
     if (statusCode !== 200) throw this.refusal(`write ${path}`, statusCode, answer);
+  }
+
+  /** Whether it runs. Throws `incus-instance-missing`. */
+  async isRunning(): Promise<boolean> {
+    return instanceSchema.parse(await this.askInstance('')).status === 'Running';
   }
 
   /** The addresses that it has now. */
