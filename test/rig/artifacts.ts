@@ -12,7 +12,7 @@ export interface Release {
   readonly directory: string;
   readonly component: string;
   readonly sha: string;
-  /** More files at the archive's root, by their path. */
+  /** More files at the archive's root, by their path; a script may be run. */
   readonly files?: Readonly<Record<string, string>>;
   /** Its health path answers 500. */
   readonly unhealthy?: boolean;
@@ -32,7 +32,7 @@ export async function makeRelease(release: Release): Promise<{ archive: string; 
     await copyFile(server, join(content, 'server.mjs'));
     for (const [path, text] of Object.entries(filesOf(release))) {
       await mkdir(dirname(join(content, path)), { recursive: true });
-      await writeFile(join(content, path), text);
+      await writeFile(join(content, path), text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
     }
     await mkdir(dirname(archive), { recursive: true });
     await create({ cwd: content, file: archive, gzip: true, portable: true }, ['.']);

@@ -1,6 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 import type { CertificatesStatus } from '../../src/domain/issuance.js';
 import { type CaProxy, startCaProxy } from './ca-proxy.js';
 import { quick } from './chaos.js';
@@ -8,6 +7,7 @@ import { type NameServer, startNameServer } from './name-server.js';
 import { type Pebble, type PebbleOptions, startPebble } from './pebble.js';
 import { freePort } from './ports.js';
 import { type Project, startProject } from './project.js';
+import { type ServedCertificate, servedCertificate } from './served-certificate.js';
 
 /** A project whose edge serves https, with Let's Encrypt's test authority that asks it for challenges. */
 export interface HttpsProject {
@@ -23,12 +23,6 @@ export interface HttpsProject {
   served(name: string): Promise<ServedCertificate | null>;
   status(): Promise<CertificatesStatus>;
   stop(): Promise<void>;
-}
-
-export interface ServedCertificate {
-  /** Lower-case hexadecimal. */
-  readonly serial: string;
-  readonly names: readonly string[];
 }
 
 export async function startHttpsProject(
@@ -77,7 +71,7 @@ export async function startHttpsProject(
     names,
     https,
     configure,
-    served: (name) => served(https, name, pebble.issuingRoot),
+    served: (name) => servedCertificate(https, name, pebble.issuingRoot),
     status: async () => (await project.json<CertificatesStatus>('certs', 'status')).document,
     async stop() {
       await project.stop();
@@ -86,27 +80,6 @@ export async function startHttpsProject(
       await names.stop();
     },
   };
-}
-
-async function served(
-  { address, port }: HttpsProject['https'],
-  servername: string,
-  root: string,
-): Promise<ServedCertificate | null> {
-  return await new Promise((resolve) => {
-    const socket = connect({ host: address, port, servername, ca: root, timeout: 5_000 });
-    const end = (found: ServedCertificate | null) => {
-      socket.destroy();
-      resolve(found);
-    };
-    socket.once('secureConnect', () => {
-      const certificate = socket.getPeerX509Certificate();
-      const names = (certificate?.subjectAltName ?? '').split(', ').map((entry) => entry.replace('DNS:', ''));
-      end(certificate ? { serial: certificate.serialNumber.toLowerCase(), names } : null);
-    });
-    socket.once('error', () => end(null));
-    socket.once('timeout', () => end(null));
-  });
 }
 
 /** The PEM file of a certificate of the project. */
