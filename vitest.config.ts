@@ -14,9 +14,9 @@ const kinds = [
     filesAtOnce: 2,
     globalSetup: 'test/workflow/rig/global-setup.ts',
   },
-  { name: 'chaos', timeoutMs: 300_000, group: 2, filesAtOnce: 3 },
-  { name: 'e2e', timeoutMs: 180_000, group: 2, filesAtOnce: 3 },
-  { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 3 },
+  { name: 'chaos', timeoutMs: 300_000, group: 2, filesAtOnce: 4 },
+  { name: 'e2e', timeoutMs: 180_000, group: 2, filesAtOnce: 4 },
+  { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 4 },
   { name: 'incus', timeoutMs: 180_000, group: 3, filesAtOnce: 1, globalSetup: 'test/incus/rig/global-setup.ts' },
 ];
 
