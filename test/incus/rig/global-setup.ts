@@ -10,26 +10,30 @@ declare module 'vitest' {
 
 /** One daemon for all files, which are run one after the other: some of them kill it. Each has containers of its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const lowerKeyLimit = await raiseKeyLimit();
+  const restoreLimits = await raiseLimits();
   const incusd = await startIncusd();
   project.provide('incusd', incusd);
   return async () => {
     await stopIncusd(incusd.directory);
-    await lowerKeyLimit();
+    await restoreLimits();
   };
 }
 
 /**
- * The services of all instances take their keys from those of one user of this machine. As Linux comes that is enough for
- * about nine instances; the start of the next one hangs. Answers how to have it as it was.
+ * The services of all instances take their keys and what they watch files by from those of one user of this machine. As
+ * Linux comes that is enough for about nine instances; the start of the next one hangs. Answers how to have it as it was.
  */
-async function raiseKeyLimit(): Promise<() => Promise<void>> {
-  const limits = { maxkeys: '2000', maxbytes: '2000000' };
+async function raiseLimits(): Promise<() => Promise<void>> {
+  const limits = {
+    'kernel/keys/maxkeys': 2_000,
+    'kernel/keys/maxbytes': 2_000_000,
+    'fs/inotify/max_user_instances': 1_024,
+  };
   const before = await Promise.all(
     Object.entries(limits).map(async ([name, limit]) => {
-      const file = `/proc/sys/kernel/keys/${name}`;
+      const file = `/proc/sys/${name}`;
       const was = await readFile(file, 'utf8');
-      if (Number(was) < Number(limit)) await writeFile(file, limit);
+      if (Number(was) < limit) await writeFile(file, String(limit));
       return { file, was };
     }),
   );
