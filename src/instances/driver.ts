@@ -30,7 +30,7 @@ export interface HealthAnswer {
  * was done already does nothing.
  */
 export interface InstanceDriver {
-  /** What is on record of an instance; it is asked for once a second. */
+  /** What is on record of an instance, nothing of one of Incus that does not run; it is asked for once a second. */
   readRecord(instance: Instance): Promise<InstanceRecord>;
   /** The same, and whether it runs. */
   readInstance(instance: Instance): Promise<InstanceStatus>;

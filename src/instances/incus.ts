@@ -64,7 +64,8 @@ printf '%s' "$status"`;
 export const incusDriver: InstanceDriver = {
   async readRecord(instance) {
     const found = await findContainer(ofIncus(instance));
-    return found === null ? parseRecord(instance, '') : await recordOf(withCreator(instance, found));
+    // One that does not run has no visitors to be kept from; and while its files are read Incus does not delete it.
+    return found?.isRunning ? await recordOf(withCreator(instance, found)) : parseRecord(instance, '');
   },
 
   async readInstance(instance) {
