@@ -15,7 +15,7 @@ import { bytesIn } from './hosts/disk.js';
 import { probeArtifact } from './instances/artifact.js';
 import { driverOf } from './instances/drivers.js';
 import { examineDisk, measure, measureInstances } from './instances/examine.js';
-import { examineKeys } from './instances/kernel-keys.js';
+import { examineKernelLimits } from './instances/kernel-limits.js';
 import { allInstances } from './instances/places.js';
 import { examineInvariant } from './invariant.js';
 
@@ -50,7 +50,7 @@ export async function examineHost(
     check('haproxy.cfg', () => examineFile(edge)),
     check('instances', () => examineInstances(project, applied)),
     ...(applied && areBesideEdge(applied)
-      ? [check('keys', () => examineKeys(edge.host, Object.keys(applied.addresses).length + 1))]
+      ? [check('kernel', () => examineKernelLimits(edge.host, Object.keys(applied.addresses).length + 1))]
       : []),
     check('secrets', async () => {
       for (const component of configuration.components) await readEnv(component);

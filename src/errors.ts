@@ -177,10 +177,10 @@ const prose = {
     remedy:
       "The kernel may have no key left for it (`cat /proc/key-users` on Incus's machine: 200/200 of one user, as it comes, is about nine instances). `sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000` there, then end its `forkstart` (`pkill -f forkstart`) or restart the machine, and run it again.",
   }),
-  'incus-keys-few': (a: { limit: number; room: number; instances: number }): Prose => ({
-    message: `kernel.keys.maxkeys of Incus's machine is ${a.limit}, which is enough for ${a.room} instances: bascule.yaml has ${a.instances} with its edge, and the start of one too many hangs`,
+  'incus-kernel-limit': (a: { setting: string; limit: number; room: number; instances: number }): Prose => ({
+    message: `${a.setting} of Incus's machine is ${a.limit}, which is enough for ${a.room} instances: bascule.yaml has ${a.instances} with its edge, and the start of one too many hangs`,
     remedy:
-      "There, as root: `printf 'kernel.keys.maxkeys = 2000\\nkernel.keys.maxbytes = 2000000\\n' >/etc/sysctl.d/60-incus.conf && sysctl --system`.",
+      "There, as root: `printf 'kernel.keys.maxkeys = 2000\\nkernel.keys.maxbytes = 2000000\\nfs.inotify.max_user_instances = 1024\\n' >/etc/sysctl.d/60-incus.conf && sysctl --system`.",
   }),
   'incus-no-subnet': (a: { network: string }): Prose => ({
     message: `network ${a.network}: Incus finds no subnet that nobody uses`,

@@ -204,9 +204,9 @@ test('what an act left half-written in an instance is found by doctor', async ()
   await assertAgreement();
 });
 
-test('doctor says for how many instances the kernel has keys', async () => {
+test('doctor says for how many instances the kernel has room', async () => {
   const { stdout } = await rig.project.bascule('doctor');
-  expect(stdout).toMatch(/keys +of the kernel for \d+ instances/);
+  expect(stdout).toMatch(/kernel +has room for \d+ instances/);
 });
 
 test('cleanup removes instances, and their addresses stay theirs', async () => {
