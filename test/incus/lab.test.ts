@@ -109,10 +109,12 @@ test('provisioning takes the machine to the edge and its instances, and again th
   expect(again).toMatchObject({ exitCode: 0, changed: false, message: expect.stringContaining('nothing to do') });
 });
 
-test('an instance that is gone and one that was stopped are there again, as nobody’s', async () => {
+test('an instance that is gone and one that was stopped are there again, as nobody’s, also where the worker is killed', async () => {
   await client('delete', '--force', 'stream-server-2');
   await client('stop', '--force', 'backend-api-2');
-  const result = await provision();
+  await setFailPoint(project, { activity: 'launchSideBySide', moment: 'during', nth: 1, how: 'kill' });
+  const { isKilled, ended: result } = await restartWhenKilled(project, 'as it makes them', provision());
+  expect(isKilled).toBe(true);
   expect(result.exitCode, result.message).toBe(0);
   const toDo = result.plan.filter(({ state }) => state !== 'right');
   expect(toDo).toEqual([

@@ -171,6 +171,7 @@ export const notKilledHere: Readonly<Record<string, string>> = {
       ...['launchEdge', 'installPackages', 'makeFolders', 'startHaproxy', 'leadPorts'],
     ].map((activity) => [activity, 'of a provisioning, which needs Incus: test/incus/provision.test.ts']),
   ),
+  launchSideBySide: 'of a provisioning, which needs Incus: test/incus/lab.test.ts',
   ...killedWithCertificates([
     'planCertificates',
     'awaitCertificate',
