@@ -7,15 +7,20 @@ import { incus } from './rig/incusd.js';
 // What `bascule init --systemd` writes, by a systemd: in a container that has this clone and Node.js.
 
 const clone = fileURLToPath(new URL('../..', import.meta.url));
-const bascule = `node ${clone}dist/cli/main.js`;
+/** Where a server has it; below /tmp the unit of Temporal, which has one of its own, would not find it. */
+const installed = '/opt/bascule';
+const bascule = `node ${installed}/dist/cli/main.js`;
 let server: Container;
 
 beforeAll(async () => {
   server = await launchContainer('server');
   const { env } = inject('incusd');
-  for (const path of [process.execPath, clone]) {
+  for (const [source, path] of [
+    [process.execPath, process.execPath],
+    [clone, installed],
+  ]) {
     const device = `d${randomBytes(3).toString('hex')}`;
-    const disk = ['disk', `source=${path}`, `path=${path}`, 'readonly=true'];
+    const disk = ['disk', `source=${source}`, `path=${path}`, 'readonly=true'];
     await incus(env, 'config', 'device', 'add', server.name, device, ...disk);
   }
 });
@@ -25,7 +30,7 @@ const inShop = (script: string) => server.run('sh', '-ec', `cd /srv/shop\n${scri
 
 test('its units are put in force as it says: then Temporal and the worker answer, also after the machine was started anew', async () => {
   await server.run('mkdir', '-p', '/srv/shop/artifacts');
-  await inShop(`cp ${clone}examples/minimal.yaml bascule.yaml`);
+  await inShop(`cp ${installed}/examples/minimal.yaml bascule.yaml`);
   const printed = await inShop(`${bascule} init --systemd`);
   const commands = printed.split('\n').filter((line) => line.startsWith('  '));
   expect(commands).toHaveLength(3);
