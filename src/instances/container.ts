@@ -25,6 +25,8 @@ type InIncus = Pick<IncusInstance, 'incus'>;
 /** What Incus knows of an instance. */
 export interface Container {
   readonly isRunning: boolean;
+  /** It does not run, and does not end just now either. */
+  readonly isStopped: boolean;
   /** It was paused, by hand. */
   readonly isFrozen: boolean;
   /** For which operation it was made. */
@@ -72,6 +74,7 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
   }
   return {
     isRunning: status === 'Running',
+    isStopped: status === 'Stopped',
     isFrozen: status === 'Frozen',
     creator: config['user.bascule.owner'] ?? '',
     card: addressedCard(devices),
@@ -110,6 +113,7 @@ export async function ensureContainer(
   return (
     (await findContainer(instance)) ?? {
       isRunning: false,
+      isStopped: true,
       isFrozen: false,
       creator: owner,
       card: { name: card.name, address },
@@ -143,7 +147,7 @@ export async function deleteContainer(
 ): Promise<void> {
   const { client } = instance.incus;
   const until = performance.now() + endsWithinMs;
-  while ((await findContainer(instance))?.isRunning) {
+  while ((await findContainer(instance))?.isStopped === false) {
     if (performance.now() > until && (await isStillOurs())) {
       await client.changeInstance('/state', { method: 'PUT', body: { action: 'stop', timeout: -1, force: true } });
       break;
