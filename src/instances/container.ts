@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { isHostName, isInRange } from '../domain/addresses.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
-import { refusedFor } from '../hosts/incus-client.js';
+import { type IncusClient, refusedFor } from '../hosts/incus-client.js';
 import { findImage } from '../hosts/incus-images.js';
 import {
   containerDefinition,
@@ -147,14 +147,27 @@ export async function deleteContainer(
 ): Promise<void> {
   const { client } = instance.incus;
   const until = performance.now() + endsWithinMs;
-  while ((await findContainer(instance))?.isStopped === false) {
-    if (performance.now() > until && (await isStillOurs())) {
+  for (;;) {
+    const found = await findContainer(instance);
+    if (found === null) return;
+    if (found.isStopped) {
+      if (await isDeleted(client)) return;
+    } else if (performance.now() > until && (await isStillOurs())) {
       await client.changeInstance('/state', { method: 'PUT', body: { action: 'stop', timeout: -1, force: true } });
-      break;
     }
     await delay(pollMs, undefined, { ...(signal ? { signal } : {}) });
   }
-  await ifPresent(client.changeInstance('', { method: 'DELETE' }));
+}
+
+/** Just after its system has ended Incus may still take it for running. */
+async function isDeleted(client: IncusClient): Promise<boolean> {
+  try {
+    await ifPresent(client.changeInstance('', { method: 'DELETE' }));
+    return true;
+  } catch (error) {
+    if (refusedFor(error, /is running/i) === null) throw error;
+    return false;
+  }
 }
 
 /** Whom errors of Incus are about. */

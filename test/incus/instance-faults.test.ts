@@ -203,7 +203,11 @@ describe('a disk of which Incus limits the size', () => {
       isRetryable: false,
       message: expect.stringMatching(new RegExp(`${none.name}[^]*quota exceeded`)),
     });
-    expect(await client('list', '--format', 'csv', '--columns', 'n')).not.toContain(none.name);
+    // Incus takes back what it has begun when it has said so.
+    await until(
+      'nothing of it is left',
+      async () => !(await client('list', '--format', 'csv', '--columns', 'n')).includes(none.name),
+    );
   });
 
   test('has no room for a release: it says so, keeps the one before, and takes it when it has', async () => {

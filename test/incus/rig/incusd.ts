@@ -99,10 +99,13 @@ export async function stopIncusd(directory: string): Promise<void> {
   const env = variablesOf(directory);
   const daemon = await readIdentity(join(directory, 'daemon.json'));
   if (daemon !== null && !(await isProcessAlive(daemon))) await startDaemon(directory).catch(() => undefined);
+  const bridges = await readdir(join(env.INCUS_DIR, 'networks')).catch(() => []);
   await removeAll(env).catch((error: unknown) => console.error('what Incus had could not be removed:', error));
   const nameServers = await nameServersOf(env.INCUS_DIR);
   await endProcess(await readIdentity(join(directory, 'daemon.json')), 'SIGTERM');
   for (const server of nameServers) await endProcess(server, 'SIGKILL');
+  // Where the daemon of another test took a network card away at the same time, Incus may leave its bridge.
+  for (const bridge of bridges) await execa('ip', ['link', 'delete', bridge], { reject: false });
   for (const path of (await mountsBelow(directory)).reverse()) await execa('umount', ['-l', path], { reject: false });
   await rm(directory, { recursive: true, force: true, maxRetries: 5 });
 }
