@@ -31,8 +31,8 @@ export interface Container {
   readonly isFrozen: boolean;
   /** For which operation it was made. */
   readonly creator: string;
-  /** Its network card, with the address that it was given. */
-  readonly card: { readonly name: string; readonly address: string } | null;
+  /** Its own network card, with the address that it was given. */
+  readonly card: NetworkCard | null;
 }
 
 /** How long an instance's system may take to end before it is ended by force. */
@@ -77,7 +77,7 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
     isStopped: status === 'Stopped',
     isFrozen: status === 'Frozen',
     creator: config['user.bascule.owner'] ?? '',
-    card: addressedCard(devices),
+    card: networkCardOf(devices),
   };
 }
 
@@ -116,14 +116,9 @@ export async function ensureContainer(
       isStopped: true,
       isFrozen: false,
       creator: owner,
-      card: { name: card.name, address },
+      card: networkCardOf(body.devices),
     }
   );
-}
-
-function addressedCard(devices: z.infer<typeof deviceSchema>): Container['card'] {
-  const found = Object.entries(devices).find(([, device]) => 'ipv4.address' in device);
-  return found ? { name: found[0], address: found[1]['ipv4.address'] ?? '' } : null;
 }
 
 /** Starts the instance where it does not run: it is brought to what its record says. Throws those of `IncusClient`. */
@@ -252,8 +247,9 @@ async function addressOf(instance: IncusInstance, { network }: NetworkCard): Pro
 /** Throws `incus-address-unfit` where the edge leads to another address than the instance was made with. */
 function assertLedTo(instance: IncusInstance, { card }: Container): void {
   const { name, address } = instance;
-  if (isHostName(instance) || card === null || card.address === address) return;
-  const reason = `it was made with ${card.address}; \`incus config device set ${name} ${card.name} ipv4.address=${address}\` and \`incus restart ${name}\` give it the other one`;
+  const given = card?.device['ipv4.address'];
+  if (isHostName(instance) || !card || given === undefined || given === address) return;
+  const reason = `it was made with ${given}; \`incus config device set ${name} ${card.name} ipv4.address=${address}\` and \`incus restart ${name}\` give it the other one`;
   throw new BasculeError('incus-address-unfit', { ...placeOf(instance), address, reason });
 }
 
