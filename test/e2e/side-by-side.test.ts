@@ -6,9 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { historySchema, resultSchema, rollbackListSchema } from '../../src/cli/output-schema.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { RuntimeApi, readServers } from '../../src/haproxy/runtime.js';
-import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
-import { isFailPointHit, setFailPoint } from '../rig/fail-point.js';
-import { allServing, labInstances, lookAtLab, releaseLab, startLab, visitLab } from '../rig/lab.js';
+import { mustSucceed, until } from '../rig/chaos.js';
+import { abortWhileDown, allServing, labInstances, lookAtLab, releaseLab, startLab, visitLab } from '../rig/lab.js';
 import type { Project } from '../rig/project.js';
 import type { Visitors } from '../rig/visitors.js';
 import { openWebSocket } from '../rig/web-socket.js';
@@ -185,15 +184,8 @@ describe('a failover test of instances side by side', () => {
   });
 
   test('starts the instance again where it is aborted while that is down', async () => {
-    await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
-    const running = ask('failover-test', 'backend');
-    await until('the worker stands still', async () => isFailPointHit(project));
-    const temporal = await connectTemporal(project);
-    await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
-    await temporal.close();
-    await project.killWorker();
-    project.spawnWorker();
-    expect(await running).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
+    const ended = await abortWhileDown(project, () => ask('failover-test', 'backend'));
+    expect(ended).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
     await untilAllUp();
   });
 });

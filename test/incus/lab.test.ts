@@ -4,9 +4,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { provisionSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
-import { connectTemporal, restartWhenKilled, until } from '../rig/chaos.js';
-import { isFailPointHit, setFailPoint } from '../rig/fail-point.js';
-import { allServing, labExample, lookAtLab, releaseLab, visitLab } from '../rig/lab.js';
+import { restartWhenKilled, until } from '../rig/chaos.js';
+import { setFailPoint } from '../rig/fail-point.js';
+import { abortWhileDown, allServing, labExample, lookAtLab, releaseLab, visitLab } from '../rig/lab.js';
 import { freeLoopbackRange } from '../rig/ports.js';
 import { type Project, startProject } from '../rig/project.js';
 import type { Visitors } from '../rig/visitors.js';
@@ -223,15 +223,7 @@ test('a failover test whose worker is killed while the instance is down starts i
 });
 
 test('a failover test that is aborted while the instance is down starts it again', async () => {
-  await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
-  const running = operate('failover-test', 'stream');
-  await until('the worker stands still', async () => isFailPointHit(project));
-  // As Temporal's UI does: a command would wait for the worker.
-  const temporal = await connectTemporal(project);
-  await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
-  await temporal.close();
-  await project.killWorker();
-  project.spawnWorker();
-  expect(await running).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
+  const ended = await abortWhileDown(project, () => operate('failover-test', 'stream'));
+  expect(ended).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
   await untilAllUp();
 });

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { makeRelease, type Release } from './artifacts.js';
-import { mustSucceed } from './chaos.js';
+import { connectTemporal, mustSucceed, until } from './chaos.js';
+import { isFailPointHit, setFailPoint } from './fail-point.js';
 import { type Project, type ProjectOptions, startProject } from './project.js';
 import { type Stream, startVisitors, type Visitors } from './visitors.js';
 
@@ -99,3 +100,17 @@ export const visitLab = (project: Project, maxSeconds = 170, more: readonly Stre
       { host: 'lab.test', path: '/', kind: 'new', perSecond: 10 },
     ],
   });
+
+/** What a failover test comes to that is aborted while its instance is down, and whose next worker hears of it. */
+export async function abortWhileDown<T>(project: Project, begin: () => Promise<T>): Promise<T> {
+  await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
+  const running = begin();
+  await until('the worker stands still', async () => isFailPointHit(project));
+  // As Temporal's UI does: a command would wait for the worker.
+  const temporal = await connectTemporal(project);
+  await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
+  await temporal.close();
+  await project.killWorker();
+  project.spawnWorker();
+  return await running;
+}
