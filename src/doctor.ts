@@ -78,8 +78,8 @@ async function examineInstances(
 
 /** Whether instances of Incus share a machine with the edge. */
 function areBesideEdge({ configuration: { edge, instances } }: AppliedConfiguration): boolean {
-  const remote = edge.host.driver === 'incus' ? edge.host.remote : undefined;
-  return instances.driver === 'incus' && instances.remote === remote;
+  const { remote = 'local' } = edge.host.driver === 'incus' ? edge.host : {};
+  return instances.driver === 'incus' && (instances.remote ?? 'local') === remote;
 }
 
 /** Those that are missing, or not as they should be; what is merely due is seen to by the schedule. */

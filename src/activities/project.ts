@@ -1,11 +1,11 @@
 import type { Client } from '@temporalio/client';
 import { loadConfiguration } from '../config/load.js';
 import type { ArtifactsConfiguration, CertificatesConfiguration, Configuration } from '../domain/configuration.js';
+import type { IncusPlace } from '../domain/incus-place.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Edge, edgeOf } from '../haproxy/edge.js';
 import { hostOf, incusHostOf } from '../hosts/edge-host.js';
 import type { Host } from '../hosts/host.js';
-import type { IncusPlace } from '../hosts/incus-client.js';
 import { withFailPoints } from './fail-point.js';
 
 /** Where the worker's configuration is, and the machine that the worker is on. */

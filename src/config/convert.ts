@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { readAddressRange } from '../domain/addresses.js';
 import { authorities } from '../domain/certificates.js';
 import type {
   AccessLog,
@@ -19,7 +20,7 @@ import type {
 } from '../domain/configuration.js';
 import { defaults } from '../domain/defaults.js';
 import { absoluteArtifactUrl } from './artifact-url.js';
-import { edgeFiles, isDefaultComponent, poolOf, prefixOf, readAddress, readAddressRange } from './derived.js';
+import { edgeFiles, isDefaultComponent, poolOf, prefixOf, processAddresses, readAddress } from './derived.js';
 import type { IncludedFiles } from './included.js';
 import type {
   ArtifactsInput,
@@ -211,7 +212,7 @@ function instances(
   }
   return {
     driver: 'process',
-    addresses: readAddressRange(given.addresses),
+    addresses: processAddresses(given.addresses),
     directory: resolve(folder, given.directory ?? defaults.instancesDirectory),
     addressBook,
     releasesKept,

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { readAddressRange } from '../domain/addresses.js';
 import type { AddressRange, BindAddress, EdgeFiles, EdgeHost } from '../domain/configuration.js';
 import { defaults } from '../domain/defaults.js';
 
@@ -74,9 +75,6 @@ export function bindsOf(edge: { readonly [Key in (typeof bindKeys)[number]]?: st
   return bindKeys.flatMap((key) => (edge[key] === undefined ? [] : [{ key, bind: readAddress(edge[key]) }]));
 }
 
-/** `127.77.0.0/16` or `127.0.0.1`, as the schema lets through. */
-export function readAddressRange(text: string | undefined): AddressRange {
-  if (text === undefined) return defaults.addresses;
-  const [address = '', prefixLength] = text.split('/');
-  return { address, prefixLength: Number(prefixLength ?? 32) };
-}
+/** Those of processes of the worker's machine. */
+export const processAddresses = (text: string | undefined): AddressRange =>
+  text === undefined ? defaults.addresses : readAddressRange(text);

@@ -125,6 +125,12 @@ function firstSlot(
 const isOfEdge = (edge: readonly BindAddress[], { address, port }: InstanceAddress): boolean =>
   edge.some((bind) => bind.port === port && (isEveryAddress(bind) || bind.address === address));
 
+/** `127.77.0.0/16` or `127.0.0.1`. */
+export function readAddressRange(text: string): AddressRange {
+  const [address = '', prefixLength] = text.split('/');
+  return { address, prefixLength: Number(prefixLength ?? 32) };
+}
+
 /** Whether it is one of a range's own; network and broadcast addresses are not. */
 export function isInRange(range: AddressRange, address: string): boolean {
   if (isSingle(range)) return address === range.address;
@@ -132,7 +138,8 @@ export function isInRange(range: AddressRange, address: string): boolean {
   return offset > 0 && offset < 2 ** (32 - range.prefixLength) - 1;
 }
 
-const networkNumber = (range: AddressRange): number =>
+/** The first of a range's addresses, which names it, as a number. */
+export const networkNumber = (range: AddressRange): number =>
   numberOf(range.address) - (numberOf(range.address) % 2 ** (32 - range.prefixLength));
 
 /** Whether it is a name, which DNS has to know, and no IPv4 address. */

@@ -1,4 +1,5 @@
 import type { KeyKind } from './certificates.js';
+import type { IncusPlace } from './incus-place.js';
 
 /**
  * What bascule.yaml says, after the loader checked it and filled in every default.
@@ -69,13 +70,8 @@ export interface EdgeConfiguration {
 export type EdgeHost = { readonly driver: 'local' } | IncusEdgeHost;
 
 /** HAProxy runs there as a service of the system. */
-export interface IncusEdgeHost {
+export interface IncusEdgeHost extends IncusPlace {
   readonly driver: 'incus';
-  readonly instance: string;
-  /** Of Incus; its default project where it is left out. */
-  readonly project?: string;
-  /** As Incus's own client calls it; this machine's daemon where it is left out. */
-  readonly remote?: string;
 }
 
 export interface AccessLog {

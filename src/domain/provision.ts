@@ -1,6 +1,7 @@
 import type { BindAddress, Configuration, EdgeFiles, IncusEdgeHost } from './configuration.js';
 import { defaults } from './defaults.js';
 import type { StepReport } from './edge-change.js';
+import { inFull } from './incus-place.js';
 import type { Outcome } from './operation.js';
 
 /** What Incus's own keys say of what Bascule made: only that is ever changed. */
@@ -289,7 +290,7 @@ const nothingInside: FoundInside = {
 
 function incusProject({ place }: ProvisionWanted, { incusProject: found }: ProvisionFound): readonly ProvisionStep[] {
   if (found === null) return [];
-  return [step('project', `Incus's project ${place.project ?? 'default'}`, found.isThere ? [] : ['make it'])];
+  return [step('project', `Incus's project ${inFull(place).project}`, found.isThere ? [] : ['make it'])];
 }
 
 function networkToDo({ domain, subnet }: ProvisionWanted, { network }: ProvisionFound): readonly string[] {

@@ -1,7 +1,7 @@
 import type { EdgeHost } from '../domain/configuration.js';
+import type { IncusPlace } from '../domain/incus-place.js';
 import type { Host } from './host.js';
 import { IncusHost } from './incus.js';
-import type { IncusPlace } from './incus-client.js';
 
 /** One for each instance: it keeps its connections. */
 const instances = new Map<string, IncusHost>();

@@ -3,17 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Dispatcher, request } from 'undici';
 import WebSocket from 'ws';
 import * as z from 'zod';
+import { type IncusPlace, inFull } from '../domain/incus-place.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type IncusRemote, openRemote } from './incus-remote.js';
-
-/** An instance of Incus. */
-export interface IncusPlace {
-  readonly instance: string;
-  /** `default` where it is left out. */
-  readonly project?: string;
-  /** As Incus's own client calls it; the daemon of this machine where it is left out. */
-  readonly remote?: string;
-}
 
 /** A command that runs in an instance. */
 export interface IncusProcess {
@@ -254,7 +246,7 @@ export class IncusClient {
     },
   ): Promise<Dispatcher.ResponseData> {
     const remote = await this.open();
-    const query = new URLSearchParams({ project: this.place.project ?? 'default', ...ask.query });
+    const query = new URLSearchParams({ project: inFull(this.place).project, ...ask.query });
     try {
       return await request(`${remote.origin}/1.0${path}?${query}`, {
         method: ask.method ?? 'GET',
@@ -307,7 +299,7 @@ export class IncusClient {
 
   private async connect<T>({ id }: Operation, secret: string, asStream: (socket: WebSocket) => T): Promise<T> {
     const remote = await this.open();
-    const query = new URLSearchParams({ project: this.place.project ?? 'default', secret });
+    const query = new URLSearchParams({ project: inFull(this.place).project, secret });
     const url = `${remote.origin.replace(/^http/, 'ws')}/1.0/operations/${id}/websocket?${query}`;
     const socket = new WebSocket(url, { ...remote.sockets, perMessageDeflate: false });
     // Before it is open: what comes first would be lost.
@@ -331,25 +323,22 @@ export class IncusClient {
 
   private unreachable(remote: IncusRemote, error: unknown): BasculeError {
     if (isBasculeError(error)) return error;
-    const { instance, project = 'default' } = this.place;
     const reason = error instanceof Error ? error.message : String(error);
     return new BasculeError(
       'incus-unreachable',
-      { remote: remote.name, place: remote.place, instance, project, reason },
+      { ...inFull(this.place), remote: remote.name, place: remote.place, reason },
       { cause: error },
     );
   }
 
   private hangs(): BasculeError {
-    const { instance, project = 'default', remote = 'local' } = this.place;
-    return new BasculeError('incus-start-hangs', { instance, project, remote, timeoutMs: startWithinS * 1_000 });
+    return new BasculeError('incus-start-hangs', { ...inFull(this.place), timeoutMs: startWithinS * 1_000 });
   }
 
   private refusal(what: string, status: number, text: string): BasculeError {
-    const { instance, project = 'default', remote = 'local' } = this.place;
     const answer = parseAnswer(text);
     const reason = answer?.error || `status ${status}`;
-    const place = { instance, project, remote };
+    const place = inFull(this.place);
     const code = answer?.error_code ?? status;
     if (code === 401 || code === 403) return new BasculeError('incus-not-trusted', { ...place, reason });
     if (code === 404 && /(?:Instance|Project) not found/i.test(reason))

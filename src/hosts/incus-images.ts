@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { inFull } from '../domain/incus-place.js';
 import { BasculeError } from '../errors.js';
 import { type IncusClient, refusedFor } from './incus-client.js';
 import { acceptedCertificate, readRemotes } from './incus-remote.js';
@@ -19,10 +20,10 @@ const imageSchema = z.object({ fingerprint: z.string() });
  */
 export async function findImage(client: IncusClient, image: string) {
   const [, server, alias] = /^([^:/]+):(.+)$/.exec(image) ?? [];
-  const { instance, project = 'default', remote = 'local' } = client.place;
+  const place = inFull(client.place);
   const missing = (reason: string): BasculeError =>
-    new BasculeError('incus-image-missing', { instance, project, remote, image, reason });
-  if (server === undefined || alias === undefined || server === remote) {
+    new BasculeError('incus-image-missing', { ...place, image, reason });
+  if (server === undefined || alias === undefined || server === place.remote) {
     const named = alias ?? image;
     const fingerprint =
       (await fingerprintBy(client, 'aliases/', named, (found) => aliasSchema.parse(found).target)) ??

@@ -4,9 +4,10 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isEveryAddress } from '../domain/addresses.js';
 import type { BindAddress } from '../domain/configuration.js';
+import { type IncusPlace, inFull } from '../domain/incus-place.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
-import { IncusClient, type IncusPlace, type IncusProcess } from './incus-client.js';
+import { IncusClient, type IncusProcess } from './incus-client.js';
 import { isOf, parseProcess } from './processes.js';
 
 /** Longer than a command takes that only looks. */
@@ -91,7 +92,7 @@ export class IncusHost implements Host {
   readonly client: IncusClient;
 
   constructor(private readonly at: IncusPlace) {
-    const { instance, project = 'default', remote = 'local' } = at;
+    const { instance, project, remote } = inFull(at);
     this.name = `${remote}:${instance} (project ${project})`;
     this.client = new IncusClient(at);
   }
@@ -234,7 +235,7 @@ export class IncusHost implements Host {
     // A process may end while it is looked at.
     if (exitCode === 3 || /No such (?:file|process)/.test(stderr)) return null;
     throw new BasculeError('incus-refused', {
-      ...this.namedPlace,
+      ...inFull(this.at),
       what: `to read ${path}`,
       reason: stderr.trim() || 'its content did not arrive',
     });
@@ -243,12 +244,7 @@ export class IncusHost implements Host {
   private contentOf(path: string, file: { readonly type: string; readonly content: Buffer } | null): string | null {
     if (file === null) return null;
     if (file.type === 'file') return file.content.toString('utf8');
-    throw new BasculeError('incus-refused', { ...this.namedPlace, what: `to read ${path}`, reason: 'it is a folder' });
-  }
-
-  private get namedPlace() {
-    const { instance, project = 'default', remote = 'local' } = this.at;
-    return { instance, project, remote };
+    throw new BasculeError('incus-refused', { ...inFull(this.at), what: `to read ${path}`, reason: 'it is a folder' });
   }
 }
 

@@ -1,4 +1,4 @@
-import { numberOf, textOf } from '../domain/addresses.js';
+import { networkNumber, readAddressRange, textOf } from '../domain/addresses.js';
 import type { Color } from '../domain/edge-state.js';
 
 /** Who made an instance of Incus, and for what: what lacks these, or has others, is never touched. */
@@ -96,14 +96,12 @@ export function networkCardOf(devices: Devices): NetworkCard | null {
  * it gives out anywhere in it, and none that is in use.
  */
 export function freeAddress(bridge: string, taken: ReadonlySet<string>): string | null {
-  const [address = '', length = ''] = bridge.split('/');
-  const prefixLength = Number(length);
-  const size = 2 ** (32 - prefixLength);
-  const network = numberOf(address) - (numberOf(address) % size);
+  const range = readAddressRange(bridge);
+  const network = networkNumber(range);
   // The first one names the network, and the last one is for all of it.
-  for (let number = network + size - 2; number > network; number -= 1) {
+  for (let number = network + 2 ** (32 - range.prefixLength) - 2; number > network; number -= 1) {
     const candidate = textOf(number);
-    if (candidate !== address && !taken.has(candidate)) return candidate;
+    if (candidate !== range.address && !taken.has(candidate)) return candidate;
   }
   return null;
 }

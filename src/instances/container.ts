@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
-import { isHostName, isInRange } from '../domain/addresses.js';
+import { isHostName, isInRange, readAddressRange } from '../domain/addresses.js';
+import { inFull } from '../domain/incus-place.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
 import { type IncusClient, refusedFor } from '../hosts/incus-client.js';
@@ -166,10 +167,7 @@ async function isDeleted(client: IncusClient): Promise<boolean> {
 }
 
 /** Whom errors of Incus are about. */
-export function placeOf({ incus }: InIncus) {
-  const { instance, project = 'default', remote = 'local' } = incus.client.place;
-  return { instance, project, remote };
-}
+export const placeOf = ({ incus }: InIncus) => inFull(incus.client.place);
 
 const marksFor = ({ incus, environment, component, color }: IncusInstance): Marks => ({
   project: incus.project,
@@ -263,11 +261,9 @@ function assertFits(
   const refuse = (reason: string): never => {
     throw new BasculeError('incus-address-unfit', { ...placeOf(instance), address, reason });
   };
-  const [gateway = '', prefixLength] = bridge.split('/');
-  if (gateway === address) refuse(`it is that of its network ${network} itself`);
-  if (!isInRange({ address: gateway, prefixLength: Number(prefixLength) }, address)) {
-    refuse(`its network ${network} is ${bridge}`);
-  }
+  const range = readAddressRange(bridge);
+  if (range.address === address) refuse(`it is that of its network ${network} itself`);
+  if (!isInRange(range, address)) refuse(`its network ${network} is ${bridge}`);
   const other = leases.find((lease) => lease.address === address && lease.hostname !== name);
   if (other) refuse(`${other.hostname || 'another instance'} has it`);
 }

@@ -14,6 +14,7 @@ import {
   ensureContainer,
   findContainer,
   type IncusInstance,
+  placeOf,
   startContainer,
 } from './container.js';
 import type { InstanceDriver } from './driver.js';
@@ -282,8 +283,7 @@ async function present(instance: Instance): Promise<IncusInstance | null> {
 async function required(instance: Instance): Promise<IncusInstance> {
   const known = await present(instance);
   if (known) return known;
-  const { instance: name, project = 'default', remote = 'local' } = ofIncus(instance).incus.client.place;
-  throw new BasculeError('incus-instance-missing', { instance: name, project, remote });
+  throw new BasculeError('incus-instance-missing', placeOf(ofIncus(instance)));
 }
 
 /** As `present`; made for this owner where there is none. */

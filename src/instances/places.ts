@@ -6,13 +6,13 @@ import type {
   EdgeConfiguration,
 } from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
+import type { IncusPlace } from '../domain/incus-place.js';
 import { instanceName } from '../domain/names.js';
 import type { PlannedComponent } from '../domain/operation.js';
 import { isDeployed, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
 import { incusHostOf } from '../hosts/edge-host.js';
 import type { Host } from '../hosts/host.js';
-import type { IncusPlace } from '../hosts/incus-client.js';
 import type { Instance } from './record.js';
 
 /** Where an instance of Incus has the folder with what is known of it. */

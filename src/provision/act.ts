@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inFull } from '../domain/incus-place.js';
 import {
   deviceOf,
   isForwarded,
@@ -114,8 +115,7 @@ async function launchInstance({ place, wanted, found, signal }: ProvisionAct): P
 
 /** Waits until its system has booted and it has an address, so that packages can be fetched. */
 async function untilBooted({ place, wanted, signal }: Omit<ProvisionAct, 'found'>): Promise<void> {
-  const { instance, project = 'default', remote = 'local' } = wanted.place;
-  const named = { instance, project, remote };
+  const named = inFull(wanted.place);
   const deadline = performance.now() + bootMs;
   for (;;) {
     const { system } = await lookInside(place.host, wanted);

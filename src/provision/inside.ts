@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { inFull } from '../domain/incus-place.js';
 import { type FoundInside, type ProvisionWanted, wantedDropIn, wantedUpgrades } from '../domain/provision.js';
 import { BasculeError } from '../errors.js';
 import type { Host, RunResult } from '../hosts/host.js';
@@ -54,9 +55,8 @@ export async function lookInside(
   });
   // A short answer may get lost in Incus: nothing is taken for missing by that.
   if (!/^end$/m.test(stdout)) {
-    const { instance, project = 'default', remote = 'local' } = place;
     const reason = stderr.trim() || 'what was found did not arrive';
-    throw new BasculeError('incus-refused', { instance, project, remote, what: 'to look into it', reason });
+    throw new BasculeError('incus-refused', { ...inFull(place), what: 'to look into it', reason });
   }
   const lines = stdout.split('\n').map((line) => /^(\S+) ?(.*)$/.exec(line) ?? []);
   const all = (key: string) => lines.flatMap(([, found, value = '']) => (found === key ? [value] : []));

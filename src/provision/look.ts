@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { inFull } from '../domain/incus-place.js';
 import {
   type FoundSideBySide,
   markOfProject,
@@ -46,7 +47,7 @@ export async function planFrom(
   const found = await lookAtIncus(place, wanted);
   const { steps, obstacle } = planProvision(wanted, found);
   if (obstacle === null) return { found, steps };
-  const { project = 'default', remote = 'local' } = wanted.place;
+  const { project, remote } = inFull(wanted.place);
   throw new BasculeError('not-of-bascule', { project, remote, ...obstacle });
 }
 

@@ -1,8 +1,8 @@
-import { addressCapacity, isEveryAddress, isSingle, networkAddress } from '../../domain/addresses.js';
+import { addressCapacity, isEveryAddress, isSingle, networkAddress, readAddressRange } from '../../domain/addresses.js';
 import type { AddressRange, BindAddress } from '../../domain/configuration.js';
 import { defaults } from '../../domain/defaults.js';
 import { colors } from '../../domain/edge-state.js';
-import { bindsOf, readAddressRange } from '../derived.js';
+import { bindsOf, processAddresses } from '../derived.js';
 import { incusInstancesOf, isWrong, type LenientInput, processesOf, topologyOf } from '../lenient.js';
 import { type Problem, wrong, wrongKey } from '../problem.js';
 
@@ -17,7 +17,7 @@ export function addressProblems(input: LenientInput): Problem[] {
 function processAddressProblems(input: LenientInput): Problem[] {
   const given = processesOf(input);
   if (!given || isWrong(given, 'addresses')) return [];
-  const range = readAddressRange(given.addresses);
+  const range = processAddresses(given.addresses);
   const binds = bindsOf(input.edge ?? {}).map(({ bind }) => bind);
   const takenPorts = Object.entries(input.components ?? {}).flatMap(([name, component]) => {
     const port = component?.port ?? defaults.componentPort;
