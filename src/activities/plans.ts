@@ -5,7 +5,7 @@ import type {
   ComponentConfiguration,
   EnvironmentConfiguration,
 } from '../domain/configuration.js';
-import { type Color, neverDeployed, otherColor } from '../domain/edge-state.js';
+import { type Color, type HistoryLine, neverDeployed, otherColor } from '../domain/edge-state.js';
 import type {
   CleanupPlan,
   CleanupRequest,
@@ -136,7 +136,7 @@ export function planActivities(context: WorkerContext) {
         soak: { ...environment.soak, ...(request.soakMs === undefined ? {} : { forMs: request.soakMs }) },
         drainMs: pin.isRollback ? configuration.edge.httpKeepAliveMs : (request.drainMs ?? environment.drainMs),
         httpKeepAliveMs: configuration.edge.httpKeepAliveMs,
-        switchedAwayAt: history[0]?.at ?? null,
+        switchedAwayAt: await switchedAwayAt(project, applied, { environment: environment.name, target, history }),
         warnings,
       };
     },
@@ -184,10 +184,25 @@ export function planActivities(context: WorkerContext) {
         instances: isStandbyKept ? [] : await unusedInstances(project, applied, environment.name, target),
         drainMs: environment.drainMs,
         httpKeepAliveMs: project.configuration.edge.httpKeepAliveMs,
-        switchedAwayAt: history[0]?.at ?? null,
+        switchedAwayAt: await switchedAwayAt(project, applied, { environment: environment.name, target, history }),
       };
     },
   });
+}
+
+/**
+ * When visitors were led away from a color; null where they never were led to it. Where that is not on record, since a
+ * first deploy was taken back, it may have been just now.
+ */
+async function switchedAwayAt(
+  project: Project,
+  applied: AppliedConfiguration,
+  of: { environment: string; target: Color; history: readonly HistoryLine[] },
+): Promise<string | null> {
+  const { environment, target, history } = of;
+  const [active] = history;
+  if (active) return active.at;
+  return (await unusedInstances(project, applied, environment, target)).length > 0 ? new Date().toISOString() : null;
 }
 
 /** The instances of a color that hold anything. */

@@ -34,7 +34,9 @@ export function planChange(
 
 /** The first line of a history is the active release, also after somebody else wrote the file. */
 function planOne(state: EnvironmentState, lines: readonly HistoryLine[], at: string) {
-  return { state, lines: goBackTo(lines, { at, color: state.color, sha: state.sha }, false) };
+  const { color, sha } = state;
+  const since = lines.find((line) => line.color === color && line.sha === sha)?.at ?? at;
+  return { state, lines: goBackTo(lines, { at: since, color, sha }, false) };
 }
 
 /** The color that is left becomes the standby, unless the change goes back. */

@@ -32,7 +32,8 @@ export function pushRelease(lines: readonly HistoryLine[], release: HistoryLine)
  * Goes back to an earlier release: the lines above it are dropped, because those releases were taken back.
  * With `rewrite` the line is found by its sha alone, below the first one, which is left, and gets the color: the same
  * release may have been deployed again. A sha of null leaves nothing.
- * A release without a line takes the place of the first one, so that the first line is always the active release.
+ * A release without a line takes the place of the first one, so that the first line is always the active release. Its
+ * time is that of going back: from then on visitors have it.
  */
 export function goBackTo(
   lines: readonly HistoryLine[],
@@ -44,5 +45,6 @@ export function goBackTo(
   const index = lines.findIndex((line, place) => line.sha === sha && (rewrite ? place > 0 : line.color === color));
   const found = lines[index];
   if (!found) return [{ at, color, sha }, ...lines.slice(1)];
-  return [{ ...found, color }, ...lines.slice(index + 1)];
+  const isThere = index === 0 && found.color === color;
+  return [isThere ? found : { at, color, sha }, ...lines.slice(index + 1)];
 }

@@ -49,12 +49,12 @@ describe('a color change', () => {
   it('leaves no standby when it goes back: what was taken back gets no visitor', () => {
     const { states, histories } = plan(color({ sha: a, history: 'back' }));
     expect(states[1]).toEqual({ name: 'prod', color: 'blue', sha: a, standby: null });
-    expect(histories.prod).toEqual([{ at: then, color: 'blue', sha: a }]);
+    expect(histories.prod).toEqual([{ at: now, color: 'blue', sha: a }]);
   });
 
   it('rewrites the color of the line on a full rollback', () => {
     const { histories } = plan(color({ from: 'blue', to: 'green', sha: a, history: 'back', rewrite: true }));
-    expect(histories.prod).toEqual([{ at: then, color: 'green', sha: a }]);
+    expect(histories.prod).toEqual([{ at: now, color: 'green', sha: a }]);
   });
 
   it('goes back to a color that never had a release', () => {

@@ -41,21 +41,21 @@ describe('going back', () => {
   const lines = [line('blue', c), line('green', b), line('blue', a)];
 
   it.each([
-    ['to the release below', { color: 'green' as const, sha: b }, false, [line('green', b), line('blue', a)]],
-    ['further down', { color: 'blue' as const, sha: a }, false, [line('blue', a)]],
+    ['to the release below', { color: 'green' as const, sha: b }, false, [line('green', b, now), line('blue', a)]],
+    ['further down', { color: 'blue' as const, sha: a }, false, [line('blue', a, now)]],
     ['to where it stands already', { color: 'blue' as const, sha: c }, false, lines],
     ['to nothing', { color: 'blue' as const, sha: null }, false, []],
     [
       'to the other color by a full rollback',
       { color: 'blue' as const, sha: b },
       true,
-      [line('blue', b), line('blue', a)],
+      [line('blue', b, now), line('blue', a)],
     ],
     [
       'to a release that was deployed once more, by a full rollback',
       { color: 'blue' as const, sha: b },
       true,
-      [line('blue', b), line('blue', a)],
+      [line('blue', b, now), line('blue', a)],
       [line('green', b), line('blue', b), line('blue', a)],
     ],
     [
