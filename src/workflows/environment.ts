@@ -294,18 +294,24 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   function acceptDeploy(request: DeployRequest): Accepted {
     const known = book.earlierOperation(request);
     if (known) return accepted(known, true);
-    const same = [running?.operation, ...book.state.queue].find(
-      (other) => other?.kind === 'deploy' && isSameDeploy(other.request, request),
-    );
-    const isBeingTakenBack = same === running?.operation && (running?.stop || running?.isBeingTakenBack);
-    return same && !isBeingTakenBack ? join(same.id, request) : accept('deploy', request);
+    const isSame = (other: QueuedOperation) => other.kind === 'deploy' && isSameDeploy(other.request, request);
+    const same = joinable(isSame, (all) => {
+      const first = all.find(isSame);
+      return first && !isEnding(first) ? first : undefined;
+    });
+    return same ? join(same.id, request) : accept('deploy', request);
   }
 
   function acceptRollback(request: RollbackRequest): Accepted {
     const known = book.earlierOperation(request);
     if (known) return accepted(known, true);
-    const current = [running?.operation, ...book.state.queue].find((other) => other?.kind === 'rollback');
-    if (current?.kind === 'rollback' && isToTheSame(current.request, request)) return join(current.id, request);
+    const isSame = (other: QueuedOperation) =>
+      other.kind === 'rollback' && isToTheSame(other.request, request) && !!other.request.full === !!request.full;
+    const same = joinable(isSame, (all) => {
+      const first = all.find((other) => other.kind === 'rollback');
+      return first?.kind === 'rollback' && isToTheSame(first.request, request) ? first : undefined;
+    });
+    if (same) return join(same.id, request);
     const repeated = running ? null : book.repeatedRollback(request);
     if (repeated) return join(repeated, request);
     if (running?.operation.kind === 'deploy') {
@@ -319,12 +325,32 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   function acceptCleanup(request: CleanupRequest): Accepted {
     const known = book.earlierOperation(request);
     if (known) return accepted(known, true);
-    const same = [running?.operation, ...book.state.queue].find(
-      (other) => other?.kind === 'cleanup' && !!other.request.standby === !!request.standby,
-    );
-    return same && !(same === running?.operation && running?.stop)
-      ? join(same.id, request)
-      : accept('cleanup', request);
+    const isSame = (other: QueuedOperation) =>
+      other.kind === 'cleanup' && !!other.request.standby === !!request.standby;
+    const same = joinable(isSame, (all) => {
+      const first = all.find(isSame);
+      return first && !(first === running?.operation && running.stop) ? first : undefined;
+    });
+    return same ? join(same.id, request) : accept('cleanup', request);
+  }
+
+  /**
+   * What a request for the same joins: none that is stopped, or being taken back.
+   *
+   * @param asBefore what it joined before 'join-what-goes-on': one that was ending, or none where one that ended hid it
+   */
+  function joinable(
+    isSame: (operation: QueuedOperation) => boolean,
+    asBefore: (all: readonly QueuedOperation[]) => QueuedOperation | undefined,
+  ): QueuedOperation | undefined {
+    const all = [...(running ? [running.operation] : []), ...book.state.queue];
+    const goesOn = all.find((operation) => isSame(operation) && !isEnding(operation));
+    const before = asBefore(all);
+    return goesOn === before || patched('join-what-goes-on') ? goesOn : before;
+  }
+
+  function isEnding(operation: QueuedOperation): boolean {
+    return operation === running?.operation && (running.stop !== null || running.isBeingTakenBack);
   }
 
   function accept(kind: QueuedOperation['kind'], request: QueuedOperation['request']): Accepted {

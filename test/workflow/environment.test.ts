@@ -98,6 +98,18 @@ describe('the queue', () => {
     expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
   });
 
+  test('joins a deploy that waits behind the same one, which is being taken back', async () => {
+    const first = await runningDeploy('watchSoak');
+    const takingBack = world.faults.hold('requestEdgeChange switch-back');
+    await operator.abort({ operation: first.operation });
+    await takingBack.reached;
+    const second = await operator.deploy('ccccccc');
+    expect(await operator.deploy('ccccccc')).toEqual({ operation: second.operation, joined: true, position: 1 });
+    takingBack.release();
+    first.release();
+    expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
+  });
+
   test('does not join a deploy that is being taken back because it failed', async () => {
     world.faults.set('watchSoak', 'fails');
     const takingBack = world.faults.hold('requestEdgeChange switch-back');
@@ -418,6 +430,40 @@ describe('a rollback', () => {
     await operator.abort({ operation });
     expect(await operator.ended({ operation })).toMatchObject({ outcome: 'failed', code: 'aborted' });
     expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
+  });
+});
+
+describe('a second rollback', () => {
+  async function rollsBackInFull() {
+    world.instances.clear();
+    const held = holdStep(world, 'startInstance web');
+    const first = await operator.rollback();
+    await held.reached;
+    return { ...first, release: held.release };
+  }
+
+  test('does not join the first one while that is being taken back', async () => {
+    const first = await rollsBackInFull();
+    const takingBack = world.faults.hold('markFailed');
+    await operator.abort({ operation: first.operation });
+    await takingBack.reached;
+    const second = await operator.rollback();
+    expect(second).toMatchObject({ joined: false, position: 1 });
+    takingBack.release();
+    first.release();
+    expect(await operator.ended(first)).toMatchObject({ outcome: 'failed', code: 'aborted' });
+    expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
+    expect(world.serves.sha).toBe('aaaaaaa');
+  });
+
+  test('joins the first one where it is to do the same, and else goes before what waits', async () => {
+    const first = await rollsBackInFull();
+    expect(await operator.rollback()).toMatchObject({ operation: first.operation, joined: true });
+    const full = await operator.rollback({ full: true });
+    expect(full).toMatchObject({ joined: false, position: 1 });
+    first.release();
+    expect(await operator.ended(first)).toMatchObject({ outcome: 'succeeded' });
+    await operator.ended(full);
   });
 });
 
