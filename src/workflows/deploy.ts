@@ -72,9 +72,13 @@ export async function deployRelease(operation: Operation, request: DeployRequest
     'keep the failed instances for a look',
     instances.markFailed,
     { owner, environment, plan },
-    ({ message }) =>
+    ({ code, message }) =>
       operation.warnings.push(
-        `the instances of ${plan.target} are not marked as failed (${message}); they get no visitors, and the next deploy or \`bascule cleanup ${environment}\` ends them`,
+        `the instances of ${plan.target} are not marked as failed (${message}); ${
+          code === 'instance-active'
+            ? 'they go on as they are, since visitors may get them'
+            : `they get no visitors, and the next deploy or \`bascule cleanup ${environment}\` ends them`
+        }`,
       ),
   );
   const recreated = await inParallel(

@@ -5,6 +5,7 @@ import {
   condition,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -51,6 +52,8 @@ export class Operation {
   to: Release = { color: null, sha: null };
   components: readonly PinnedComponent[] = [];
   generation: number | null = null;
+  /** What the edge has answered of its changes, by their ids. */
+  private readonly inForce = new Map<string, EdgeChangeResult>();
   /** What a failover test has seen so far. */
   failover: FailoverReport | null = null;
   private stop: StopRequest | null = null;
@@ -141,13 +144,14 @@ export class Operation {
       return answer;
     });
     if (result.changed && !change.dryRun) this.generation = result.generation;
+    this.inForce.set(change.id, result);
     return result;
   }
 
   /** Makes the earlier color active again, where the switch came to be in force. */
   async switchBack(change: ColorChange, earlier: Release & { color: ColorChange['from'] }): Promise<void> {
     try {
-      const settled = await withdraw(change.id, 'see whether the switch came to be');
+      const settled = this.settled(change.id, await withdraw(change.id, 'see whether the switch came to be'));
       if (settled.outcome === 'needs-operator') throw failureOf(settled);
       if (settled.outcome !== 'succeeded' || !settled.changed) return;
       const reverse: ColorChange = {
@@ -165,6 +169,12 @@ export class Operation {
     } catch (error) {
       throw this.perhapsStillSwitched(error, change, earlier);
     }
+  }
+
+  /** The edge remembers an answer for a day, and none where its workflow was terminated: then what it said first counts. */
+  private settled(id: string, answer: EdgeChangeResult): EdgeChangeResult {
+    const known = this.inForce.get(id);
+    return known && answer.outcome === 'withdrawn' && patched('remembers-what-is-in-force') ? known : answer;
   }
 
   /** Throws where a stop came while a step ended well all the same. */

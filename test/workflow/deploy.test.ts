@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { edgeWorkflowId } from '../../src/domain/names.js';
 import { edgeActivityNames } from './rig/edge-world.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { holdStep, story } from './rig/story.js';
-import type { World } from './rig/world.js';
+import { project, type World } from './rig/world.js';
 
 let rig: Rig;
 let world: World;
@@ -305,6 +306,18 @@ describe('a deploy that is aborted', () => {
       expect(world.serves).toEqual(withoutStandby);
     },
   );
+
+  test('in its soak, when the edge has forgotten the switch: is switched back all the same', async () => {
+    const held = world.faults.hold('watchSoak');
+    const { operation } = await operator.deploy('ccccccc');
+    await held.reached;
+    await rig.client.workflow.getHandle(edgeWorkflowId(project, world.name)).terminate();
+    await operator.abort({ operation });
+    expect(await operator.ended({ operation })).toMatchObject({ outcome: 'failed', code: 'aborted' });
+    expect(told()).toContain('requestEdgeChange switch-back');
+    expect(world.serves).toEqual(withoutStandby);
+    held.release();
+  });
 
   test("by cancelling its workflow in Temporal's UI: is taken back too", async () => {
     const held = world.faults.hold('watchSoak');
