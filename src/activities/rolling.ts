@@ -105,7 +105,8 @@ export function rollingActivities(context: WorkerContext) {
     /** Leaves what failed for a look, where there is no release before it: nobody is led to it. */
     async leaveFailed(step: Step & { expected: string }): Promise<void> {
       const { instance, driver } = await open(step);
-      await driver.markFailed(instance, { expected: step.expected, owner: step.owner });
+      // The take-back holds it already, since it was drained: it is not to be taken from somebody else.
+      await driver.markFailed(instance, { expected: null, owner: step.expected });
     },
 
     /** Writes down which releases visitors were given. */

@@ -51,6 +51,14 @@ async function expectUnnoticed(visitors: Visitors): Promise<void> {
 }
 
 describe('a release of instances side by side', () => {
+  test('that fails where there was none before is kept for a look, is restarted by nobody, and goes by a cleanup', async () => {
+    const result = await ask('deploy', sick);
+    expect(result, result.message).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'instance-unhealthy' });
+    const [kept] = (await lookAtLab(project)).instances;
+    expect(kept).toMatch(new RegExp(`^backend-api-1: failed ${sick}`));
+    expect(await ask('cleanup')).toMatchObject({ exitCode: 0, message: expect.stringContaining('backend-api-1') });
+  });
+
   test('is deployed for the first time, one instance after the other', async () => {
     const result = await ask('deploy', first);
     expect(result, result.message).toMatchObject({
