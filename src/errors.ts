@@ -470,7 +470,7 @@ const prose = {
     message: `the certificate of ${a.name} is ${a.state}${a.notAfter === null ? '' : `; it is valid until ${a.notAfter.slice(0, 10)}`}`,
     remedy:
       a.state === 'not served'
-        ? '`bascule certs issue` puts it in force; `bascule status` shows what the edge serves.'
+        ? `Whoever put it there has to have HAProxy load it: \`systemctl reload haproxy\`, or \`kill -HUP\` of its master where Bascule runs it. \`bascule certs issue ${a.name} --force\` obtains another one, and proves that it is served.`
         : `\`bascule certs ${a.state === 'due' || a.state === 'expired' ? 'renew' : 'issue'}\` obtains it and says what keeps it from being obtained.`,
   }),
   'certificate-not-served': (a: { host: string; problems: readonly string[] }): Prose => ({

@@ -5,7 +5,12 @@ import { revokeCertificate } from '../acme/revoke.js';
 import { isReadable, readCertificate } from '../certificate-states.js';
 import { keepCertificateSchedule } from '../client/certificate-schedule.js';
 import type { CertificateFacts, RevocationReason } from '../domain/certificates.js';
-import type { AppliedCertificates, AppliedConfiguration, Configuration } from '../domain/configuration.js';
+import type {
+  AppliedCertificates,
+  AppliedConfiguration,
+  CertificatesConfiguration,
+  Configuration,
+} from '../domain/configuration.js';
 import type { ApplyChange, EdgeChange } from '../domain/edge-change.js';
 import {
   type CertificateResult,
@@ -181,15 +186,15 @@ const madeByApply = 'made-by-the-first-apply';
  *
  * @param configuration the one that will be in force
  * @param change that it is for: what it brings will be there
+ * @param asked what bascule.yaml says by now: it is that authority which asks the edge
  */
 export async function appliedCertificates(
   edge: Edge,
-  configuration: Configuration,
-  change: EdgeChange,
+  { certificates }: Configuration,
+  { change, asked = certificates }: { change: EdgeChange; asked: CertificatesConfiguration | undefined },
 ): Promise<AppliedCertificates | null> {
-  const { certificates } = configuration;
-  if (!certificates || wantedCertificates(certificates).length === 0) return null;
-  const authority = authorityOf(edge, certificates);
+  if (!certificates || !asked || wantedCertificates(certificates).length === 0) return null;
+  const authority = authorityOf(edge, asked);
   const known = change.dryRun ? await knownThumbprint(authority) : await accountThumbprint(authority);
   const brought = change.kind === 'certificates' ? change.certificates.map(({ name }) => name) : [];
   const present: string[] = [];

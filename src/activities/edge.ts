@@ -46,7 +46,10 @@ export function edgeActivities(context: WorkerContext) {
           : null;
     if (!changed) return null;
     const { certificates: _, ...rest } = changed;
-    const certificates = await appliedCertificates(edge, changed.configuration, change);
+    const certificates = await appliedCertificates(edge, changed.configuration, {
+      change,
+      asked: configuration.certificates,
+    });
     return certificates ? { ...rest, certificates } : rest;
   }
 

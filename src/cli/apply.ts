@@ -161,7 +161,7 @@ function describe(
     return [
       `${red('✘')} ${bold(`apply ${title}`)}${took}`,
       ...message.split('\n').map((line) => `  ${line}`),
-      ...(outcome === 'needs-operator' ? [] : ['  the edge serves what it served before']),
+      ...(outcome === 'needs-operator' || changed ? [] : ['  the edge serves what it served before']),
       ...(remedy ? [`${cyan('→')} ${remedy}`] : []),
     ].join('\n');
   }

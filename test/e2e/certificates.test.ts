@@ -6,7 +6,7 @@ import type { Notice } from '../../src/domain/notice.js';
 import { servedSerial } from '../../src/haproxy/certificates.js';
 import { LocalHost } from '../../src/hosts/local.js';
 import { ask } from '../rig/ask.js';
-import { problem } from '../rig/ca-proxy.js';
+import { problem, startCaProxy } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
@@ -275,6 +275,26 @@ test('certificates and an account of another client are taken over as they are',
   expect((await run('apply')).exitCode).toBe(0);
   expect(await served('both.test')).toEqual(before);
   expect((await served('new.test')).names).toEqual(['new.test']);
+});
+
+test('another authority, as after one that is for trials, is written into bascule.yaml and asked at once', async () => {
+  const before = await served('new.test');
+  // The same one by another address is another one to Bascule, where it has no account yet.
+  const other = await startCaProxy(https.pebble);
+  try {
+    const file = join(https.project.directory, 'bascule.yaml');
+    const text = await readFile(file, 'utf8');
+    const { directory, caFile } = https.authority;
+    const eab = `  eab: { keyId: ${externalAccount.keyId}, key: { env: EAB_KEY } }\n`;
+    await writeFile(file, text.replace(directory, other.directory).replace(caFile, other.caFile).concat(eab));
+    const { exitCode, stdout } = await run('certs', 'issue', 'new.test', '--force');
+    expect(exitCode, stdout).toBe(0);
+    expect((await served('new.test')).serial).not.toBe(before.serial);
+    expect((await run('apply')).exitCode).toBe(0);
+    expect((await run('certs', 'issue', 'new.test', '--force')).exitCode).toBe(0);
+  } finally {
+    await other.stop();
+  }
 });
 
 test('no key, no request and no token is anywhere but in the folder of the edge', async () => {
