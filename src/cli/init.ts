@@ -48,7 +48,7 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
   const units = systemdUnits({
     project,
     configurationFile: resolve(invocation.configurationFile),
-    needsLowPorts: edge.manage && edge.http.port < firstFreePort,
+    needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
     user: userInfo().username,
     node: process.execPath,
     main: fileURLToPath(new URL('./main.js', import.meta.url)),

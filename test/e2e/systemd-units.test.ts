@@ -40,6 +40,14 @@ test('writes units that systemd accepts, and never over others', async () => {
   });
 });
 
+test('lets the worker take a port below 1024 where https alone needs one', async () => {
+  const text = await readFile(example, 'utf8');
+  await writeFile(join(folder, 'bascule.yaml'), text.replace(/^( +)http: .*$/m, '$&\n$1https: "*:443"'));
+  expect((await init(folder, 'units')).exitCode).toBe(0);
+  const worker = await readFile(join(folder, 'units', 'bascule-demo-worker.service'), 'utf8');
+  expect(worker).toContain('AmbientCapabilities=CAP_NET_BIND_SERVICE');
+});
+
 test('stands by programs in a folder with blanks and percent signs in its name, and by a port below 1024', async () => {
   const programs = join(folder, 'my 100% $own programs');
   await mkdir(programs);
