@@ -112,7 +112,7 @@ function soak(given: EnvironmentInput['soak']): SoakConfiguration {
 }
 
 function component(name: string, given: ComponentInput, count: number, folder: string): ComponentConfiguration {
-  const { slowStart, instances: names, fallback, user } = given;
+  const { slowStart, instances: names, fallback, user, profiles } = given;
   const { tunnel } = given.timeouts ?? {};
   return {
     name,
@@ -131,6 +131,7 @@ function component(name: string, given: ComponentInput, count: number, folder: s
     ...(names && { instances: names }),
     ...(fallback && { fallback: fallback.map(readAddress) }),
     ...(user !== undefined && { user }),
+    ...(profiles && { profiles }),
     timeouts: tunnel === undefined ? {} : { tunnelMs: milliseconds(tunnel, 0) },
     run: given.run ?? [],
     ...(given.migrate && { migrate: migration(given.migrate) }),

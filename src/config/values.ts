@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { longestStepMs } from '../domain/timeouts.js';
 import { durationPattern, parseDuration, sizePattern } from './units.js';
 
 /**
@@ -139,6 +140,15 @@ export const positiveDuration = durationText(
   1,
 );
 
+/** How long a step of an operation may take. It may be 0. */
+export const stepDuration = durationText('a duration such as 500ms, 2s, 5m or 1h, up to 24 hours', 0, longestStepMs);
+/** The same for one that needs time. */
+export const positiveStepDuration = durationText(
+  'a duration such as 500ms, 2s, 5m or 1h, more than 0 and up to 24 hours',
+  1,
+  longestStepMs,
+);
+
 export function text(pattern: RegExp, what: string) {
   return z.string(expected(what)).regex(pattern, `expected ${what}`);
 }
@@ -148,9 +158,10 @@ export function wholeNumber(least: number, most: number) {
   return z.int(expected(what)).min(least, `expected ${what}`).max(most, `expected ${what}`);
 }
 
-function durationText(what: string, leastMs: number) {
+function durationText(what: string, leastMs: number, mostMs = Number.POSITIVE_INFINITY) {
+  const isWithin = (ms: number | null) => ms !== null && ms >= leastMs && ms <= mostMs;
   return z
     .string(expected(what))
     .regex(durationPattern, { error: `expected ${what}`, abort: true })
-    .refine((value) => (parseDuration(value) ?? -1) >= leastMs, `expected ${what}`);
+    .refine((value) => isWithin(parseDuration(value)), `expected ${what}`);
 }

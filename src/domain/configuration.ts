@@ -144,6 +144,8 @@ export interface ComponentConfiguration {
   readonly fallback?: readonly ServerAddress[];
   /** Whom its program runs as, where the driver has users. */
   readonly user?: string;
+  /** Of Incus: what its instances get besides those of all. */
+  readonly profiles?: readonly string[];
   readonly timeouts: { readonly tunnelMs?: number };
   /** Empty in multi-instance where Bascule only leads visitors to the component. */
   readonly run: readonly string[];

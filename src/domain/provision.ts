@@ -56,9 +56,8 @@ export interface ProvisionWanted {
 
 /** Instances that stand side by side: the edge finds them before anything is deployed to them. */
 interface SideBySide {
-  readonly names: readonly string[];
   readonly image: string;
-  readonly profiles: readonly string[];
+  readonly instances: readonly { readonly name: string; readonly profiles: readonly string[] }[];
 }
 
 /** A port of the machine that leads to the edge. */
@@ -212,8 +211,10 @@ function sideBySideOf({ topology, components, instances }: Configuration): SideB
   if (topology !== 'multi-instance' || instances.driver !== 'incus') return null;
   const { image, profiles, domain, addresses } = instances;
   if (domain === undefined && addresses === undefined) return null;
-  const names = components.flatMap((component) => component.instances ?? []);
-  return names.length === 0 ? null : { names, image, profiles };
+  const wanted = components.flatMap((component) =>
+    (component.instances ?? []).map((name) => ({ name, profiles: [...profiles, ...(component.profiles ?? [])] })),
+  );
+  return wanted.length === 0 ? null : { image, instances: wanted };
 }
 
 function forwardsOf({ edge }: Configuration, listen: string): readonly Forward[] {
@@ -368,17 +369,26 @@ export function wantedDropIn({ files: { config, masterSocket, socket } }: Provis
 
 function sideBySide({ sideBySide: wanted }: ProvisionWanted, found: ProvisionFound): readonly ProvisionStep[] {
   if (wanted === null) return [];
-  const { names, image, profiles } = wanted;
-  const those = (state: FoundSideBySide) => names.filter((name) => (found.sideBySide[name] ?? 'none') === state);
+  const { image, instances } = wanted;
+  const those = (state: FoundSideBySide) =>
+    instances.filter(({ name }) => (found.sideBySide[name] ?? 'none') === state);
   const [missing, stopped] = [those('none'), those('stopped')];
-  const from = `from ${image} with ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`;
+  const sorts = new Set(missing.map(({ profiles }) => withProfiles(profiles)));
   return [
-    step('instances', `instances ${names.join(', ')}`, [
-      ...(missing.length > 0 ? [`launch ${missing.join(', ')} ${from}`] : []),
-      ...(stopped.length > 0 ? [`start ${stopped.join(', ')}`] : []),
+    step('instances', `instances ${namesOf(instances)}`, [
+      ...[...sorts].map((sort) => {
+        const alike = missing.filter(({ profiles }) => withProfiles(profiles) === sort);
+        return `launch ${namesOf(alike)} from ${image} ${sort}`;
+      }),
+      ...(stopped.length > 0 ? [`start ${namesOf(stopped)}`] : []),
     ]),
   ];
 }
+
+const withProfiles = (profiles: readonly string[]): string =>
+  `with ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`;
+const namesOf = (instances: readonly { readonly name: string }[]): string =>
+  instances.map(({ name }) => name).join(', ');
 
 const portsOf = ({ forwards }: ProvisionWanted): string =>
   `ports of the machine: ${forwards.map(({ listen }) => listen.port).join(', ')}`;

@@ -9,3 +9,6 @@ export const workflowTaskTimeoutMs = 5_000;
  * a hundred operations that wait for the edge would keep the edge's own steps from being run, for ever.
  */
 export const activitiesAtOnce = 1_000;
+
+/** How long a step of an operation may take by what bascule.yaml and the commands say; Temporal ends it after an hour more. */
+export const longestStepMs = 86_400_000;

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { isHostName, isInRange, readAddressRange } from '../domain/addresses.js';
 import { inFull } from '../domain/incus-place.js';
@@ -34,6 +35,7 @@ export interface Container {
   readonly creator: string;
   /** Its own network card, with the address that it was given. */
   readonly card: NetworkCard | null;
+  readonly profiles: readonly string[];
 }
 
 /** How long an instance's system may take to end before it is ended by force. */
@@ -45,11 +47,15 @@ const instanceSchema = z.object({
   status: z.string(),
   config: z.record(z.string(), z.string()),
   devices: deviceSchema,
+  profiles: z.array(z.string()),
 });
 const devicesSchema = z.object({ expanded_devices: deviceSchema });
 const profileSchema = z.object({ devices: deviceSchema });
 const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
 const leasesSchema = z.array(z.object({ hostname: z.string(), address: z.string() })).nullable();
+
+/** As Incus says that somebody else makes or made it. */
+const isThere = /already exists|already being created/i;
 
 /** As Incus and the programs of an instance say it. */
 export const noRoom =
@@ -63,7 +69,7 @@ export const noRoom =
 export async function findContainer(instance: IncusInstance): Promise<Container | null> {
   const found = await ifPresent(instance.incus.client.askInstance(''));
   if (found === null) return null;
-  const { status, config, devices } = instanceSchema.parse(found);
+  const { status, config, devices, profiles } = instanceSchema.parse(found);
   const isOurs = Object.entries(marksOf(marksFor(instance))).every(([key, value]) => config[key] === value);
   if (!isOurs) {
     const expected = markedFor(marksOf(marksFor(instance))) ?? '';
@@ -79,6 +85,7 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
     isFrozen: status === 'Frozen',
     creator: config['user.bascule.owner'] ?? '',
     card: networkCardOf(devices),
+    profiles,
   };
 }
 
@@ -108,6 +115,7 @@ export async function ensureContainer(
   try {
     await client.change('/instances', { method: 'POST', body, ...(signal ? { signal } : {}) });
   } catch (error) {
+    if (refusedFor(error, isThere) === null) await removeRemains(instance, owner);
     throw await creationError(instance, error);
   }
   // Another worker may have made it in the same moment: then it is for whom it was made.
@@ -118,8 +126,21 @@ export async function ensureContainer(
       isFrozen: false,
       creator: owner,
       card: networkCardOf(body.devices),
+      profiles,
     }
   );
+}
+
+/**
+ * Gives the instance the profiles that it is to have, where it was made with others. Throws `incus-profile-missing`, and
+ * those of `IncusClient`.
+ */
+export async function alignProfiles(instance: IncusInstance): Promise<void> {
+  const { client, profiles } = instance.incus;
+  const found = await findContainer(instance);
+  if (found === null || isDeepStrictEqual(found.profiles, profiles)) return;
+  await Promise.all(profiles.map((name) => profileOf(instance, name)));
+  await client.changeInstance('', { method: 'PATCH', body: { profiles } });
 }
 
 /** Starts the instance where it does not run: it is brought to what its record says. Throws those of `IncusClient`. */
@@ -268,9 +289,19 @@ function assertFits(
   if (other) refuse(`${other.hostname || 'another instance'} has it`);
 }
 
+/** Incus takes back what it has begun to make, but not always. */
+async function removeRemains(instance: IncusInstance, owner: string): Promise<void> {
+  try {
+    const found = await findContainer(instance);
+    if (found?.isStopped && found.creator === owner) await isDeleted(instance.incus.client);
+  } catch {
+    // Why it could not be made counts; who deploys next says what is in the way then.
+  }
+}
+
 async function creationError(instance: IncusInstance, error: unknown): Promise<unknown> {
   const { image } = instance.incus;
-  if (refusedFor(error, /already exists|already being created/i) !== null) return error;
+  if (refusedFor(error, isThere) !== null) return error;
   const missing = refusedFor(error, /image.*(?:not found|couldn't be found)|not found.*image|alias/i);
   if (missing !== null)
     return new BasculeError('incus-image-missing', { ...placeOf(instance), image, reason: missing });

@@ -5,7 +5,7 @@ import type { LogPart } from './log.js';
 import type { Instance, InstanceRecord, InstanceStatus } from './record.js';
 
 /** How an operation ends what runs: `stopGraceMs` is how long it has. */
-interface Ending extends Claim {
+export interface Ending extends Claim {
   readonly stopGraceMs: number;
   readonly signal?: AbortSignal;
 }

@@ -5,9 +5,10 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { runAct, runMigration } from './act.js';
-import type { Claim, InstanceRelease, Program } from './claims.js';
+import type { InstanceRelease, Program } from './claims.js';
 import * as claims from './claims.js';
 import {
+  alignProfiles,
   asFull,
   type Container,
   deleteContainer,
@@ -17,7 +18,7 @@ import {
   placeOf,
   startContainer,
 } from './container.js';
-import type { InstanceDriver } from './driver.js';
+import type { Ending, InstanceDriver } from './driver.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
 import { problemsOf } from './examine.js';
 import { readJournal } from './journal.js';
@@ -92,8 +93,8 @@ export const incusDriver: InstanceDriver = {
 
   async recreateInstance(instance, claim) {
     const known = await made(instance, claim.owner, claim.signal);
-    const record = await claims.claimInstance(known, claim);
-    if (record.wanted === 'stopped') await stop(known, claim);
+    const record = await takeOver(known, claim);
+    await alignProfiles(known);
     return record;
   },
 
@@ -183,7 +184,7 @@ export const incusDriver: InstanceDriver = {
     const known = withCreator(instance, found);
     const isRetired = !found.isRunning && (await recordOf(known)).owner === owner;
     if (!isRetired) {
-      await incusDriver.recreateInstance(instance, removal);
+      await takeOver(await made(instance, owner, removal.signal), removal);
       await runAct(known, { name: 'retire', args: [owner], owner });
     }
     await deleteContainer(known, {
@@ -279,6 +280,13 @@ async function present(instance: Instance): Promise<IncusInstance | null> {
   return known;
 }
 
+/** The instance for an operation, which stops what runs in it. Throws those of `claimInstance`. */
+async function takeOver(known: IncusInstance, claim: Ending): Promise<InstanceRecord> {
+  const record = await claims.claimInstance(known, claim);
+  if (record.wanted === 'stopped') await stop(known, claim);
+  return record;
+}
+
 /** As `present`; throws `incus-instance-missing` where there is none. */
 async function required(instance: Instance): Promise<IncusInstance> {
   const known = await present(instance);
@@ -308,10 +316,7 @@ async function recordOf(instance: IncusInstance): Promise<InstanceRecord> {
   return parseRecord(instance, text ?? `owner=${instance.incus.creator}\n`);
 }
 
-async function stop(
-  instance: IncusInstance,
-  { owner, stopGraceMs, signal }: Claim & { stopGraceMs: number; signal?: AbortSignal },
-): Promise<void> {
+async function stop(instance: IncusInstance, { owner, stopGraceMs, signal }: Ending): Promise<void> {
   const timeoutMs = stopGraceMs + stopMs;
   await runAct(instance, { name: 'stop', args: [owner], owner, timeoutMs, ...(signal ? { signal } : {}) });
 }

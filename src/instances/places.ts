@@ -123,7 +123,7 @@ function instanceAt(place: EdgePlace, { project, instances, components }: Of, at
     const edgeHost = edge.host === here ? {} : { edgeHost: edge.host };
     return { ...at, host: here, edgeConfig, ...edgeHost, directory: instances.directory };
   }
-  const { image, profiles, project: incusProject, remote } = instances;
+  const { image, project: incusProject, remote } = instances;
   const where = {
     instance: at.name,
     ...(incusProject !== undefined && { project: incusProject }),
@@ -131,8 +131,9 @@ function instanceAt(place: EdgePlace, { project, instances, components }: Of, at
   };
   const { client } = incusHostOf(where);
   const host = place.reach?.(where) ?? incusHostOf(where);
-  const configured = components.find(({ name }) => name === at.component)?.user;
-  const user = configured ?? `${project}-${at.component}`;
+  const component = components.find(({ name }) => name === at.component);
+  const user = component?.user ?? `${project}-${at.component}`;
+  const profiles = [...instances.profiles, ...(component?.profiles ?? [])];
   const addresses = join(edge.configuration.files.state, 'addresses');
   const incus = { client, project, creator: '', user, image, profiles, addresses };
   return { ...at, host, edgeConfig, edgeHost: edge.host, directory: directoryInInstance, incus };

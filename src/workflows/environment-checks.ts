@@ -8,6 +8,7 @@ import type {
   SteerRequest,
   SwitchRequest,
 } from '../domain/operation.js';
+import { longestStepMs } from '../domain/timeouts.js';
 import { BasculeError } from '../errors.js';
 
 /** What is refused before it enters the history. What a form or another program sends may be anything. */
@@ -64,8 +65,8 @@ export function checkDeploy(request: DeployRequest): void {
   if (!isSha(request?.sha)) throw badSha(request?.sha);
   for (const key of ['soakMs', 'drainMs'] as const) {
     const value = request[key];
-    if (value !== undefined && !(Number.isInteger(value) && value >= 0)) {
-      throw refusal('usage', `${key} is a whole number of milliseconds, not ${value}`);
+    if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= longestStepMs)) {
+      throw refusal('usage', `${key} is a whole number of milliseconds up to 24 hours, not ${value}`);
     }
   }
   checkKnownFields('deploy', request);

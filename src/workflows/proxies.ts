@@ -19,9 +19,9 @@ export const edge = proxyActivities<Activities['edge']>({
   ...common,
 });
 
-/** Reading and deciding: no effect outside. */
+/** Reading and deciding: no effect outside. To pin an artifact without a checksum file all of it is read. */
 export const plans = proxyActivities<Activities['plans']>({
-  startToCloseTimeout: '15m',
+  startToCloseTimeout: '25h',
   ...common,
 });
 
@@ -40,7 +40,7 @@ export const watches = proxyActivities<Activities['watches']>({
 
 /** Acts on instances: download, unpack, migrate, start. Their inputs bound them. */
 export const instances = proxyActivities<Activities['instances']>({
-  startToCloseTimeout: '1h',
+  startToCloseTimeout: '25h',
   ...common,
 });
 
@@ -52,7 +52,7 @@ export const rolling = proxyActivities<Activities['rolling']>({
 
 /** A failover test: each waits for half a minute or for `startDeadline`. */
 export const failover = proxyActivities<Activities['failover']>({
-  startToCloseTimeout: '1h',
+  startToCloseTimeout: '25h',
   ...common,
 });
 

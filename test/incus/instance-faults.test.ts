@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -41,21 +41,24 @@ afterAll(async () => {
 });
 
 /** An instance of a project whose edge would be this machine. */
-function instance(of: { image?: string; profiles?: readonly string[]; place?: string } = {}): Instance {
-  const { image = 'debian', profiles: named = ['default'], place = '' } = of;
+function instance(
+  of: { name?: string; image?: string; profiles?: readonly string[]; own?: readonly string[]; place?: string } = {},
+): Instance {
+  const { image = 'debian', profiles: named = ['default'], own = [], place = '' } = of;
+  const ofComponent = own.length === 0 ? '' : `, profiles: [${own.join(', ')}]`;
   const configuration = parseConfiguration(
     `
 version: 1
 project: shop
 edge: { http: 127.0.0.1:8088 }
 environments: { prod: { prefix: shop-, hosts: [shop.test] } }
-components: { api: { port: 8080, health: { path: / }, run: [./serve] } }
+components: { api: { port: 8080, health: { path: / }, run: [./serve]${ofComponent} } }
 artifacts: { url: "file:./{sha}.tar.gz" }
 instances: { driver: incus, image: "${image}", domain: lxd, profiles: [${named.join(', ')}]${place} }
 `,
     join(folder, 'bascule.yaml'),
   );
-  const name = `f${randomBytes(3).toString('hex')}-api-blue`;
+  const { name = `f${randomBytes(3).toString('hex')}-api-blue` } = of;
   made.push(name);
   const host = new LocalHost();
   return instanceOf(
@@ -85,6 +88,34 @@ const refusal = async (act: Promise<unknown>) =>
     () => 'nothing was refused',
     (error: { code?: string; message: string; remedy?: string; isRetryable?: boolean }) => error,
   );
+
+test('profiles of a component give its instances limits and devices, those that it has now', async () => {
+  const shared = join(folder, 'shared');
+  await mkdir(shared, { mode: 0o755 });
+  await writeFile(join(shared, 'greeting'), 'hello', { mode: 0o644 });
+  const own = await profile(
+    ['set', 'limits.memory=200MiB'],
+    ['device', 'data', 'disk', `source=${shared}`, 'path=/data'],
+  );
+  const other = await profile(['set', 'limits.processes=300']);
+  const one = instance({ own: [own] });
+  await recreate(one);
+  expect(await client('exec', one.name, '--', 'cat', '/data/greeting')).toBe('hello');
+  const { name } = one;
+  const get = (key: string) => client('config', 'get', '--expanded', name, key);
+  expect(await get('limits.memory')).toBe('200MiB');
+  const madeWith = await get('volatile.uuid');
+
+  await recreate(instance({ name, own: [other] }));
+  expect([await get('limits.memory'), await get('limits.processes')]).toEqual(['', '300']);
+  expect(await get('volatile.uuid')).toBe(madeWith);
+  await expect(client('exec', name, '--', 'cat', '/data/greeting')).rejects.toThrow('No such file');
+
+  const unknown = await refusal(recreate(instance({ name, own: ['nowhere'] })));
+  expect(unknown).toMatchObject({ code: 'incus-profile-missing', isRetryable: false });
+  await driverOf(one).removeInstance(instance({ name, own: ['nowhere'] }), claim);
+  made.splice(made.indexOf(name), made.length);
+});
 
 describe('what cannot be made says why, and what to do', () => {
   test('an image that there is not', async () => {

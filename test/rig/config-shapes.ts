@@ -134,7 +134,11 @@ function blueGreen(value: Value, driver: 'incus' | 'process'): BlueGreenShape {
   const isIncus = driver === 'incus';
   const components = named(3, (index) => [
     value('componentOfPrefix', `base-${index}`),
-    { ...component(value, index), ...program(value), ...(isIncus && { user: value('user', 'base') }) },
+    {
+      ...component(value, index),
+      ...program(value),
+      ...(isIncus && { user: value('user', 'base'), profiles: [value('nameElsewhere', 'base')] }),
+    },
   ]);
   const written = {
     version: 1,

@@ -367,7 +367,7 @@ describe.each<[string, Case[]]>([
         'a drain that is no duration',
         '[localhost]',
         '[localhost], drain: 300',
-        `7:53 environments.prod.drain: expected ${duration}, up to 24 days`,
+        `7:53 environments.prod.drain: expected ${duration}, up to 24 hours`,
       ],
       [
         'yes for true',
@@ -591,6 +591,12 @@ describe.each<[string, Case[]]>([
         "10:5 components.api.user: expected only with `instances.driver: incus`: the process driver runs everything as the worker's user",
       ],
       [
+        'profiles of Incus for a process',
+        'port: 8081',
+        'profiles: [big]',
+        '10:5 components.api.profiles: expected only with `instances.driver: incus`, whose profiles they are',
+      ],
+      [
         'a user that is no name',
         'port: 8081',
         'user: Api',
@@ -606,13 +612,19 @@ describe.each<[string, Case[]]>([
         'a deadline of 0',
         'port: 8081',
         'startDeadline: 0s',
-        `10:20 components.api.startDeadline: expected ${duration}, more than 0 and up to 24 days`,
+        `10:20 components.api.startDeadline: expected ${duration}, more than 0 and up to 24 hours`,
+      ],
+      [
+        'a grace of more than a day',
+        'port: 8081',
+        'stopGrace: 25h',
+        `10:16 components.api.stopGrace: expected ${duration}, up to 24 hours`,
       ],
       [
         'a grace without a unit',
         'port: 8081',
         'stopGrace: 30',
-        `10:16 components.api.stopGrace: expected ${duration}, up to 24 days`,
+        `10:16 components.api.stopGrace: expected ${duration}, up to 24 hours`,
       ],
     ],
   ],

@@ -149,7 +149,7 @@ describe('what bascule.yaml says', () => {
 describe('instances side by side', async () => {
   const lab = provisionWanted(await loadConfiguration(example('lab')));
   if (lab === null) throw new Error('the edge of the lab is in an instance of Incus');
-  const running = Object.fromEntries(lab.sideBySide?.names.map((name) => [name, 'running'] as const) ?? []);
+  const running = Object.fromEntries(lab.sideBySide?.instances.map(({ name }) => [name, 'running'] as const) ?? []);
   const there: ProvisionFound = { ...all, incusProject: null, sideBySide: running };
 
   test('are made where there is none, before the edge is told of them', () => {
@@ -161,6 +161,15 @@ describe('instances side by side', async () => {
     });
     const ids = steps.map(({ id }) => id);
     expect(ids.indexOf('instances')).toBe(ids.indexOf('configuration') - 1);
+  });
+
+  test('are made with the profiles of their component', async () => {
+    const text = (await readFile(example('lab'), 'utf8')).replace(/^( +)instances: \[stream/m, '$1profiles: [big]\n$&');
+    const big = provisionWanted(parseConfiguration(text, example('lab')));
+    expect(big && planProvision(big, nothing).steps.find(({ id }) => id === 'instances')?.does).toBe(
+      'launch backend-api-1, backend-api-2 from images:debian/13 with profile bascule, ' +
+        'launch stream-server-1, stream-server-2 from images:debian/13 with profiles bascule, big',
+    );
   });
 
   test('of which one is missing and one is stopped are completed', () => {
@@ -178,7 +187,7 @@ describe('instances side by side', async () => {
 
   test('that the edge knows by address are a part of it', async () => {
     const text = (await readFile(example('lab'), 'utf8')).replace('domain: lxd', 'addresses: 10.77.0.64/27');
-    expect(provisionWanted(parseConfiguration(text, example('lab')))?.sideBySide?.names).toHaveLength(4);
+    expect(provisionWanted(parseConfiguration(text, example('lab')))?.sideBySide?.instances).toHaveLength(4);
   });
 
   test('that the edge does not know are no part of it', async () => {

@@ -13,7 +13,7 @@ export function topologyProblems(input: LenientInput): Problem[] {
   return [
     ...(topology === 'blue-green' ? blueGreenProblems(input) : []),
     ...(topology === 'multi-instance' ? multiInstanceProblems(input) : []),
-    ...userProblems(input),
+    ...driverProblems(input),
   ];
 }
 
@@ -123,16 +123,17 @@ function userNameProblems({ project, ...input }: LenientInput): Problem[] {
   });
 }
 
-function userProblems(input: LenientInput): Problem[] {
+/** What processes of the worker's machine do not have, and why. */
+const keysOfIncus = {
+  user: ": the process driver runs everything as the worker's user",
+  profiles: ', whose profiles they are',
+} as const;
+
+function driverProblems(input: LenientInput): Problem[] {
   if (driverOf(input) !== 'process') return userNameProblems(input);
   return eachComponent(input, (component, path) =>
-    component.user !== undefined
-      ? [
-          wrongKey(
-            [...path, 'user'],
-            "expected only with `instances.driver: incus`: the process driver runs everything as the worker's user",
-          ),
-        ]
-      : [],
+    (['user', 'profiles'] as const)
+      .filter((key) => component[key] !== undefined)
+      .map((key) => wrongKey([...path, key], `expected only with \`instances.driver: incus\`${keysOfIncus[key]}`)),
   );
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { defaults } from '../../domain/defaults.js';
 import { formatDuration, formatSize } from '../units.js';
-import { expected, positiveDuration, size, text } from '../values.js';
+import { expected, positiveStepDuration, size, text } from '../values.js';
 import { fileSource, variableSource } from './secrets.js';
 
 const urlText = text(
@@ -22,7 +22,7 @@ export const artifacts = z.strictObject(
       .optional()
       .describe('Where the bearer token for http: and https: is.'),
     maxSize: size.optional().describe(`Largest artifact. Default: ${formatSize(defaults.artifactMaxBytes)}`),
-    timeout: positiveDuration.optional().describe(`Longest fetch. Default: ${formatDuration(defaults.artifactMs)}`),
+    timeout: positiveStepDuration.optional().describe(`Longest fetch. Default: ${formatDuration(defaults.artifactMs)}`),
   },
   expected(artifactsExpectation),
 );

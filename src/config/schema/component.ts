@@ -4,14 +4,15 @@ import { formatDuration } from '../units.js';
 import {
   argv,
   cookieName,
-  duration,
   expected,
   fileExtension,
   name,
   poolName,
   port,
   positiveDuration,
+  positiveStepDuration,
   serverAddress,
+  stepDuration,
   systemUser,
   text,
   urlPath,
@@ -58,7 +59,7 @@ const migrate = z.union(
     z.strictObject(
       {
         command: argv.describe('Program and arguments; no shell reads them.'),
-        timeout: positiveDuration.optional().describe(`Default: ${formatDuration(defaults.migrateMs)}`),
+        timeout: positiveStepDuration.optional().describe(`Default: ${formatDuration(defaults.migrateMs)}`),
       },
       expected('{ command, timeout }'),
     ),
@@ -127,6 +128,13 @@ export const component = z.strictObject(
         "Program and arguments, started in the release's folder with HOST and PORT; no shell reads them. In multi-instance it may be left out: then Bascule runs nothing of the component.",
       ),
     user: systemUser.optional().describe('driver incus: whom its program runs as. Default: <project>-<component>'),
+    profiles: z
+      .array(name, expected("a list of Incus's profiles"))
+      .min(1, 'expected at least one profile')
+      .optional()
+      .describe(
+        'driver incus: profiles that its instances get besides `instances.profiles`: limits, devices, cloud-init. What a later one says comes before.',
+      ),
     migrate: migrate.optional().describe('Run before the start of every deploy; it must be repeatable.'),
     env: z
       .record(z.string().meta({ pattern: variablePattern.source }), envValue, expected('variables and their values'))
@@ -134,12 +142,12 @@ export const component = z.strictObject(
       .describe(
         'Its environment variables: a text, { env: NAME } or { file: PATH }. Secrets belong into the last two.',
       ),
-    startDeadline: positiveDuration
+    startDeadline: positiveStepDuration
       .optional()
       .describe(
         `How long a started instance may take to be healthy. Default: ${formatDuration(defaults.startDeadlineMs)}`,
       ),
-    stopGrace: duration
+    stopGrace: stepDuration
       .optional()
       .describe(`Time between SIGTERM and SIGKILL. Default: ${formatDuration(defaults.stopGraceMs)}`),
   },

@@ -1,14 +1,14 @@
 import * as z from 'zod';
 import { defaults } from '../../domain/defaults.js';
 import { formatDuration, formatShare } from '../units.js';
-import { duration, expected, hostName, percentage, prefix, wholeNumber, yesOrNo } from '../values.js';
+import { expected, hostName, percentage, prefix, stepDuration, wholeNumber, yesOrNo } from '../values.js';
 
 const soak = z.union(
   [
-    duration,
+    stepDuration,
     z.strictObject(
       {
-        for: duration.optional().describe(`How long. Default: ${formatDuration(defaults.soak.forMs)}`),
+        for: stepDuration.optional().describe(`How long. Default: ${formatDuration(defaults.soak.forMs)}`),
         errorShare: percentage
           .optional()
           .describe(`Highest share of 5xx answers. Default: ${formatShare(defaults.soak.errorShare)}`),
@@ -37,7 +37,7 @@ export const environment = z.strictObject(
       .describe(
         `How long a new release is watched after its switch, and what makes it go back. Default: ${formatDuration(defaults.soak.forMs)}`,
       ),
-    drain: duration
+    drain: stepDuration
       .optional()
       .describe(
         `How long visitors of the release before may finish before its instances are replaced. Default: ${formatDuration(defaults.drainMs)}`,
