@@ -15,7 +15,9 @@ beforeAll(async () => {
 afterAll(() => rig.stop());
 
 async function run(world: World, request: ProvisionRequest = {}): Promise<ProvisionResult> {
-  return await rig.resultOf(await beginProvision(rig, world, request));
+  // In real time, as several wait.
+  const handle = rig.client.workflow.getHandle(await beginProvision(rig, world, request));
+  return (await handle.result()) as ProvisionResult;
 }
 
 function newWorld(faults: Readonly<Record<string, Fault>> = {}): World {

@@ -35,7 +35,10 @@ export const ofBascule = 'new';
 export class ProvisionWorld {
   readonly wanted: ProvisionWanted = {
     ...provisionWantedOf({ project: 'shop' }),
-    sideBySide: { names: ['backend-api-1', 'backend-api-2'], image: 'images:debian/13', profiles: ['bascule'] },
+    sideBySide: {
+      image: 'images:debian/13',
+      instances: ['backend-api-1', 'backend-api-2'].map((name) => ({ name, profiles: ['bascule'] })),
+    },
   };
   found: ProvisionFound = provisionFound.nothing;
 
@@ -94,7 +97,7 @@ export class ProvisionWorld {
     folders: () => this.inside({ folders: this.wanted.folders }),
     service: () => this.inside({ isServiceActive: true, isServiceEnabled: true }),
     instances: () => ({
-      sideBySide: Object.fromEntries((this.wanted.sideBySide?.names ?? []).map((name) => [name, 'running'])),
+      sideBySide: Object.fromEntries((this.wanted.sideBySide?.instances ?? []).map(({ name }) => [name, 'running'])),
     }),
     ports: () => ({
       instance: {

@@ -31,7 +31,10 @@ export interface Rig {
    * activity must not end before this does: the server counts who holds its time, and fails where the count is off.
    */
   skip(ms: number): Promise<void>;
-  /** Waits for a workflow's result; meanwhile time runs ahead where no activity runs. */
+  /**
+   * Waits for a workflow's result; meanwhile time runs ahead where no activity runs. For one at a time: a server of which
+   * several ask for that may never answer anybody again.
+   */
   resultOf<T>(workflowId: string): Promise<T>;
   /** The server's time. */
   now(): Promise<number>;
