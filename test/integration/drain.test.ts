@@ -72,6 +72,8 @@ const drain = (withinMs: number, setBackMs = 0): Promise<Shut> =>
     signal: AbortSignal.timeout(30_000),
   });
 
+const countOldWorkers = async () => (await readWorkers(test.edge.configuration.files.masterSocket))?.old.length;
+
 it('waits for nobody where no old worker is left', async () => {
   await change(test, 'run-2', switchChange('blue', 'green'));
   expect(await drain(60_000)).toEqual({ ofThisColor: 0, others: 0 });
@@ -86,7 +88,7 @@ it('at its end cuts what goes to this color, and a download that could still lea
   expect(await drain(0, 3_600_000)).toEqual({ ofThisColor: 2, others: 1 });
   await Promise.all(cut);
   expect(await isAnswered(ofStaging)).toBe('demo-staging-web-blue');
-  expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);
+  await expect.poll(countOldWorkers).toBe(1);
 });
 
 it('before that waits until the last visitor of this color has gone, and cuts nobody', async () => {
@@ -114,7 +116,7 @@ it('leaves an old worker alone that could send nobody to this color', async () =
   });
   expect(await drain(0)).toEqual({ ofThisColor: 0, others: 0 });
   expect(toStaging.closed).toBe(false);
-  expect((await readWorkers(test.edge.configuration.files.masterSocket))?.old).toHaveLength(1);
+  await expect.poll(countOldWorkers).toBe(1);
 });
 
 it('ends nobody where it comes late, when the color is active again', async () => {

@@ -112,7 +112,7 @@ describe('an old worker', () => {
     idle.write(get('/'));
     const [answer] = await once(idle, 'data');
     expect(String(answer)).toContain('demo-prod-web-blue');
-    await vi.waitFor(async () => expect(isBlocking(await onlyOldWorker(), { servers: green })).toBe(false), 5_000);
+    await expect.poll(async () => isBlocking(await onlyOldWorker(), { servers: green })).toBe(false);
   });
 
   it('blocks by a connection on which half a request came', async () => {
@@ -133,14 +133,14 @@ describe('an old worker', () => {
     const ended = once(download, 'close');
     await shutSession(edge.haproxy.masterSocket, worker.pid, session?.id ?? '');
     await ended;
-    await vi.waitFor(async () => expect(isBlocking(await onlyOldWorker(), { servers: green })).toBe(false), 5_000);
+    await expect.poll(async () => isBlocking(await onlyOldWorker(), { servers: green })).toBe(false);
     expect(socket.readyState).toBe(WebSocket.OPEN);
 
     // One that is gone already is done.
     await shutSession(edge.haproxy.masterSocket, worker.pid, session?.id ?? '');
     for (const { id } of (await onlyOldWorker()).sessions) await shutSession(edge.haproxy.masterSocket, worker.pid, id);
-    await vi.waitFor(async () => expect(await oldWorkers()).toEqual([]), 5_000);
-    expect((await readWorkers(edge.haproxy.masterSocket))?.old).toEqual([]);
+    await expect.poll(oldWorkers).toEqual([]);
+    await expect.poll(async () => (await readWorkers(edge.haproxy.masterSocket))?.old).toEqual([]);
   });
 
   it('is one of several after several reloads, each with the generation it was loaded with', async () => {

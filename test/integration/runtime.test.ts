@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseInstalledConfiguration } from '../../src/haproxy/header.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { markServersDown, RuntimeApi, readRunning, readServers } from '../../src/haproxy/runtime.js';
@@ -64,7 +64,7 @@ describe('what HAProxy says about itself', () => {
     await writeFile(edge.haproxy.config, 'nonsense\n');
     expect((await readWorkers(edge.haproxy.masterSocket))?.failedReloads).toBe(0);
     process.kill(edge.haproxy.pid, 'SIGHUP');
-    await vi.waitFor(async () => expect((await readWorkers(edge.haproxy.masterSocket))?.failedReloads).toBe(1), 5_000);
+    await expect.poll(async () => (await readWorkers(edge.haproxy.masterSocket))?.failedReloads).toBe(1);
     expect(await readRunning(edge.haproxy.socket)).toEqual(before);
     await edge.reload(green, 3);
   });
@@ -95,7 +95,7 @@ describe('what HAProxy says about itself', () => {
     const pid = await markServersDown(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: name }]);
     expect(pid).toBe((await readRunning(edge.haproxy.socket))?.pid);
     expect(await server(name)).toMatchObject({ isUp: false, status: expect.stringMatching(/^DOWN/) });
-    await vi.waitFor(async () => expect((await server(name))?.checkStatus).toBe('L4CON'), 5_000);
+    await expect.poll(async () => (await server(name))?.checkStatus).toBe('L4CON');
     await edge.startInstance(name);
     await edge.untilUp([name]);
     expect(edge.apps.get(name)?.requests.length).toBeGreaterThanOrEqual(3);
