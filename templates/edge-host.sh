@@ -113,15 +113,26 @@ keep() { # file generation
   [ ! -e "$1" ] || copy_file "$1" "$1.$2"
 }
 
-prune() { # file: leaves the five newest kept ones
+# Leaves the five newest kept ones, and all that was not kept by a change: what Bascule found (number 0), and what others
+# put beside it (haproxy.cfg.20261129).
+prune() { # file
   for kept in "$1".*; do
-    case ${kept##*.} in
-      *[!0-9]*) ;;
-      *) printf '%s\n' "${kept##*.}" ;;
+    old=${kept##*.}
+    case $old in
+      0 | *[!0-9]*) ;;
+      *) ! is_kept "$1" "$old" || printf '%s\n' "$old" ;;
     esac
   done | sort -rn | tail -n +6 | while read -r old; do
     rm -f "$1.$old"
   done
+}
+
+is_kept() { # file number
+  if [ "$1" = "$config" ]; then
+    [ "$(header generation "$1.$2")" = "$2" ]
+  else
+    [ "${#2}" -le "${#number}" ] && [ "$2" -lt "$number" ]
+  fi
 }
 
 # Claims. The number only grows, also where the file with the claim was lost.

@@ -279,6 +279,18 @@ describe('the files after each act', () => {
     expect(kept).toEqual(['3', '4', '5', '6', '7'].map((number) => `haproxy.cfg.${number}`));
   });
 
+  it('leave alone what others keep beside them, and so can always be given back', async () => {
+    const { edge, step, files, ...test } = await appliedEdge();
+    const { config } = edgeFiles(edge);
+    const others = ['1', '20240101', '20240102', '20240103', '20240104', '20240105', '99999999999999999999'];
+    for (const name of others.slice(1)) await writeFile(`${config}.${name}`, '# a backup\n');
+    await install({ edge, files, ...test }, step);
+    const { target } = await restoreConfiguration(edge, step.takeBack);
+    expect(target).toEqual({ generation: 3, digest: step.record.installed?.digest });
+    const kept = Object.keys(await files()).filter((name) => /^haproxy\.cfg\.\d+$/.test(name));
+    expect(kept).toEqual(expect.arrayContaining(others.map((name) => `haproxy.cfg.${name}`)));
+  });
+
   it('are as before the first apply once that is taken back', async () => {
     const test = await newEdge();
     const apply = await planned(test, 'run-1', applyChange);
