@@ -33,6 +33,8 @@ signal() { # name owner pid start-time wanted
   is_on_record "$3" "$4" && [ "$(field wanted)" = "$5" ] || return 0
   if is_alive; then
     kill -s "$1" -- "-$3" 2>/dev/null || ! is_alive || fail 17 "$3"
+    # Not all of a session need be of its leader's group.
+    [ "$1" != KILL ] || kill_left_behind "$3"
   elif [ "$1" = KILL ] && [ "${4%/*}" = "$boot" ]; then
     kill_left_behind "$3"
   fi
@@ -77,6 +79,14 @@ start() { # owner sha SHA-256 time environment-digest argv…
   started="wanted=running failed=no proven=no restarts=0 started_at=$4 environment_digest=$5"
   shift 5
   launch "$@"
+}
+
+# What a process that ended by itself left behind may hold its address, and would be nobody's once another one is on record.
+sweep() { # owner pid start-time
+  lock
+  require_owner "$1"
+  is_on_record "$2" "$3" && ! is_alive || fail 10 "$1"
+  [ "${3%/*}" != "$boot" ] || kill_left_behind "$2"
 }
 
 # Brings back a process that ended by itself: the very one that the caller saw dead, in the same release.
@@ -180,6 +190,7 @@ case $act in
   signal) signal "$@" ;;
   adopt) adopt "$@" ;;
   start) start "$@" ;;
+  sweep) sweep "$@" ;;
   restart) restart "$@" ;;
   delete) delete "$@" ;;
   migrate) migrate "$@" ;;

@@ -142,8 +142,10 @@ export async function restartInstance(
   start: InstanceRelease & Program & { ended: ProcessIdentity },
 ): Promise<ProcessIdentity> {
   const { owner, ended } = start;
+  const earlier = [String(ended.pid), ended.startTime];
+  await runAct(instance, { name: 'sweep', args: [owner, ...earlier], owner });
   await requireFreeAddress(instance);
-  const args = [...startArguments(start), String(ended.pid), ended.startTime, ...start.run];
+  const args = [...startArguments(start), ...earlier, ...start.run];
   return await launch(instance, { name: 'restart', args, owner }, start);
 }
 

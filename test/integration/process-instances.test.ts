@@ -215,10 +215,19 @@ describe('stopping', () => {
     expect(await lastLogLines(instance, 20)).toContain('stays');
   });
 
+  test('kills what is in a group of its own, too, where its program stays after SIGTERM', async () => {
+    const instance = await anInstance();
+    const withJob = ['bash', '-c', 'set -m; sleep 1000 & echo "child $!"; exec "$0" server.mjs', process.execPath];
+    await deploy(instance, { run: withJob, env: { MODE: 'stubborn' } });
+    const child = await childOf(instance);
+    await stopInstance(instance, { owner, stopGraceMs: 300 });
+    await expect.poll(() => isRunning(child)).toBe(false);
+  });
+
   test('also ends what a program that died left behind', async () => {
     const instance = await anInstance();
     const { pid } = await deploy(instance, { env: { MODE: 'fork' } });
-    const child = Number((await lastLogLines(instance, 20)).find((line) => line.startsWith('child'))?.slice(6));
+    const child = await childOf(instance);
     process.kill(pid, 'SIGKILL');
     expect(existsSync(`/proc/${child}`)).toBe(true);
     await stopInstance(instance, { owner, stopGraceMs: 1_000 });
@@ -485,6 +494,17 @@ describe('the keeper', () => {
     await becomesHealthy(instance, status.process);
   });
 
+  test('ends what it left behind before it is started again', async () => {
+    const instance = await anInstance();
+    const { pid } = await deploy(instance, { env: { MODE: 'fork' } });
+    const child = await childOf(instance);
+    process.kill(pid, 'SIGKILL');
+    await expect.poll(async () => (await readProcess(instance)).isAlive).toBe(false);
+    expect(await new InstanceKeeper().keepRunning(kept(instance))).toMatchObject([{ error: null }]);
+    expect((await readProcess(instance)).isAlive).toBe(true);
+    await expect.poll(() => isRunning(child)).toBe(false);
+  });
+
   test('waits before it starts again what ends again and again', async () => {
     const instance = await anInstance();
     const { pid } = await deploy(instance);
@@ -620,6 +640,11 @@ async function deploy(
   const process = await start(instance, program);
   await waitHealthy(instance, { owner, process, path, intervalMs: 50, rise: 2, deadlineMs });
   return process;
+}
+
+/** Pid of what its program has started. */
+async function childOf(instance: Instance): Promise<number> {
+  return Number((await lastLogLines(instance, 20)).find((line) => line.startsWith('child'))?.slice(6));
 }
 
 async function becomesHealthy(instance: Instance, process: Parameters<typeof markHealthy>[2] | null): Promise<void> {
