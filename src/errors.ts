@@ -505,6 +505,11 @@ const prose = {
     message: `the edge has no server ${a.backend}/${a.server}`,
     remedy: 'Somebody applied another configuration meanwhile: run `bascule status`, then `bascule apply`.',
   }),
+  'servers-in-maintenance': (a: { environment: string; servers: readonly string[] }): Prose => ({
+    message: `${a.environment}: all of its instances are in maintenance on the edge: ${a.servers.join(', ')}`,
+    remedy:
+      "`echo 'set server BACKEND/NAME state ready' | socat - SOCKET` on the edge, with `edge.files.socket`, ends it; then deploy again.",
+  }),
   'server-in-use': (a: { backend: string; server: string }): Prose => ({
     message: `the edge may give visitors to ${a.backend}/${a.server}: it is not taken for down`,
     remedy: 'Another operation has made it active meanwhile: see what is so with `bascule status`.',

@@ -73,19 +73,28 @@ export async function pinRolling(
       return await lookAt(project, one, artifact, servers);
     }),
   );
+  // Somebody works on these: to drain or to admit one would lead visitors to it again.
+  const inMaintenance = seen.filter((one) => one.isInMaintenance).map(({ instance }) => instance.instance);
+  const taken = seen.filter((one) => !one.isInMaintenance);
+  if (taken.length === 0) throw new BasculeError('servers-in-maintenance', { environment, servers: inMaintenance });
   const recorded = await readReleases(edge, environment);
   const active = { color: null, sha: recorded.lines[0]?.sha ?? null };
   const warnings =
     artifacts.checksum || artifacts.url.startsWith('file:')
       ? []
       : ['artifacts.checksum is not set: what the URL answers first is what is deployed'];
+  warnings.push(
+    ...inMaintenance.map(
+      (name) => `${name} is in maintenance on the edge and stays as it is: deploy again once it is ready`,
+    ),
+  );
   return {
     topology: 'multi-instance',
     sha: request.sha,
     active,
     target: null,
-    isActiveAlready: active.sha === request.sha && seen.every(({ isDone }) => isDone),
-    components: inOrder(seen).map(({ instance }) => instance),
+    isActiveAlready: active.sha === request.sha && taken.every(({ isDone }) => isDone),
+    components: inOrder(taken).map(({ instance }) => instance),
     drainMs: isRollback ? configuration.edge.httpKeepAliveMs : (request.drainMs ?? defaults.drainMs),
     httpKeepAliveMs: configuration.edge.httpKeepAliveMs,
     recorded,
@@ -104,6 +113,8 @@ export const noColors = (environment: string, color: Color): BasculeError =>
 interface Seen {
   readonly instance: RollingInstance;
   readonly isUp: boolean;
+  /** By hand: `set server … state maint`. */
+  readonly isInMaintenance: boolean;
   /** It runs exactly what is pinned, with the environment that it would get now, and is UP. */
   readonly isDone: boolean;
 }
@@ -120,11 +131,12 @@ async function lookAt(
   const found = await readInstance(instance);
   const { sha, sha256: held, state, owner } = found;
   const { name, address, port } = instance;
-  const isUp = servers.some(
-    (one) => one.backend === backendName(null, component.pool) && one.name === name && one.isUp,
-  );
+  const backend = backendName(null, component.pool);
+  const server = servers.find((one) => one.backend === backend && one.name === name);
+  const isUp = server?.isUp ?? false;
   return {
     isUp,
+    isInMaintenance: server?.status === 'MAINT',
     isDone: isUp && held === sha256 && found.environmentDigest === digest && !found.isDrained,
     instance: {
       ...{ name: component.name, url, sha256, instance: name, configuration: component },

@@ -122,6 +122,24 @@ describe('a release of instances side by side', () => {
     await expectUnnoticed(visitors);
   });
 
+  test('leaves a server alone that somebody has put into maintenance, and says so', async () => {
+    const runtime = new RuntimeApi(join(project.directory, '.bascule/edge/haproxy.sock'));
+    await runtime.command('set server api_pool/backend-api-2 state maint');
+    const result = await ask('deploy', second);
+    expect(result, result.message).toMatchObject({
+      exitCode: 0,
+      warnings: expect.arrayContaining([
+        expect.stringContaining('backend-api-2 is in maintenance on the edge and stays as it is'),
+      ]),
+    });
+    expect(result.components.map(({ instance }) => instance)).not.toContain('backend-api-2');
+    const { instances } = await lookAtLab(project);
+    expect(instances.filter((one) => one.includes(` ${third} MAINT`))).toHaveLength(1);
+    await runtime.command('set server api_pool/backend-api-2 state ready');
+    expect(await ask('deploy', third)).toMatchObject({ exitCode: 0 });
+    expect((await lookAtLab(project)).instances).toEqual(allServing(third));
+  });
+
   test('has no switch, which says why, and nothing to clean up', async () => {
     expect(await ask('switch', 'green')).toMatchObject({
       exitCode: 2,
