@@ -106,11 +106,12 @@ export async function abortWhileDown<T>(project: Project, begin: () => Promise<T
   await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
   const running = begin();
   await until('the worker stands still', async () => isFailPointHit(project));
+  // Before it is asked: one that stands still would be given the question, and take it along.
+  await project.killWorker();
   // As Temporal's UI does: a command would wait for the worker.
   const temporal = await connectTemporal(project);
   await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
   await temporal.close();
-  await project.killWorker();
   project.spawnWorker();
   return await running;
 }
