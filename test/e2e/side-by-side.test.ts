@@ -210,8 +210,7 @@ describe('a failover test of instances side by side', () => {
   });
 
   test('starts the instance again where it is aborted while that is down', async () => {
-    const ended = await abortWhileDown(project, () => ask('failover-test', 'backend'));
-    expect(ended).toMatchObject({ exitCode: 1, code: 'aborted', message: 'aborted: enough' });
+    await abortWhileDown(project, () => ask('failover-test', 'backend'));
     await untilAllUp();
   });
 });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 import { makeRelease, type Release } from './artifacts.js';
 import { connectTemporal, mustSucceed, until } from './chaos.js';
 import { isFailPointHit, setFailPoint } from './fail-point.js';
@@ -101,8 +102,14 @@ export const visitLab = (project: Project, maxSeconds = 170, more: readonly Stre
     ],
   });
 
-/** What a failover test comes to that is aborted while its instance is down, and whose next worker hears of it. */
-export async function abortWhileDown<T>(project: Project, begin: () => Promise<T>): Promise<T> {
+/**
+ * Aborts a failover test while its instance is down and its worker stands still. The next worker hears of that and of what
+ * the test was at in the same moment: it ends as aborted, or, where the instance was started again by then, as it would have.
+ */
+export async function abortWhileDown(
+  project: Project,
+  begin: () => Promise<{ readonly exitCode: number | undefined; readonly message: string }>,
+): Promise<void> {
   await setFailPoint(project, { activity: 'waitUntilDown', moment: 'before', nth: 1, how: 'stop' });
   const running = begin();
   await until('the worker stands still', async () => isFailPointHit(project));
@@ -113,5 +120,10 @@ export async function abortWhileDown<T>(project: Project, begin: () => Promise<T
   await temporal.signal('veza/environment/default', 'abort', { why: 'enough' });
   await temporal.close();
   project.spawnWorker();
-  return await running;
+  const { exitCode, message } = await running;
+  expect({ exitCode, message }).toEqual(
+    exitCode === 0
+      ? { exitCode, message: expect.stringContaining('after its start') }
+      : { exitCode: 1, message: 'aborted: enough' },
+  );
 }
