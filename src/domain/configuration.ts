@@ -304,6 +304,12 @@ export interface AppliedCertificates {
   readonly present: readonly string[];
 }
 
+/** Those of Incus that the instances of a component get; what a later one says comes before. */
+export const profilesOf = ({ profiles }: IncusInstances, component?: ComponentConfiguration): readonly string[] => [
+  ...profiles,
+  ...(component?.profiles ?? []),
+];
+
 /** Hosts of which http redirects to https; null where all are. */
 export function redirectedHosts({ configuration, certificates }: AppliedConfiguration): readonly string[] | null {
   const domains = configuration.certificates?.domains;

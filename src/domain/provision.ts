@@ -1,4 +1,10 @@
-import type { BindAddress, Configuration, EdgeFiles, IncusEdgeHost } from './configuration.js';
+import {
+  type BindAddress,
+  type Configuration,
+  type EdgeFiles,
+  type IncusEdgeHost,
+  profilesOf,
+} from './configuration.js';
 import { defaults } from './defaults.js';
 import type { StepReport } from './edge-change.js';
 import { inFull } from './incus-place.js';
@@ -209,10 +215,10 @@ export function provisionWanted(configuration: Configuration): ProvisionWanted |
 /** Without names or addresses of theirs the edge does not know them: it goes by those of `fallback`. */
 function sideBySideOf({ topology, components, instances }: Configuration): SideBySide | null {
   if (topology !== 'multi-instance' || instances.driver !== 'incus') return null;
-  const { image, profiles, domain, addresses } = instances;
+  const { image, domain, addresses } = instances;
   if (domain === undefined && addresses === undefined) return null;
   const wanted = components.flatMap((component) =>
-    (component.instances ?? []).map((name) => ({ name, profiles: [...profiles, ...(component.profiles ?? [])] })),
+    (component.instances ?? []).map((name) => ({ name, profiles: profilesOf(instances, component) })),
   );
   return wanted.length === 0 ? null : { image, instances: wanted };
 }

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import type {
-  AppliedConfiguration,
-  ComponentConfiguration,
-  Configuration,
-  EdgeConfiguration,
+import {
+  type AppliedConfiguration,
+  type ComponentConfiguration,
+  type Configuration,
+  type EdgeConfiguration,
+  profilesOf,
 } from '../domain/configuration.js';
 import { type Color, colors } from '../domain/edge-state.js';
 import type { IncusPlace } from '../domain/incus-place.js';
@@ -133,7 +134,7 @@ function instanceAt(place: EdgePlace, { project, instances, components }: Of, at
   const host = place.reach?.(where) ?? incusHostOf(where);
   const component = components.find(({ name }) => name === at.component);
   const user = component?.user ?? `${project}-${at.component}`;
-  const profiles = [...instances.profiles, ...(component?.profiles ?? [])];
+  const profiles = profilesOf(instances, component);
   const addresses = join(edge.configuration.files.state, 'addresses');
   const incus = { client, project, creator: '', user, image, profiles, addresses };
   return { ...at, host, edgeConfig, edgeHost: edge.host, directory: directoryInInstance, incus };
