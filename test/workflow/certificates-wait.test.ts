@@ -83,9 +83,7 @@ test('whatever step the worker ends in, the next one goes on with the same order
       const own = rig.newWorld();
       own.missing('a');
       own.faults.set(step, 'falls silent once after its effect');
-      // In real time, as several wait.
-      const handle = rig.client.workflow.getHandle(await beginObtaining(rig, own));
-      const { outcome } = (await handle.result()) as CertificatesResult;
+      const { outcome } = await rig.resultInRealTime<CertificatesResult>(await beginObtaining(rig, own));
       const tries = own.faults.calls.filter((call) => call === step).length;
       return { step, outcome, tries, orders: own.ordersPlaced, reloads: own.edge.reloads };
     }),

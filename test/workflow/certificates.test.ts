@@ -59,9 +59,8 @@ test.each(ofRuns)('%s in which a step fails for good says which, and puts nothin
       run.prepare(own);
       const before = own.edge.certificates;
       own.faults.set(step, 'fails');
-      // In real time, as several wait.
-      const handle = rig.client.workflow.getHandle(await beginRun(rig, own, run));
-      const { outcome, code, message, remedy } = (await handle.result()) as CertificatesResult | EdgeChangeResult;
+      const id = await beginRun(rig, own, run);
+      const { outcome, code, message, remedy } = await rig.resultInRealTime<CertificatesResult | EdgeChangeResult>(id);
       const { states } = own.edge.running;
       return {
         ...{ step, outcome, code, message: message.replace(nameOf('a', own), 'a'), remedy },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { asRefusal } from '../../src/client/refusal.js';
-import type { OperationAnswer } from '../../src/domain/operation.js';
+import type { Accepted, OperationAnswer } from '../../src/domain/operation.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { holdStep } from './rig/story.js';
@@ -22,12 +22,20 @@ beforeEach(() => {
   operator = new Operator(rig, world);
 });
 
-/** A deploy of ccccccc that is in the middle of its work. */
-async function runningDeploy(step = 'migrate backend') {
+/** An operation that is in the middle of its work, until `release` lets it go on. */
+async function heldAt(step: string, begin: () => Promise<Accepted>) {
   const held = holdStep(world, step);
-  const accepted = await operator.deploy('ccccccc');
+  const accepted = await begin();
   await held.reached;
   return { ...accepted, release: held.release };
+}
+
+const runningDeploy = (step = 'migrate backend') => heldAt(step, () => operator.deploy('ccccccc'));
+
+/** A rollback to aaaaaaa, of which nothing is left: it is deployed again. */
+function fullRollback() {
+  world.instances.clear();
+  return heldAt('startInstance web', () => operator.rollback());
 }
 
 const refused = (type: string, message?: RegExp) => ({
@@ -184,10 +192,7 @@ describe('a rollback while a cleanup runs after a deploy that did not succeed', 
   async function cleaning() {
     world.faults.set('waitUntilUpOnEdge', 'fails');
     await operator.ended(await operator.deploy('ccccccc'));
-    const held = holdStep(world, 'removeInstance web');
-    const cleanup = await operator.cleanup();
-    await held.reached;
-    return { ...cleanup, release: held.release };
+    return await heldAt('removeInstance web', () => operator.cleanup());
   }
 
   test('has to name its release', async () => {
@@ -423,10 +428,7 @@ describe('a rollback', () => {
   });
 
   test('can be aborted while it deploys again: visitors keep the release that they have', async () => {
-    world.instances.clear();
-    const held = holdStep(world, 'startInstance web');
-    const { operation } = await operator.rollback();
-    await held.reached;
+    const { operation } = await fullRollback();
     await operator.abort({ operation });
     expect(await operator.ended({ operation })).toMatchObject({ outcome: 'failed', code: 'aborted' });
     expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
@@ -434,16 +436,8 @@ describe('a rollback', () => {
 });
 
 describe('a second rollback', () => {
-  async function rollsBackInFull() {
-    world.instances.clear();
-    const held = holdStep(world, 'startInstance web');
-    const first = await operator.rollback();
-    await held.reached;
-    return { ...first, release: held.release };
-  }
-
   test('does not join the first one while that is being taken back', async () => {
-    const first = await rollsBackInFull();
+    const first = await fullRollback();
     const takingBack = world.faults.hold('markFailed');
     await operator.abort({ operation: first.operation });
     await takingBack.reached;
@@ -457,7 +451,7 @@ describe('a second rollback', () => {
   });
 
   test('joins the first one where it is to do the same, and else goes before what waits', async () => {
-    const first = await rollsBackInFull();
+    const first = await fullRollback();
     expect(await operator.rollback()).toMatchObject({ operation: first.operation, joined: true });
     const full = await operator.rollback({ full: true });
     expect(full).toMatchObject({ joined: false, position: 1 });

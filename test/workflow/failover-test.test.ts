@@ -131,7 +131,7 @@ describe.concurrent('a failover test that a Schedule starts', () => {
     const { world } = begin(faults);
     const id = `demo/apply/${world.name}`;
     await rig.start('scheduledFailoverTest', id, [{ environment: world.name, component: 'backend' }]);
-    return (await rig.client.workflow.getHandle(id).result()) as OperationResult;
+    return rig.resultInRealTime<OperationResult>(id);
   };
 
   test('is one of the environment, and answers its result', async () => {

@@ -15,9 +15,7 @@ beforeAll(async () => {
 afterAll(() => rig.stop());
 
 async function run(world: World, request: ProvisionRequest = {}): Promise<ProvisionResult> {
-  // In real time, as several wait.
-  const handle = rig.client.workflow.getHandle(await beginProvision(rig, world, request));
-  return (await handle.result()) as ProvisionResult;
+  return await rig.resultInRealTime(await beginProvision(rig, world, request));
 }
 
 function newWorld(faults: Readonly<Record<string, Fault>> = {}): World {

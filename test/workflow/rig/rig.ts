@@ -36,6 +36,8 @@ export interface Rig {
    * several ask for that may never answer anybody again.
    */
   resultOf<T>(workflowId: string): Promise<T>;
+  /** The same in real time, and for as many at once as there are. */
+  resultInRealTime<T>(workflowId: string): Promise<T>;
   /** The server's time. */
   now(): Promise<number>;
   /** `RUNNING`, `COMPLETED` and so on. */
@@ -141,6 +143,7 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
     start: (type, workflowId, args) => client.workflow.start(type, { workflowId, args, taskQueue: taskQueue(project) }),
     skip: (ms) => env.sleep(ms),
     resultOf: (workflowId) => env.client.workflow.getHandle(workflowId).result(),
+    resultInRealTime: (workflowId) => client.workflow.getHandle(workflowId).result(),
     now: () => env.currentTimeMs(),
     statusOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).status.name,
     runOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).runId,
