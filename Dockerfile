@@ -4,8 +4,8 @@ FROM node:22.21.1-bookworm-slim AS build
 WORKDIR /opt/bascule
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
-COPY script/build.mjs script/
+COPY tsconfig.json ./
+COPY script/build.mjs script/code-cache.cjs script/
 COPY src src
 RUN npm run --silent build
 RUN npm prune --omit=dev --no-audit --no-fund
@@ -21,7 +21,7 @@ COPY --from=build /opt/bascule/dist dist
 COPY templates templates
 COPY examples examples
 COPY docker/demo-project.sh docker/
-RUN mkdir bin && ln -s ../dist/cli/main.js bin/bascule
+RUN mkdir bin && ln -s ../dist/bascule.cjs bin/bascule
 RUN docker/demo-project.sh /project
 RUN chown -R node:node /project
 ENV PATH=/opt/bascule/bin:$PATH NODE_ENV=production

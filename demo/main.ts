@@ -17,7 +17,7 @@ import { type Report, startVisitors } from '../test/rig/visitors.js';
 const first = 'a1a1a1a1a1';
 const broken = 'bad0bad0ba';
 const second = 'b2b2b2b2b2';
-const bascule = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../dist/bascule.cjs', import.meta.url));
 const mistakes: string[] = [];
 
 const say = (text: string) => console.log(`\n${pc.bold(text)}`);

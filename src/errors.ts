@@ -994,4 +994,5 @@ export class BasculeError<C extends ErrorCode = ErrorCode> extends Error {
   }
 }
 
-export const isBasculeError = (error: unknown): error is BasculeError => error instanceof BasculeError;
+export const isBasculeError = (error: unknown): error is BasculeError =>
+  error instanceof Error && error.name === 'BasculeError';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { installed } from './installation.js';
 
 /** Version of this Bascule, as package.json has it. */
 export function readVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  return (JSON.parse(readFileSync(installed('package.json'), 'utf8')) as { version: string }).version;
 }

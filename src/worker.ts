@@ -1,6 +1,4 @@
-import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import {
   DefaultLogger,
@@ -25,6 +23,7 @@ import { taskQueue, workerIdentity } from './domain/names.js';
 import type { Notice } from './domain/notice.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
 import { LocalHost } from './hosts/local.js';
+import { installed } from './installation.js';
 import { startKeeper } from './keeper.js';
 import { notify } from './notify.js';
 import { readVersion } from './version.js';
@@ -56,7 +55,7 @@ const stickyQueueScheduleToStartTimeout = '1s';
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const configuration = await loadConfiguration(options.configurationFile);
-  const keys = readEncryptionKeys();
+  const keys = readEncryptionKeys(process.env);
   const log = pino({ name: 'bascule-worker', serializers: { error: pino.stdSerializers.err } }, logDestination());
   const exporterPort = await freeMetricsPort();
   Runtime.install({
@@ -86,8 +85,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           )
         : null;
       connection = await connect();
-      const { namespace } = connectionSettings();
-      await assertNamespace(connection.operatorService, namespace);
+      const { connectionOptions, namespace } = connectionSettings(process.env);
+      await assertNamespace(connection.operatorService, { namespace, address: connectionOptions.address });
       const context: WorkerContext = {
         ...place,
         project: configuration.project,
@@ -107,7 +106,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         dataConverter: dataConverter(keys),
         sinks: noticeSinks(place, log),
         activities: Object.assign({}, ...Object.values(createActivities(context))),
-        ...workflows(keys.length > 0),
+        workflowBundle: workflowBundle(keys.length > 0),
         stickyQueueScheduleToStartTimeout,
         maxConcurrentActivityTaskExecutions: activitiesAtOnce,
         // A cancellation reaches an activity with the answer to its heartbeat.
@@ -153,16 +152,13 @@ function logDestination(): pino.DestinationStream {
   return pino.destination({ dest: 2, maxLength: logBufferBytes }).on('error', () => {});
 }
 
-/** The bundle that the build made for how failures are converted; from the sources where there is none. */
-function workflows(isEncrypted: boolean): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
-  const bundle = isEncrypted ? './workflow-bundle-encrypted.js' : './workflow-bundle.js';
-  const codePath = fileURLToPath(new URL(bundle, import.meta.url));
-  if (existsSync(codePath)) return { workflowBundle: { codePath } };
-  return { workflowsPath: fileURLToPath(new URL('./workflows/index.ts', import.meta.url)) };
-}
+/** The bundle that the build made for how failures are converted. */
+const workflowBundle = (isEncrypted: boolean): { readonly codePath: string } => ({
+  codePath: installed(`dist/${isEncrypted ? 'workflow-bundle-encrypted' : 'workflow-bundle'}.js`),
+});
 
 async function connect(): Promise<NativeConnection> {
-  const { connectionOptions } = connectionSettings();
+  const { connectionOptions } = connectionSettings(process.env);
   try {
     return await NativeConnection.connect(connectionOptions);
   } catch (error) {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import { defaults } from '../domain/defaults.js';
@@ -33,12 +32,12 @@ export function addApply(program: Command, invocation: Invocation): void {
       const edge = (await invocation.names())?.edge ?? defaults.edgeName;
       await invocation.withClient(async (client) => {
         const startedAt = new Date();
-        const id = `${project}/apply/${randomUUID()}`;
+        const id = `${project}/apply/${crypto.randomUUID()}`;
         const change: ApplyChange = { kind: 'apply', id, operation: id, ...options };
         const name = { project, edge };
         if (options.repair && !options.dryRun) await showRepair(client, name, change, invocation);
         const result = await applyOrObtain(client, name, change, invocation);
-        process.exitCode = exitCodeOf(result);
+        invocation.exitCode = exitCodeOf(result);
         const took = { startedAt: startedAt.toISOString(), durationMs: Date.now() - startedAt.getTime() };
         const text = describe(invocation.output.out, result, { ...options, ...took });
         invocation.output.answer({ ...documentOf(result), ...took }, text);

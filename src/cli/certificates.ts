@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { type Command, Option } from 'commander';
@@ -55,7 +54,7 @@ export function addCertificates(program: Command, invocation: Invocation): void 
     )
     .addHelpText('after', '\nExample:\n  $ bascule certs revoke example.org --reason keyCompromise')
     .action(async (name: string, { reason }: { reason: string }) => {
-      const id = certificatesWorkflowId(await invocation.project(), 'revoke', randomUUID());
+      const id = certificatesWorkflowId(await invocation.project(), 'revoke', crypto.randomUUID());
       const input = { name: name.toLowerCase(), reason };
       await runCertificates(
         invocation,
@@ -76,8 +75,8 @@ export function addCertificates(program: Command, invocation: Invocation): void 
       '\nExample:\n  $ bascule certs adopt --account-key /var/lib/dehydrated/accounts/aHR0cHM6/account_key.pem',
     )
     .action(async ({ accountKey }: { accountKey?: string }) => {
-      const id = certificatesWorkflowId(await invocation.project(), 'adopt', randomUUID());
-      const input = { accountKey: accountKey === undefined ? null : resolve(accountKey) };
+      const id = certificatesWorkflowId(await invocation.project(), 'adopt', crypto.randomUUID());
+      const input = { accountKey: accountKey === undefined ? null : resolve(invocation.path(accountKey)) };
       await runCertificates(invocation, { id, type: 'adoptCertificates', summary: 'certs adopt', input }, false);
     });
 }
@@ -106,7 +105,7 @@ function addObtaining(
         ...given({ force, keepGoing }),
       };
       const project = await invocation.project();
-      const id = certificatesWorkflowId(project, kind, randomUUID());
+      const id = certificatesWorkflowId(project, kind, crypto.randomUUID());
       await runCertificates(
         invocation,
         { id, type: 'certificates', summary: `certs ${kind}`, input: request },
@@ -167,7 +166,7 @@ export async function followToEnd<Result extends { readonly steps: readonly Step
   const result = await followed(invocation, operation, timeoutMs, (options) =>
     followWorkflow<Result>(client, operation, options),
   );
-  process.exitCode = told.exitCodeOf(result);
+  invocation.exitCode = told.exitCodeOf(result);
   invocation.output.answer(result, told.describe(invocation.output.out, result));
 }
 

@@ -1,8 +1,8 @@
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { BasculeError } from '../errors.js';
+import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
 
@@ -21,9 +21,9 @@ export interface DevTemporal {
  * Throws `temporal-not-installed`, `temporal-start-failed`, and `temporal-unreachable` for an address that is not this
  * machine's.
  */
-export async function ensureTemporal(folder: string): Promise<DevTemporal> {
+export async function ensureTemporal(folder: string, env: NodeJS.ProcessEnv): Promise<DevTemporal> {
   const { connectionSettings } = await import('../client/connection.js');
-  const { address } = connectionSettings().connectionOptions;
+  const { address } = connectionSettings(env).connectionOptions;
   const { isListening, isLoopback, parseAddress } = await import('../client/listening.js');
   const place = parseAddress(address);
   if (await isListening(place)) return { address, uiUrl: null, server: null };
@@ -31,9 +31,9 @@ export async function ensureTemporal(folder: string): Promise<DevTemporal> {
   const { port } = place;
   const uiPort = port + 1_000;
   const args = temporalServerArguments({ port, uiPort, dbFile: join(folder, 'temporal.db') });
-  const server = await startInBackground(await findTemporal(), args, join(folder, 'temporal.log'));
+  const server = await startInBackground(await findTemporal(env), args, join(folder, 'temporal.log'));
   try {
-    await untilServing(server);
+    await untilServing(server, env);
   } catch (error) {
     await server.stop();
     throw error;
@@ -42,11 +42,11 @@ export async function ensureTemporal(folder: string): Promise<DevTemporal> {
 }
 
 /** Temporal's CLI: the one that script/setup installed, else that of PATH. Throws `temporal-not-installed`. */
-export async function findTemporal(): Promise<string> {
-  const installed = fileURLToPath(new URL('../../.tools/bin/temporal', import.meta.url));
-  const inPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'temporal'));
-  for (const file of [installed, ...inPath]) if (await exists(file)) return file;
-  throw new BasculeError('temporal-not-installed', { file: installed });
+export async function findTemporal(env: NodeJS.ProcessEnv): Promise<string> {
+  const own = installed('.tools/bin/temporal');
+  const inPath = (env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'temporal'));
+  for (const file of [own, ...inPath]) if (await exists(file)) return file;
+  throw new BasculeError('temporal-not-installed', { file: own });
 }
 
 const exists = (file: string): Promise<boolean> =>
@@ -56,21 +56,21 @@ const exists = (file: string): Promise<boolean> =>
   );
 
 /** Waits until it serves and knows the search attributes, which it learns a moment later. */
-async function untilServing(server: BackgroundProcess): Promise<void> {
+async function untilServing(server: BackgroundProcess, env: NodeJS.ProcessEnv): Promise<void> {
   const deadline = performance.now() + readyWithinMs;
   while (performance.now() < deadline && server.how === null) {
-    if (await knowsSearchAttributes()) return;
+    if (await knowsSearchAttributes(env)) return;
     await sleep(50);
   }
   throw new BasculeError('temporal-start-failed', { log: server.log, lines: await server.lastLines() });
 }
 
-async function knowsSearchAttributes(): Promise<boolean> {
-  const { connectClient, connectionSettings } = await import('../client/connection.js');
+async function knowsSearchAttributes(env: NodeJS.ProcessEnv): Promise<boolean> {
+  const { connectClient } = await import('../client/connection.js');
   try {
-    const client = await connectClient();
+    const client = await connectClient(env);
     try {
-      const { namespace } = connectionSettings();
+      const { namespace } = client.options;
       const { customAttributes } = await client.connection.operatorService.listSearchAttributes({ namespace });
       return searchAttributeNames.every((name) => name in (customAttributes ?? {}));
     } finally {

@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { installed } from '../installation.js';
 import { applyConfiguration } from './apply.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
 import { type DevNote, noteRunningDev } from './dev-note.js';
@@ -33,7 +32,7 @@ export function addDev(program: Command, invocation: Invocation): void {
       const { loadConfiguration } = await import('../config/load.js');
       const configuration = await loadConfiguration(invocation.configurationFile);
       const interrupted = Promise.race(
-        (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal)),
+        ['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(invocation.context.signals, signal)),
       );
       await runDev(invocation, configuration, folder, interrupted);
     });
@@ -60,7 +59,7 @@ async function runNoted(
   { interrupted, note }: { readonly interrupted: Promise<unknown>; readonly note: DevNote },
 ): Promise<void> {
   const { output } = invocation;
-  const temporal = await ensureTemporal(folder);
+  const temporal = await ensureTemporal(folder, invocation.context.env);
   output.note(
     temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
   );
@@ -90,7 +89,7 @@ async function runNoted(
 }
 
 function startWorker({ configurationFile }: Invocation, folder: string): Promise<BackgroundProcess> {
-  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  const main = installed('dist/bascule.cjs');
   return startInBackground(
     process.execPath,
     [main, 'worker', '--config', configurationFile],
@@ -102,13 +101,13 @@ function startWorker({ configurationFile }: Invocation, folder: string): Promise
 async function prepare(invocation: Invocation, configuration: Configuration, worker: BackgroundProcess): Promise<void> {
   const { connectClient } = await import('../client/connection.js');
   const { project } = configuration;
-  const client = await connectClient();
+  const client = await connectClient(invocation.context.env);
   try {
     await untilWorkerAnswers(client, project, worker);
     const { edge } = await look(client, project, { what: 'status' });
     if (edge.generation !== null) return;
     invocation.output.note('the edge has no configuration yet: applying bascule.yaml');
-    const id = `${project}/apply/${randomUUID()}`;
+    const id = `${project}/apply/${crypto.randomUUID()}`;
     const change = { kind: 'apply', id, operation: id, skipCertificates: true } as const;
     const result = await applyConfiguration(client, { project, edge: edge.name }, change, invocation);
     if (result.outcome === 'succeeded') return;

@@ -36,7 +36,7 @@ export function addDoctor(program: Command, invocation: Invocation): void {
     .action(async () => {
       const project = await invocation.project();
       const diagnosis = await diagnose(invocation, project);
-      process.exitCode = diagnosis.checks.some(({ findings }) => findings.length > 0) ? 1 : 0;
+      invocation.exitCode = diagnosis.checks.some(({ findings }) => findings.length > 0) ? 1 : 0;
       invocation.output.answer(diagnosis, describe(invocation.output.out, diagnosis));
     });
 }
@@ -59,7 +59,7 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
       );
     });
     const { connectionSettings } = await import('../client/connection.js');
-    return connectionSettings().connectionOptions.address;
+    return connectionSettings(invocation.context.env).connectionOptions.address;
   });
   checks.unshift(temporal);
   const seen = examination as Examination | null;
@@ -75,7 +75,8 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
 async function examineSearchAttributes(client: Client): Promise<string> {
   const { assertNamespace } = await import('../client/namespace.js');
   const { namespace } = client.options;
-  await assertNamespace(client.connection.operatorService, namespace);
+  const { addressOf } = await import('../client/connection.js');
+  await assertNamespace(client.connection.operatorService, { namespace, address: addressOf(client) });
   return `of namespace ${namespace}`;
 }
 

@@ -24,16 +24,18 @@ export function addExec(program: Command, invocation: Invocation): void {
     .option('--instance <name>', 'multi-instance: which one (default: the first)')
     .addHelpText('after', '\nExample:\n  $ bascule exec prod api -- node console.mjs')
     .action(async (_: readonly string[], options: ExecOptions, command: Command) => {
-      const { named, argv } = splitAtDashes(command);
+      const { named, argv } = splitAtDashes(command, invocation.context.argv);
       const { environment: environmentName, value: component } = optionalFirst(named[0], named[1], 'COMPONENT');
       const environment = await invocation.environment(environmentName);
-      process.exitCode = await runInRelease(invocation, { environment, component, ...options }, argv);
+      invocation.exitCode = await runInRelease(invocation, { environment, component, ...options }, argv);
     });
 }
 
 /** What stands before `--`, and what to run. Throws `usage`. */
-function splitAtDashes(command: Command): { named: readonly string[]; argv: readonly [string, ...string[]] } {
-  const raw = process.argv;
+function splitAtDashes(
+  command: Command,
+  raw: readonly string[],
+): { named: readonly string[]; argv: readonly [string, ...string[]] } {
   const dashes = raw.indexOf('--');
   const [program, ...args] = dashes < 0 ? [] : raw.slice(dashes + 1);
   if (program === undefined) {

@@ -17,13 +17,13 @@ export function reportError(invocation: Invocation, error: unknown): void {
   const document = describeError(invocation, error);
   const { output, options } = invocation;
   const { red, cyan, dim } = output.err;
-  process.exitCode = exitCodes[document.outcome];
+  invocation.exitCode = exitCodes[document.outcome];
   const lines = [
     `${red('✘')} ${document.message.split('\n').join('\n  ')}`,
     ...(document.remedy === '' ? [] : [`${cyan('→')} ${document.remedy}`]),
     ...(options.verbose && error instanceof Error ? [dim(stackOf(error))] : []),
   ];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  output.stderr.write(`${lines.join('\n')}\n`);
   if (output.options.json) output.answer(document, '');
 }
 

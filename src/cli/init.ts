@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
 import { BasculeError } from '../errors.js';
+import { installed } from '../installation.js';
 import type { Invocation } from './invocation.js';
 
 /** Below it only root, or who has CAP_NET_BIND_SERVICE, may listen. */
@@ -51,8 +51,8 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
     user: userInfo().username,
     node: process.execPath,
-    main: fileURLToPath(new URL('./main.js', import.meta.url)),
-    temporal: await findTemporal(),
+    main: installed('dist/bascule.cjs'),
+    temporal: await findTemporal(invocation.context.env),
   });
   await mkdir(folder, { recursive: true });
   const files = units.map(({ name }) => join(folder, name));

@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import { isOfCertificates, isProvision } from '../domain/names.js';
 import { signalExitCodes } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
@@ -8,22 +7,24 @@ import type { Invocation } from './invocation.js';
  * What has no end of its own leaves without a word (`isEndless`). Answers how to stop heeding them.
  */
 export function heedInterruption(invocation: Invocation, { isEndless = false } = {}): () => void {
+  const { signals, exit } = invocation.context;
   const handlers = Object.entries(signalExitCodes).map(([signal, code]) => {
     const leave = () => {
       if (!isEndless) sayFarewell(invocation, signal);
-      process.exit(code);
+      exit(code);
     };
-    process.on(signal, leave);
+    signals.on(signal, leave);
     return { signal, leave };
   });
   return () => {
-    for (const { signal, leave } of handlers) process.off(signal, leave);
+    for (const { signal, leave } of handlers) signals.off(signal, leave);
   };
 }
 
 function sayFarewell(invocation: Invocation, signal: string): void {
-  writeSync(2, `\n${farewell(invocation)}\n`);
-  if (invocation.output.options.json) writeSync(1, `${JSON.stringify(document(invocation, signal), null, 2)}\n`);
+  const { output } = invocation;
+  output.stderr.write(`\n${farewell(invocation)}\n`);
+  if (output.options.json) output.answer(document(invocation, signal), null);
 }
 
 function farewell({ accepted }: Invocation): string {

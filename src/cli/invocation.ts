@@ -1,5 +1,5 @@
 import { hostname, userInfo } from 'node:os';
-import { resolve } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { closest, distance } from 'fastest-levenshtein';
 import type { PollingWorker } from '../client/workers.js';
@@ -9,6 +9,7 @@ import { readVersion } from '../version.js';
 import { heedInterruption } from './interruption.js';
 import { type LocalNames, readLocalNames } from './local-names.js';
 import { Output } from './output.js';
+import type { ProcessContext } from './process-context.js';
 import { compareVersions, readLatestPoller } from './worker-version.js';
 
 /** Longer than any call is tried again. */
@@ -32,17 +33,22 @@ export interface AcceptedOperation {
 
 /** One run of the command line: its global options, and what every command needs. */
 export class Invocation {
-  output = new Output({ json: false, quiet: false, color: true, verbose: false });
+  output: Output;
   options: GlobalOptions = {};
+  exitCode = 0;
   /** Set as soon as there is one, for whoever has to say how to go on. */
   accepted: AcceptedOperation | null = null;
   /** Resolves when it was said that the worker is of another version, where it is: before anything is drawn. */
   versionCompared: Promise<void> | null = null;
   #names: Promise<LocalNames | null> | null = null;
 
+  constructor(readonly context: ProcessContext) {
+    this.output = new Output(context, { json: false, quiet: false, color: true, verbose: false });
+  }
+
   configure(options: GlobalOptions): void {
     this.options = options;
-    this.output = new Output({
+    this.output = new Output(this.context, {
       json: options.json ?? false,
       quiet: options.quiet ?? false,
       color: options.color ?? true,
@@ -51,12 +57,17 @@ export class Invocation {
   }
 
   get configurationFile(): string {
-    return this.options.config || process.env.BASCULE_CONFIG || 'bascule.yaml';
+    return this.path(this.options.config || this.context.env.BASCULE_CONFIG || 'bascule.yaml');
+  }
+
+  /** A path that was typed, as this process finds it. */
+  path(typed: string): string {
+    return isAbsolute(typed) ? typed : join(relative(process.cwd(), this.context.folder), typed);
   }
 
   /** Who asks, for the record of the operation. */
   get by(): string {
-    return process.env.GITHUB_ACTOR || `${userInfo().username}@${hostname()}`;
+    return this.context.env.GITHUB_ACTOR || `${userInfo().username}@${hostname()}`;
   }
 
   /** `--project`, else the one of bascule.yaml. Throws `config-invalid`, `usage`. */
@@ -98,16 +109,17 @@ export class Invocation {
     const { connectClient, connectionSettings, isUnanswered } = await import('../client/connection.js');
     const { assertWorkerCanRead } = await import('../client/encryption.js');
     const { namingNamespace } = await import('../client/namespace.js');
-    const { connectionOptions, namespace } = connectionSettings();
+    const { env } = this.context;
+    const { connectionOptions, namespace } = connectionSettings(env);
     this.output.detail(`Temporal: ${connectionOptions.address}, namespace ${namespace}`);
     const stopHeeding = heedInterruption(this);
-    const client = await connectClient();
+    const client = await connectClient(env);
     const worker = this.#readWorker(client);
     // Once, alongside what is asked: it keeps nothing waiting.
     this.versionCompared ??= worker.then((seen) => this.#compareVersions(seen));
     try {
-      await assertWorkerCanRead(worker);
-      const result = await namingNamespace(() => run(client));
+      await assertWorkerCanRead(worker, env);
+      const result = await namingNamespace({ namespace, address: connectionOptions.address }, () => run(client));
       await this.versionCompared;
       await client.connection.close();
       return result;
@@ -140,7 +152,8 @@ export class Invocation {
     this.output.detail(`bascule.yaml: ${names ? resolve(this.configurationFile) : 'none read'}`);
     if (this.options.project !== undefined) return names?.project === this.options.project ? names : null;
     if (names) return names;
-    if (!this.options.config && !process.env.BASCULE_CONFIG && !(await exists(this.configurationFile))) return null;
+    if (!this.options.config && !this.context.env.BASCULE_CONFIG && !(await exists(this.configurationFile)))
+      return null;
     // It is there and does not even name its project: this says what is wrong with it.
     const { loadConfiguration } = await import('../config/load.js');
     await loadConfiguration(this.configurationFile);

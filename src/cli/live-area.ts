@@ -1,5 +1,5 @@
-import type { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
+import type { OutputStream } from './process-context.js';
 
 /** Control sequences of ECMA-48, and DEC's two for the cursor. */
 const hideCursor = '\x1b[?25l';
@@ -13,7 +13,7 @@ const up = (lines: number): string => (lines > 0 ? `\x1b[${lines}A` : '');
 export class LiveArea {
   #drawnLines = 0;
 
-  constructor(private readonly terminal: WriteStream) {
+  constructor(private readonly terminal: OutputStream) {
     terminal.write(hideCursor);
     process.once('exit', () => terminal.write(showCursor));
   }

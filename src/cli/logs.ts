@@ -45,7 +45,7 @@ export function addLogs(program: Command, invocation: Invocation): void {
         if (!options.follow) return output.answer({ schemaVersion: 1, ...logs }, logs.lines.join('\n') || null);
         const { inspectProject } = await import('../client/inspect.js');
         for (;;) {
-          if (logs.lines.length > 0) process.stdout.write(`${logs.lines.join('\n')}\n`);
+          if (logs.lines.length > 0) output.stdout.write(`${logs.lines.join('\n')}\n`);
           logs = await inspectProject(client, project, { what: 'logs', logs: { ...instance, after: logs.offset } });
         }
       });

@@ -18,13 +18,13 @@ export async function look<K extends InspectRequest['what']>(
 ): Promise<InspectAnswers[K]> {
   const { inspectProject, ping } = await import('../client/inspect.js');
   const { answeredByWorker } = await import('../client/answering.js');
-  const { assertListening, connectionSettings, isUnanswered } = await import('../client/connection.js');
+  const { addressOf, assertListening, isUnanswered } = await import('../client/connection.js');
   const noWorker = new AbortController();
   const answered = new AbortController();
   const assertWorker = async (): Promise<void> => {
     const isLong = await sleep(promptMs, true, { signal: answered.signal }).catch(() => false);
     if (!isLong) return;
-    await assertListening();
+    await assertListening(addressOf(client));
     await answeredByWorker(client, project, () => ping(client, project));
   };
   const askWorker = async (): Promise<InspectAnswers[K]> => {
@@ -44,8 +44,7 @@ export async function look<K extends InspectRequest['what']>(
       throw new BasculeError('not-answered', error.args, { cause: error });
     }
     if (isBasculeError(error) || !isUnanswered(error)) throw error;
-    const { address } = connectionSettings().connectionOptions;
-    throw new BasculeError('temporal-unreachable', { address }, { cause: error });
+    throw new BasculeError('temporal-unreachable', { address: addressOf(client) }, { cause: error });
   }
 }
 

@@ -92,7 +92,7 @@ export async function followToEnd(
     clearTimeout(timer);
     view.finish(result?.steps ?? []);
   }
-  process.exitCode = exitCodeOfResult(result);
+  invocation.exitCode = exitCodeOfResult(result);
   invocation.output.answer(result, describeResult(invocation.output.out, result, isDryRun));
 }
 

@@ -18,7 +18,7 @@ const longStepMs = 1_000;
 /** Live on a terminal, plain lines elsewhere, nothing with `--quiet`. `environment` is for what to type meanwhile. */
 export function createProgressView(output: Output, environment: string): ProgressView {
   if (output.options.quiet) return { show: () => undefined, finish: () => undefined };
-  return process.stderr.isTTY && process.env.TERM !== 'dumb'
+  return output.stderr.isTTY && output.canRedraw
     ? new LiveView(output, environment)
     : new PlainView(output, environment);
 }
@@ -95,7 +95,7 @@ class PlainView implements ProgressView {
 class LiveView implements ProgressView {
   readonly #log = new StepLog();
   readonly #seenAt = new Map<string, number>();
-  readonly #area = new LiveArea(process.stderr);
+  readonly #area: LiveArea;
   readonly #timer: NodeJS.Timeout;
   #running: readonly StepReport[] = [];
   #hint = '';
@@ -105,6 +105,7 @@ class LiveView implements ProgressView {
     private readonly output: Output,
     private readonly environment: string,
   ) {
+    this.#area = new LiveArea(output.stderr);
     this.#timer = setInterval(() => this.#draw([]), drawEveryMs);
     this.#timer.unref();
   }

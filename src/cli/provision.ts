@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { defaults } from '../domain/defaults.js';
 import { dryProvisionWorkflowId, provisionWorkflowId } from '../domain/names.js';
@@ -34,7 +33,7 @@ export function addProvision(program: Command, invocation: Invocation): void {
       const project = await invocation.project();
       const edge = (await invocation.names())?.edge ?? defaults.edgeName;
       const request: ProvisionRequest = given({ dryRun });
-      const id = dryRun ? dryProvisionWorkflowId(project, randomUUID()) : provisionWorkflowId(project, edge);
+      const id = dryRun ? dryProvisionWorkflowId(project, crypto.randomUUID()) : provisionWorkflowId(project, edge);
       await invocation.withClient(async (client) => {
         const { startWorkflow } = await import('../client/certificates.js');
         const { answeredByWorker } = await import('../client/answering.js');

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import type { Color } from '../domain/edge-state.js';
 import { type EnvironmentView, isFastRollback, type SideBySideView } from '../domain/inspect.js';
@@ -50,8 +49,8 @@ export function addRollback(program: Command, invocation: Invocation): void {
     });
 }
 
-const isAtTerminal = ({ output }: Invocation): boolean =>
-  process.stdin.isTTY === true && process.stderr.isTTY === true && !output.options.json;
+const isAtTerminal = ({ context, output }: Invocation): boolean =>
+  context.stdin.isTTY === true && context.stderr.isTTY === true && !output.options.json;
 
 /** Shows from → to, and how, and asks. Throws `usage` where the answer is no. */
 async function confirm(
@@ -66,16 +65,18 @@ async function confirm(
   // Nothing to go back to: the environment says why.
   if (!plan) return;
   invocation.output.note(plan);
-  const question = createInterface({ input: process.stdin, output: process.stderr });
+  const { createInterface } = await import('node:readline/promises');
+  const { stdin, stderr, exit } = invocation.context;
+  const question = createInterface({ input: stdin, output: stderr });
   question.once('SIGINT', () => {
-    process.stderr.write('\n');
-    process.exit(signalExitCodes.SIGINT);
+    stderr.write('\n');
+    exit(signalExitCodes.SIGINT);
   });
   // Ctrl-D is no answer.
   const closed = once(question, 'close').then(() => null);
   const answer = await Promise.race([question.question('Roll back? [y/N] ').catch(() => null), closed]);
   question.close();
-  if (answer === null) process.stderr.write('\n');
+  if (answer === null) stderr.write('\n');
   else if (/^y(es)?$/i.test(answer.trim())) return;
   throw new BasculeError('usage', { problem: 'not rolled back', help: 'Nothing was changed. --yes does not ask.' });
 }

@@ -61,15 +61,14 @@ export async function watchStatus(
 }
 
 function createView(output: Output, describe: (status: Status) => string): (sight: Sight) => void {
-  if (output.options.json) return onChange((sight) => `${JSON.stringify(documentOf(sight))}\n`);
-  if (process.stdout.isTTY !== true || process.env.TERM === 'dumb') {
-    return onChange((sight, isFirst) => plainText(sight, isFirst, describe));
+  if (output.options.json) return onChange(output, (sight) => `${JSON.stringify(documentOf(sight))}\n`);
+  if (output.stdout.isTTY !== true || !output.canRedraw) {
+    return onChange(output, (sight, isFirst) => plainText(sight, isFirst, describe));
   }
-  return inPlace(output.out, describe);
+  return inPlace(output, describe);
 }
 
-function inPlace(colors: Colors, describe: (status: Status) => string): (sight: Sight) => void {
-  const { stdout } = process;
+function inPlace({ out: colors, stdout }: Output, describe: (status: Status) => string): (sight: Sight) => void {
   let area: LiveArea | null = null;
   let shown: Sight | null = null;
   const draw = (): void => {
@@ -89,12 +88,12 @@ function inPlace(colors: Colors, describe: (status: Status) => string): (sight: 
 }
 
 /** Writes a sight where it differs from the one before: ages in the text change by themselves, and do not count. */
-function onChange(textOf: (sight: Sight, isFirst: boolean) => string): (sight: Sight) => void {
+function onChange({ stdout }: Output, textOf: (sight: Sight, isFirst: boolean) => string): (sight: Sight) => void {
   let written: string | null = null;
   return (sight) => {
     const seen = JSON.stringify(documentOf(sight));
     if (seen === written) return;
-    process.stdout.write(textOf(sight, written === null));
+    stdout.write(textOf(sight, written === null));
     written = seen;
   };
 }

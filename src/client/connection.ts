@@ -15,17 +15,20 @@ const defaultAddress = '127.0.0.1:7233';
  *
  * @throws `temporal-settings-unusable`
  */
-export function connectionSettings() {
-  const { connectionOptions, namespace } = readSettings();
+export function connectionSettings(env: NodeJS.ProcessEnv) {
+  const { connectionOptions, namespace } = readSettings(env);
   return {
     connectionOptions: { ...connectionOptions, address: connectionOptions.address ?? defaultAddress },
     namespace: namespace ?? 'default',
   };
 }
 
-function readSettings() {
+function readSettings(env: NodeJS.ProcessEnv) {
+  const overrideEnvVars = Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
   try {
-    return loadClientConnectConfig();
+    return loadClientConnectConfig({ overrideEnvVars });
   } catch (error) {
     const isOfSystem = error instanceof Error && 'syscall' in error;
     // A parser quotes the line that it can't read, and a key may stand in it.
@@ -39,17 +42,22 @@ function readSettings() {
  *
  * @throws `temporal-unreachable`, `temporal-refused`, `temporal-settings-unusable`, `encryption-key-invalid`
  */
-export async function connectClient(): Promise<Client> {
-  const { connectionOptions, namespace } = connectionSettings();
+export async function connectClient(env: NodeJS.ProcessEnv): Promise<Client> {
+  const { connectionOptions, namespace } = connectionSettings(env);
   const { address } = connectionOptions;
-  const converter = dataConverter(readEncryptionKeys());
-  await assertListening();
+  const converter = dataConverter(readEncryptionKeys(env));
+  await assertListening(address);
   try {
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: reachableWithinMs });
     return new Client({ connection, namespace, dataConverter: converter });
   } catch (error) {
     throw asUnreachable(error, address);
   }
+}
+
+/** Where a client asks: `host:port`. */
+export function addressOf({ connection }: Client): string {
+  return connection instanceof Connection ? connection.options.address : defaultAddress;
 }
 
 /** Why nobody could connect to Temporal: it does not answer, or does not want to. */
@@ -67,8 +75,7 @@ const isNativeRefusal = (error: unknown): boolean =>
  * Throws `temporal-unreachable` where nobody listens at Temporal's address on this machine: gRPC would try again for a
  * while. Of another machine's address only gRPC can tell.
  */
-export async function assertListening(): Promise<void> {
-  const { address } = connectionSettings().connectionOptions;
+export async function assertListening(address: string): Promise<void> {
   const place = parseAddress(address);
   if (isLoopback(place) && !(await isListening(place))) throw new BasculeError('temporal-unreachable', { address });
 }

@@ -7,10 +7,10 @@ import {
   randomBytes,
 } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { DataConverter, Payload, PayloadCodec } from '@temporalio/common';
 import proto from '@temporalio/proto';
 import { BasculeError } from '../errors.js';
+import { installed } from '../installation.js';
 import type { PollingWorker } from './workers.js';
 
 const { Payload: PayloadMessage } = proto.temporal.api.common.v1;
@@ -40,8 +40,8 @@ const tagBytes = 16;
  *
  * @throws `encryption-key-invalid`
  */
-export function readEncryptionKeys(): readonly EncryptionKey[] {
-  const { source, text } = readKeyText();
+export function readEncryptionKeys(env: NodeJS.ProcessEnv): readonly EncryptionKey[] {
+  const { source, text } = readKeyText(env);
   const keys = text
     .split(/[,\s]+/)
     .filter((entry) => entry !== '')
@@ -62,7 +62,7 @@ export function dataConverter(keys: readonly EncryptionKey[]): DataConverter {
   return keys.length === 0 ? { payloadCodecs } : { payloadCodecs, failureConverterPath };
 }
 
-const failureConverterPath = fileURLToPath(new URL('./encoded-failures.cjs', import.meta.url));
+const failureConverterPath = installed('dist/encoded-failures.cjs');
 
 /** How a key is named to others: its id, and eight digits that differ for another key of the same id. */
 export function markOf({ id, secret }: EncryptionKey): string {
@@ -75,8 +75,11 @@ export function markOf({ id, secret }: EncryptionKey): string {
  *
  * @throws `encryption-key-not-on-worker`
  */
-export async function assertWorkerCanRead(polling: Promise<PollingWorker | null>): Promise<void> {
-  const [first] = readEncryptionKeys();
+export async function assertWorkerCanRead(
+  polling: Promise<PollingWorker | null>,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const [first] = readEncryptionKeys(env);
   if (!first) return;
   const worker = await polling;
   if (!worker || worker.keys.includes(markOf(first))) return;
@@ -121,8 +124,8 @@ function decrypt(payload: Payload, keys: readonly EncryptionKey[]): Payload {
 
 const textOf = (bytes: Uint8Array | null | undefined): string => Buffer.from(bytes ?? []).toString('utf8');
 
-function readKeyText(): { source: string; text: string } {
-  const { [variable]: given = '', [fileVariable]: file = '' } = process.env;
+function readKeyText(env: NodeJS.ProcessEnv): { source: string; text: string } {
+  const { [variable]: given = '', [fileVariable]: file = '' } = env;
   if (file === '') return { source: variable, text: given };
   if (given !== '') {
     throw new BasculeError('encryption-key-invalid', { source: variable, reason: `is set, and so is ${fileVariable}` });

@@ -1,7 +1,13 @@
 import { type ConnectionLike, NamespaceNotFoundError } from '@temporalio/client';
 import { BasculeError } from '../errors.js';
 import { searchAttributeNames } from '../temporal-server.js';
-import { connectionSettings, grpcCode } from './connection.js';
+import { grpcCode } from './connection.js';
+
+/** A namespace, and `host:port` of the Temporal that should have it. */
+export interface NamespacePlace {
+  readonly namespace: string;
+  readonly address: string;
+}
 
 type OperatorService = Pick<ConnectionLike['operatorService'], 'listSearchAttributes'>;
 
@@ -11,20 +17,20 @@ type OperatorService = Pick<ConnectionLike['operatorService'], 'listSearchAttrib
  *
  * @throws `namespace-missing`, `search-attribute-missing`
  */
-export async function assertNamespace(operatorService: OperatorService, namespace: string): Promise<void> {
-  const { customAttributes } = await namingNamespace(() => operatorService.listSearchAttributes({ namespace }));
+export async function assertNamespace(operatorService: OperatorService, place: NamespacePlace): Promise<void> {
+  const { namespace } = place;
+  const { customAttributes } = await namingNamespace(place, () => operatorService.listSearchAttributes({ namespace }));
   const missing = searchAttributeNames.filter((name) => !(name in (customAttributes ?? {})));
   if (missing.length > 0) throw new BasculeError('search-attribute-missing', { namespace, missing });
 }
 
 /** Runs `ask`. Throws `namespace-missing` where Temporal answers that it has no such namespace. */
-export async function namingNamespace<T>(ask: () => Promise<T>): Promise<T> {
+export async function namingNamespace<T>(place: NamespacePlace, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
     if (!isNamespaceMissing(error)) throw error;
-    const { connectionOptions, namespace } = connectionSettings();
-    throw new BasculeError('namespace-missing', { namespace, address: connectionOptions.address }, { cause: error });
+    throw new BasculeError('namespace-missing', place, { cause: error });
   }
 }
 

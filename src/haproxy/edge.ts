@@ -4,6 +4,7 @@ import type { Configuration, EdgeConfiguration } from '../domain/configuration.j
 import type { Claim } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
+import { installed } from '../installation.js';
 import type { HaproxySocket } from './runtime.js';
 
 /** One HAProxy configuration file on one host, and the project that owns it. */
@@ -46,7 +47,7 @@ export const masterSocket = ({ host, configuration }: Edge): HaproxySocket => ({
   path: configuration.files.masterSocket,
 });
 
-const script = readFileSync(new URL('../../templates/edge-host.sh', import.meta.url), 'utf8');
+const script = readFileSync(installed('templates/edge-host.sh'), 'utf8');
 
 /** Longer than the script waits for its lock, `haproxy -c` included. */
 const actTimeoutMs = 30_000;

@@ -1,7 +1,7 @@
-import { fileURLToPath } from 'node:url';
 import nunjucks from 'nunjucks';
 import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { EnvironmentState } from '../domain/edge-state.js';
+import { installed } from '../installation.js';
 import { digestOf } from './header.js';
 import { configurationView } from './view.js';
 
@@ -12,10 +12,12 @@ export interface RenderedConfiguration {
   readonly digest: string;
 }
 
-const templates = new nunjucks.Environment(
-  new nunjucks.FileSystemLoader(fileURLToPath(new URL('../../templates', import.meta.url))),
-  { autoescape: false, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true },
-);
+const templates = new nunjucks.Environment(new nunjucks.FileSystemLoader(installed('templates')), {
+  autoescape: false,
+  throwOnUndefined: true,
+  trimBlocks: true,
+  lstripBlocks: true,
+});
 
 /**
  * haproxy.cfg for a configuration, with the colors of its environments. An environment that `states` does not name is

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { installed } from '../installation.js';
 import { fullError, noRoom } from './container.js';
 import { type Instance, instanceFiles } from './record.js';
 
-const template = (name: string): string => readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
+const template = (name: string): string => readFileSync(installed(`templates/${name}`), 'utf8');
 
 const record = template('instance-record.sh');
 const scripts = {

@@ -13,11 +13,12 @@ import {
   startServingProject,
   until,
 } from '../rig/chaos.js';
+import type { CommandResult } from '../rig/command.js';
 import { clearFailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { type Kind, kinds, type Row, rowsOf } from '../rig/kill-kinds.js';
 import { killMaster } from '../rig/kill-master.js';
-import type { CommandResult, Project, RunningCommand } from '../rig/project.js';
+import type { Project, RunningCommand } from '../rig/project.js';
 import { isWhole, reportCells } from '../rig/reliability.js';
 import { withStandbys } from '../rig/standbys.js';
 import { isFailure } from '../rig/visitors/messages.js';

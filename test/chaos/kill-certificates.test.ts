@@ -8,12 +8,12 @@ import type { Endpoint } from '../rig/ca-proxy.js';
 import { type CertificateKind, certificateKinds } from '../rig/certificate-kinds.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { chance, connectTemporal, mustSucceed, restartWhenKilled, say, type Temporal } from '../rig/chaos.js';
+import type { CommandResult } from '../rig/command.js';
 import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { activitiesOf, type Row, rowsOf } from '../rig/kill-kinds.js';
 import { type KillRow, killInRows, moments } from '../rig/kill-rows.js';
-import type { CommandResult } from '../rig/project.js';
 import { isWhole } from '../rig/reliability.js';
 import { replayAll } from '../rig/replay-all.js';
 

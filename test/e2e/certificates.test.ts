@@ -9,10 +9,10 @@ import { ask } from '../rig/ask.js';
 import { problem, startCaProxy } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
+import type { CommandResult } from '../rig/command.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
 import { type Listener, startListener } from '../rig/listener.js';
 import { isIssuedBy } from '../rig/pebble.js';
-import type { CommandResult } from '../rig/project.js';
 
 const shop = ['shop.test', 'www.shop.test'];
 const blog = ['blog.test'];

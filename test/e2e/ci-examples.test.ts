@@ -27,7 +27,7 @@ beforeAll(async () => {
   checkout = join(project.directory, 'checkout');
   await mkdir(join(checkout, 'bin'), { recursive: true });
   for (const file of ['deploy.sh', 'summary.mjs']) await cp(join(examples, file), join(checkout, 'ci', file));
-  const command = `#!/bin/sh\nexec '${process.execPath}' '${join(root, 'dist/cli/main.js')}' "$@"\n`;
+  const command = `#!/bin/sh\nexec '${process.execPath}' '${join(root, 'dist/bascule.cjs')}' "$@"\n`;
   await writeFile(join(checkout, 'bin/bascule'), command, { mode: 0o755 });
   await project.startWorker();
   await mustSucceed(project, 'apply');

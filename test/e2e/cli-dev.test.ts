@@ -13,7 +13,7 @@ import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { killAllOf } from '../rig/project.js';
 
-const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 
 let folder = '';

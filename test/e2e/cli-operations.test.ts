@@ -9,7 +9,7 @@ import { generousMs, quick } from '../rig/chaos.js';
 import { environmentOf } from '../rig/environment-view.js';
 import { type Project, startProject } from '../rig/project.js';
 
-const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const within = { timeout: 20_000 };
 const [first, second, third, sick] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
 

@@ -13,7 +13,7 @@ import { installVersion, ownVersion } from '../rig/other-version.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const bascule = join(root, 'dist/cli/main.js');
+const bascule = join(root, 'dist/bascule.cjs');
 const [first, second, sick] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
 const firstSecret = 'open-sesame-1';
 

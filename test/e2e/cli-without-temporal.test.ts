@@ -8,7 +8,7 @@ import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../rig/ports.js';
 
-const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 
 let folder = '';

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Status } from '../../src/domain/inspect.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { quick } from '../rig/chaos.js';
+import type { CommandResult } from '../rig/command.js';
 import { readHistories } from '../rig/histories.js';
-import { type CommandResult, type Project, startProject } from '../rig/project.js';
+import { type Project, startProject } from '../rig/project.js';
 
 // What of a deploy stands in Temporal's database, where others may read it.
 

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeCertificates, writeIssuedCertificates } from '../rig/certificates.js';
+import type { CommandResult } from '../rig/command.js';
 import { type Haproxy, haproxyPlaces, startHaproxy } from '../rig/haproxy.js';
 import { freePort } from '../rig/ports.js';
-import { type CommandResult, type Project, startProject } from '../rig/project.js';
+import { type Project, startProject } from '../rig/project.js';
 
 // A Temporal that others reach as well: it wants a certificate of whoever connects, and a key with each call.
 

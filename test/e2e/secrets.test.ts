@@ -7,9 +7,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { until } from '../rig/chaos.js';
+import type { CommandResult } from '../rig/command.js';
 import { readHistories } from '../rig/histories.js';
 import { freePort } from '../rig/ports.js';
-import { type CommandResult, type Project, startProject } from '../rig/project.js';
+import { type Project, startProject } from '../rig/project.js';
 
 /** In each of its secrets, and in nothing that another test gives a program of this machine. */
 const canary = 'canary-of-secrets';

@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemdUnits } from '../../src/cli/systemd-units.js';
 
-const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 
 let folder: string;

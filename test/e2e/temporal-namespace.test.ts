@@ -30,7 +30,7 @@ const environment = (namespace: string) => ({
   ...{ PATH: `${tools}:${process.env.PATH}`, NO_COLOR: '1' },
 });
 const bascule = (namespace: string, ...args: readonly string[]) =>
-  execa(process.execPath, [join(root, 'dist/cli/main.js'), ...args], {
+  execa(process.execPath, [join(root, 'dist/bascule.cjs'), ...args], {
     ...{ cwd: folder, env: environment(namespace), reject: false, timeout: 20_000 },
   });
 const shell = (namespace: string, line: string) => execa({ env: environment(namespace), shell: true })`${line}`;

@@ -9,7 +9,7 @@ import { incus } from './rig/incusd.js';
 const clone = fileURLToPath(new URL('../..', import.meta.url));
 /** Where a server has it; below /tmp the unit of Temporal, which has one of its own, would not find it. */
 const installed = '/opt/bascule';
-const bascule = `node ${installed}/dist/cli/main.js`;
+const bascule = `node ${installed}/dist/bascule.cjs`;
 let server: Container;
 
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CommandResult } from './command.js';
 import { readHistories } from './histories.js';
 import type { HttpsProject } from './https-project.js';
-import type { CommandResult } from './project.js';
 
 const edgeFolder = '.bascule/edge';
 

@@ -11,20 +11,17 @@ import { inspectProject } from '../../src/client/inspect.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { hasSystemCode } from '../../src/system-error.js';
 import { makeRelease, type Release } from './artifacts.js';
+import { type CommandResult, runCommand } from './command.js';
 import { failPointFile } from './fail-point.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { startTemporal, type TemporalServer } from './temporal.js';
 
-const bascule = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
+/** What hands this process's own streams on to a program. */
+const needsProcess: ReadonlySet<string> = new Set(['exec']);
 const workerReadyWithinMs = 60_000;
 const workerLogsWithinMs = 10_000;
-
-export interface CommandResult {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 export interface RunningCommand {
   kill(signal: NodeJS.Signals): void;
@@ -41,7 +38,7 @@ export interface Project {
   readonly edge: { readonly address: string; readonly port: number };
   readonly temporal: TemporalServer;
   readonly env: Readonly<Record<string, string>>;
-  /** The command as a user types it. */
+  /** The command as a user types it, within this process where it can be. */
   bascule(...args: readonly string[]): Promise<CommandResult>;
   /** The same, for one that is to be killed. */
   start(...args: readonly string[]): RunningCommand;
@@ -121,7 +118,10 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       ended: command.then(({ exitCode, stdout, stderr }) => ({ exitCode: exitCode ?? -1, stdout, stderr })),
     };
   };
-  const run = (args: readonly string[]): Promise<CommandResult> => start(args).ended;
+  const run = (args: readonly string[]): Promise<CommandResult> =>
+    needsProcess.has(args[0] ?? '')
+      ? start(args).ended
+      : runCommand(args, { folder: directory, env: { ...process.env, ...env } });
   const end = async (signal: NodeJS.Signals) => {
     const ending = worker;
     worker = null;

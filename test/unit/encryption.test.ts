@@ -16,7 +16,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 function codecOf(keys: string) {
   vi.stubEnv('BASCULE_ENCRYPTION_KEY', keys);
-  const [codec] = dataConverter(readEncryptionKeys()).payloadCodecs ?? [];
+  const [codec] = dataConverter(readEncryptionKeys(process.env)).payloadCodecs ?? [];
   if (!codec) throw new Error('there is no codec');
   return codec;
 }
@@ -87,11 +87,11 @@ describe('keys', () => {
     const file = join(folder, 'keys');
     await writeFile(file, `k2:${second}\nk1:${first}\n`);
     vi.stubEnv('BASCULE_ENCRYPTION_KEY_FILE', file);
-    expect(readEncryptionKeys().map(({ id }) => id)).toEqual(['k2', 'k1']);
+    expect(readEncryptionKeys(process.env).map(({ id }) => id)).toEqual(['k2', 'k1']);
     expect(await refusal(() => codecOf(`k1:${first}`))).toContain('is set, and so is BASCULE_ENCRYPTION_KEY_FILE');
     vi.stubEnv('BASCULE_ENCRYPTION_KEY', '');
     await rm(folder, { recursive: true });
-    expect(await refusal(readEncryptionKeys)).toContain(
+    expect(await refusal(() => readEncryptionKeys(process.env))).toContain(
       `${file} (BASCULE_ENCRYPTION_KEY_FILE) cannot be read (ENOENT)`,
     );
   });
@@ -99,7 +99,7 @@ describe('keys', () => {
   test('are told apart by their marks in a worker’s name', () => {
     const marksOf = (keys: string) => {
       vi.stubEnv('BASCULE_ENCRYPTION_KEY', keys);
-      return readEncryptionKeys().map(markOf);
+      return readEncryptionKeys(process.env).map(markOf);
     };
     const keys = marksOf(`k2:${second},k1:${first}`);
     expect(keysOfWorker(workerIdentity({ version: '1.2.3', pid: 7, host: 'here', keys }))).toEqual(keys);
