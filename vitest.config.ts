@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { isWhole } from './test/rig/tier.js';
 
 /**
  * One project for each kind of test. Kinds of one group run together. Two cores are what the tests may count on: the
@@ -39,6 +40,7 @@ export default defineConfig({
       test: {
         name,
         include: [`test/${name}/**/*.test.ts`],
+        exclude: isWhole ? [] : ['**/*.all.test.ts'],
         ...(globalSetup ? { globalSetup } : {}),
         pool: 'forks',
         // Files of a kind that run one after the other read the sources once.
