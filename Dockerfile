@@ -21,7 +21,7 @@ COPY --from=build /opt/bascule/dist dist
 COPY templates templates
 COPY examples examples
 COPY docker/demo-project.sh docker/
-RUN mkdir bin && ln -s ../dist/bascule.cjs bin/bascule
+RUN mkdir bin && ln -s ../dist/bascule bin/bascule
 RUN docker/demo-project.sh /project
 RUN chown -R node:node /project
 ENV PATH=/opt/bascule/bin:$PATH NODE_ENV=production

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-unit test-incus chaos demo bench clean
+.PHONY: help setup build lint test test-unit test-incus test-all chaos demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -7,21 +7,24 @@ help: ## this list
 setup: ## install what is missing (haproxy, Temporal's CLI, npm packages) and build
 	@script/setup
 
-build: ## compile src/ to dist/ and bundle the workflows
+build: ## bundle src/ to dist/
 	@npm run --silent build
 
 lint: ## biome and the type checker
 	@npx --no-install biome check .
 	@npx --no-install tsc --noEmit
 
-test: ## set-up, lint, build and every test; the last line says how many passed and failed
+test: ## set-up, lint, build and tests, under 8 minutes; the last line says how many passed and failed
 	@script/test
 
 test-unit: ## the unit tests alone, in seconds
 	@npx --no-install vitest run --project unit
 
-test-incus: ## the tests on Incus, with a daemon and containers of their own; needs Debian and root
-	@script/setup --incus && script/test --project incus
+test-incus: ## from an empty daemon of Incus to a deploy under load, a rollback and certificates; needs Debian and root
+	@script/test story
+
+test-all: ## all there is, hours: whole matrices, random values, all of Incus, the image; before a release
+	@script/test all
 
 chaos: ## break it everywhere, an hour and more (N=200 random runs); the tables of docs/reliability.md
 	@CHAOS_RUNS=$(or $(N),200) script/chaos

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
-import { isWhole } from './test/rig/tier.js';
+import { isWhole, scaled } from './test/rig/tier.js';
 
 /**
  * One project for each kind of test. Kinds of one group run together. Two cores are what the tests may count on: the
@@ -34,7 +34,7 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    reporters: ['./test/rig/reporter.ts'],
+    reporters: ['./test/run/reporter.ts'],
     sequence: { sequencer: LongestFirst },
     projects: kinds.map(({ name, timeoutMs, group, filesAtOnce, globalSetup }) => ({
       test: {
@@ -48,11 +48,11 @@ export default defineConfig({
         maxWorkers: filesAtOnce,
         maxConcurrency: testsAtOnce,
         sequence: { groupOrder: group },
-        testTimeout: timeoutMs,
-        hookTimeout: timeoutMs,
+        testTimeout: scaled(timeoutMs),
+        hookTimeout: scaled(timeoutMs),
         teardownTimeout: 20_000,
         // A busy machine answers late; what is waited for is no question of time.
-        expect: { poll: { timeout: 30_000 } },
+        expect: { poll: { timeout: scaled(30_000) } },
       },
     })),
   },

@@ -1,4 +1,4 @@
-// Builds dist/: bascule.cjs, the program; commands.cjs and worker.cjs, which it loads, with what they need of
+// Builds dist/: bascule and bascule.cjs, the program; commands.cjs and worker.cjs, which it loads, with what they need of
 // node_modules/; V8's code caches of both, and the workflows' bundles. dist/ is replaced when all is done: what runs from
 // it meanwhile goes on.
 import { chmodSync, copyFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,8 @@ const common = {
   platform: 'node',
   format: 'cjs',
   target: 'node20',
-  // Lines and names stay as they are, for stack traces; source maps have the rest.
+  // What is read at each start, and kept in memory, is as small as it can be; stack traces are read by the source map.
+  minify: true,
   sourcemap: true,
   sourcesContent: false,
   // One byte a character, which is read faster.
@@ -44,6 +45,9 @@ const workerApart = {
   },
 };
 
+/** Of V8's memory for what was just made: enough for one workflow task after the other. */
+const threadYoungMb = 6;
+
 /**
  * Temporal's worker without what bundles workflows, which the build did already; and its thread is a file beside it, by
  * another name than in node_modules/.
@@ -56,23 +60,28 @@ const temporalWorker = {
     }));
     onLoad({ filter: /@temporalio\/worker\/lib\/workflow\/threaded-vm\.js$/ }, async ({ path }) => {
       const text = await readFile(path, 'utf8');
-      const thread = "require.resolve('./workflow-worker-thread')";
+      const thread = "Worker(require.resolve('./workflow-worker-thread'))";
       if (!text.includes(thread)) throw new Error(`${path} starts its thread otherwise: see script/build.mjs`);
-      return { contents: text.replace(thread, "require('node:path').join(__dirname, 'workflow-thread.cjs')") };
+      const beside = "require('node:path').join(__dirname, 'workflow-thread.cjs')";
+      return {
+        contents: text.replace(
+          thread,
+          `Worker(${beside}, { resourceLimits: { maxYoungGenerationSizeMb: ${threadYoungMb} } })`,
+        ),
+      };
     });
   },
 };
 
 rmSync(partial, { recursive: true, force: true });
 await build({ ...common, bundle: false, entryPoints: { bascule: 'src/bascule.cts' }, sourcemap: false });
-chmodSync(`${partial}/bascule.cjs`, 0o755);
+copyFileSync(`${root}src/bascule.sh`, `${partial}/bascule`);
+chmodSync(`${partial}/bascule`, 0o755);
 await build({ ...common, bundle: false, entryPoints: { 'encoded-failures': 'src/client/encoded-failures.cts' } });
 await build({
   ...common,
   ...wrapped,
   entryPoints: { commands: 'src/cli/main.ts' },
-  // A command's start is for a good part the reading of it.
-  minify: true,
   plugins: [workerApart],
   supported: { 'dynamic-import': false },
 });

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // Runs what the build bundled into dist/commands.cjs, and dist/worker.cjs where that is asked for. Each is compiled from
 // V8's code cache, which the build wrote beside it: V8 itself refuses one that another version of it wrote, and compiles.
 import fs = require('node:fs');

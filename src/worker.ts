@@ -54,6 +54,8 @@ const stickyQueueScheduleToStartTimeout = '1s';
  * those of `serveMetrics`
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
+  // They are about this process, not about HAProxy and the programs that it starts.
+  for (const name of Object.keys(process.env).filter((name) => name.startsWith('MALLOC_'))) delete process.env[name];
   const configuration = await loadConfiguration(options.configurationFile);
   const keys = readEncryptionKeys(process.env);
   const log = pino({ name: 'bascule-worker', serializers: { error: pino.stdSerializers.err } }, logDestination());

@@ -26,12 +26,12 @@ export interface BackgroundProcess {
 export async function startInBackground(
   program: string,
   args: readonly string[],
-  log: string,
+  { log, env }: { readonly log: string; readonly env: NodeJS.ProcessEnv },
 ): Promise<BackgroundProcess> {
   await mkdir(dirname(log), { recursive: true });
   await rotateLogFile(log, rotation);
   const output = await open(log, 'a');
-  const child = spawn(program, args, { stdio: ['ignore', output.fd, output.fd], detached: true });
+  const child = spawn(program, args, { env, stdio: ['ignore', output.fd, output.fd], detached: true });
   let how: string | null = null;
   const ended = once(child, 'exit').then(
     ([code, signal]) => {

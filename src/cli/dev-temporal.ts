@@ -31,7 +31,7 @@ export async function ensureTemporal(folder: string, env: NodeJS.ProcessEnv): Pr
   const { port } = place;
   const uiPort = port + 1_000;
   const args = temporalServerArguments({ port, uiPort, dbFile: join(folder, 'temporal.db') });
-  const server = await startInBackground(await findTemporal(env), args, join(folder, 'temporal.log'));
+  const server = await startInBackground(await findTemporal(env), args, { log: join(folder, 'temporal.log'), env });
   try {
     await untilServing(server, env);
   } catch (error) {

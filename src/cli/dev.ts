@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { dirname, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
@@ -88,13 +88,13 @@ async function runNoted(
   }
 }
 
-function startWorker({ configurationFile }: Invocation, folder: string): Promise<BackgroundProcess> {
-  const main = installed('dist/bascule.cjs');
-  return startInBackground(
-    process.execPath,
-    [main, 'worker', '--config', configurationFile],
-    join(folder, 'worker.log'),
-  );
+function startWorker({ configurationFile, context }: Invocation, folder: string): Promise<BackgroundProcess> {
+  // By this very Node.js, which need not be the one of PATH.
+  const PATH = [dirname(process.execPath), context.env.PATH].join(delimiter);
+  return startInBackground(installed('dist/bascule'), ['worker', '--config', configurationFile], {
+    log: join(folder, 'worker.log'),
+    env: { ...context.env, PATH },
+  });
 }
 
 /** Waits for the worker; gives the edge its first configuration where it has none. Throws `worker-ended`. */

@@ -51,7 +51,7 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
     user: userInfo().username,
     node: process.execPath,
-    main: installed('dist/bascule.cjs'),
+    program: installed('dist/bascule'),
     temporal: await findTemporal(invocation.context.env),
   });
   await mkdir(folder, { recursive: true });

@@ -8,9 +8,9 @@ export interface UnitPlace {
   /** Whether the edge listens on a port that only root may take. */
   readonly needsLowPorts: boolean;
   readonly user: string;
-  /** Absolute paths of Node.js, of the command's main file and of Temporal's CLI. */
+  /** Absolute paths of Node.js, of the command and of Temporal's CLI. */
   readonly node: string;
-  readonly main: string;
+  readonly program: string;
   readonly temporal: string;
 }
 
@@ -62,7 +62,7 @@ WantedBy=multi-user.target
 }
 
 function workerUnit(place: UnitPlace, temporalUnitName: string): string {
-  const { project, configurationFile, needsLowPorts, user, node, main } = place;
+  const { project, configurationFile, needsLowPorts, user, node, program } = place;
   const capability = 'AmbientCapabilities=CAP_NET_BIND_SERVICE\n';
   return `[Unit]
 Description=Bascule's worker of project ${project}
@@ -70,7 +70,7 @@ After=network-online.target ${temporalUnitName}
 Wants=network-online.target ${temporalUnitName}
 
 [Service]
-ExecStart=${command([node, main, 'worker', '--config', configurationFile])}
+ExecStart=${command([program, 'worker', '--config', configurationFile])}
 WorkingDirectory=${specifierFree(dirname(configurationFile))}
 User=${user}
 Environment=TEMPORAL_ADDRESS=127.0.0.1:${temporalPort}

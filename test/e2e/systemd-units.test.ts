@@ -53,8 +53,8 @@ test('stands by programs in a folder with blanks and percent signs in its name, 
   await mkdir(programs);
   const node = join(programs, 'node');
   await symlink(process.execPath, node);
-  const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root', main: bascule };
-  const units = systemdUnits({ ...place, node, temporal: node, needsLowPorts: true });
+  const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root' };
+  const units = systemdUnits({ ...place, node, program: node, temporal: node, needsLowPorts: true });
   for (const { name, text } of units) await writeFile(join(folder, name), text);
   expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, said: '' });
   expect(units[1]?.text).toContain('AmbientCapabilities=CAP_NET_BIND_SERVICE');
