@@ -3,21 +3,15 @@
  * whose health check fails; a deploy under load whose worker is killed in the middle; a rollback by signal.
  * Exits 1 if one request failed, or one answer came from where it should not.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
 import { execa } from 'execa';
 import pc from 'picocolors';
-import { type Project, startProject } from '../test/rig/project.js';
-import { temporalPath } from '../test/rig/temporal.js';
-import { type Report, startVisitors } from '../test/rig/visitors.js';
+import { type LoadReport, startLoad } from './load.js';
+import { DemoProject, temporalProgram } from './project.js';
 
 const first = 'a1a1a1a1a1';
 const broken = 'bad0bad0ba';
 const second = 'b2b2b2b2b2';
-const bascule = fileURLToPath(new URL('../dist/bascule.cjs', import.meta.url));
 const mistakes: string[] = [];
 
 const say = (text: string) => console.log(`\n${pc.bold(text)}`);
@@ -28,39 +22,33 @@ function expect(isSo: boolean, what: string): void {
   if (!isSo) mistakes.push(what);
 }
 
-/** Runs a command in the foreground, its progress on the terminal. */
-async function run(project: Project, args: readonly string[], onStep?: (line: string) => void): Promise<number> {
+/** Runs a command, its progress and its answer on the terminal; answers its exit code. */
+async function run(project: DemoProject, args: readonly string[], onStep?: (line: string) => void): Promise<number> {
   console.log(pc.cyan(`$ bascule ${args.join(' ')}`));
-  const child = spawn(process.execPath, [bascule, ...args], {
-    cwd: project.directory,
-    env: { ...process.env, ...project.env, NO_COLOR: '1' },
-    stdio: ['ignore', 'inherit', 'pipe'],
-  });
-  createInterface({ input: child.stderr }).on('line', (line) => {
+  const { exitCode, stdout } = await project.bascule(args, (line) => {
     console.log(`  ${line}`);
     onStep?.(line);
   });
-  const [code] = await once(child, 'close');
-  return Number(code);
+  console.log(stdout);
+  return exitCode;
 }
 
-async function activeOf(project: Project, environment: string): Promise<{ sha: string | null; color: string }> {
-  const { document } = await project.json<{ environments: { name: string; sha: string | null; active: string }[] }>(
+async function activeSha(project: DemoProject): Promise<string | null> {
+  const { environments } = await project.must<{ environments: { name: string; sha: string | null }[] }>(
     'status',
+    '--json',
   );
-  const found = document.environments.find((one) => one.name === environment);
-  return { sha: found?.sha ?? null, color: found?.active ?? '' };
+  return environments.find(({ name }) => name === 'prod')?.sha ?? null;
 }
 
 async function main(): Promise<void> {
   const startedAt = Date.now();
   say('Temporal, a worker and HAProxy on this machine');
-  const project = await startProject({
-    configure: (yaml) =>
-      yaml.replaceAll('    run: ["node", "server.mjs"]', '    startDeadline: 5s\n    run: ["node", "server.mjs"]'),
-    ui: process.env.KEEP === '1',
-  });
+  const project = await DemoProject.create((yaml) =>
+    yaml.replaceAll('    run: ["node", "server.mjs"]', '    startDeadline: 5s\n    run: ["node", "server.mjs"]'),
+  );
   try {
+    await project.startTemporal();
     await story(project);
   } finally {
     if (process.env.KEEP === '1') keep(project);
@@ -77,9 +65,9 @@ async function main(): Promise<void> {
   }
 }
 
-async function story(project: Project): Promise<void> {
-  for (const sha of [first, second]) await project.releaseAll(sha);
-  await project.releaseAll(broken, { unhealthy: true });
+async function story(project: DemoProject): Promise<void> {
+  for (const sha of [first, second]) await project.release(sha);
+  await project.release(broken, { isBroken: true });
   await project.startWorker();
   expect((await run(project, ['apply'])) === 0, 'one HAProxy serves staging and prod');
 
@@ -87,21 +75,21 @@ async function story(project: Project): Promise<void> {
   expect((await run(project, ['deploy', 'staging', first, '--soak', '0s'])) === 0, `staging serves ${first}`);
   expect((await run(project, ['deploy', 'prod', first, '--soak', '0s'])) === 0, `prod serves ${first}`);
 
-  say('Visitors come: kept connections, new ones, and one with a cookie; they stay to the end');
-  const visitors = await startVisitors({
-    target: project.edge,
-    maxSeconds: 180,
-    streams: [
+  say('Requests come, over kept connections, new ones, and with a cookie; they go on to the end');
+  const load = startLoad(
+    project.port,
+    [
       { host: 'localhost', path: '/api/v1/things', kind: 'cookie', perSecond: 20, environment: 'prod' },
       { host: 'localhost', path: '/', kind: 'new', perSecond: 30, environment: 'prod' },
       { host: 'prod.localhost', path: '/', kind: 'keep-alive', perSecond: 30, environment: 'prod' },
       { host: 'staging.localhost', path: '/', kind: 'keep-alive', perSecond: 10, environment: 'staging' },
     ],
-  });
+    180,
+  );
 
   say('A release whose health check fails: it never gets traffic');
   expect((await run(project, ['deploy', 'prod', broken])) === 1, `${broken} was refused, with exit code 1`);
-  expect((await activeOf(project, 'prod')).sha === first, `prod serves ${first}`);
+  expect((await activeSha(project)) === first, `prod serves ${first}`);
 
   say('The next release; the worker is killed with SIGKILL in the middle of it');
   let kill: Promise<void> | null = null;
@@ -121,39 +109,39 @@ async function story(project: Project): Promise<void> {
   const signalledAt = Date.now();
   const signal = ['workflow', 'signal', '--workflow-id', 'demo/environment/prod', '--name', 'rollback'];
   console.log(pc.cyan(`$ temporal ${signal.join(' ')}`));
-  await execa(await temporalPath(), [...signal, '--address', project.temporal.address]);
-  while ((await activeOf(project, 'prod')).sha !== first && Date.now() - signalledAt < 15_000);
+  await execa(await temporalProgram(), [...signal, '--address', project.temporalAddress]);
+  while ((await activeSha(project)) !== first && Date.now() - signalledAt < 15_000);
   const seconds = ((Date.now() - signalledAt) / 1000).toFixed(1);
-  expect((await activeOf(project, 'prod')).sha === first, `prod serves ${first} again after ${seconds} s`);
+  expect((await activeSha(project)) === first, `prod serves ${first} again after ${seconds} s`);
 
-  const report = await visitors.stop();
-  say('What visitors got');
+  const report = await load.stop();
+  say('Who answered');
   show(report);
-  expect(report.failed === 0, `${report.sent} requests, ${report.failed} failed`);
-  expect(report.wrongEnvironment === 0, 'no answer came from another environment');
+  expect(report.failures.length === 0, `${report.sent} requests, ${report.failures.length} failed`);
+  expect(report.fromElsewhere === 0, 'no answer came from another environment');
   expect(!report.answered.some((one) => one.sha === broken), `${broken} answered nobody`);
 }
 
-function show(report: Report): void {
+function show(report: LoadReport): void {
   const time = (at: number) => new Date(at).toISOString().slice(11, 23);
   const table = new Table({
     head: ['host', 'color', 'sha', 'requests', 'from', 'to'],
     style: { head: [], border: [] },
   });
   for (const one of report.answered) {
-    table.push([one.host, one.color ?? '', one.sha ?? '', one.count, time(one.firstAt), time(one.lastAt)]);
+    table.push([one.host, one.color, one.sha, one.count, time(one.firstAt), time(one.lastAt)]);
   }
   console.log(table.toString());
-  for (const failure of report.failures) note(`failed: ${JSON.stringify(failure)}`);
+  for (const failure of report.failures) note(`failed: ${failure}`);
 }
 
-function keep(project: Project): void {
+function keep(project: DemoProject): void {
   say('Left running (KEEP=1)');
-  note(`prod      http://localhost:${project.edge.port}/`);
-  note(`staging   http://staging.localhost:${project.edge.port}/`);
-  note(`Temporal  ${project.temporal.uiUrl ?? ''}`);
-  note(`try       cd ${project.directory} && TEMPORAL_ADDRESS=${project.temporal.address} ${bascule} status`);
-  note(`end it    pkill -9 -f ${project.directory}`);
+  note(`prod      http://localhost:${project.port}/`);
+  note(`staging   http://staging.localhost:${project.port}/`);
+  note(`Temporal  http://127.0.0.1:${project.uiPort}/`);
+  note(`try       cd ${project.folder} && TEMPORAL_ADDRESS=${project.temporalAddress} bascule status`);
+  note(`end it    pkill -9 -f ${project.folder}`);
   project.leaveRunning();
 }
 
