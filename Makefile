@@ -32,9 +32,10 @@ chaos: ## break it everywhere, an hour and more (N=200 random runs); the tables 
 demo: ## deploys, a worker killed, a bad release and a rollback, under load (KEEP=1 leaves it up)
 	@script/demo
 
-bench: ## bascule switch beside a shell script that does the same (needs socat); rendering and status by size; certificates beside dehydrated
+bench: ## starts and memory; a switch beside a shell script (needs socat); rendering and status by size; certificates beside dehydrated
 	@script/setup
 	@command -v socat >/dev/null || { echo 'bench: the shell script needs socat: apt-get install socat'; exit 1; }
+	@npx --no-install tsx bench/start.ts
 	@npx --no-install tsx bench/main.ts
 	@npx --no-install tsx bench/render.ts
 	@npx --no-install tsx bench/status.ts

@@ -8,9 +8,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { execa } from 'execa';
+import { DemoProject, freePort } from '../demo/project.js';
 import type { OperationResult } from '../src/domain/operation.js';
-import { freePort } from '../test/rig/ports.js';
-import { type Project, startProject } from '../test/rig/project.js';
 import { median, sorted, timed } from './times.js';
 
 const rounds = 8;
@@ -30,14 +29,14 @@ interface ByHand {
   switchTo(color: string): Promise<void>;
 }
 
-async function startByHand(project: Project): Promise<ByHand> {
-  const directory = join(project.directory, 'by-hand');
+async function startByHand(project: DemoProject): Promise<ByHand> {
+  const directory = join(project.folder, 'by-hand');
   await mkdir(directory);
   const port = await freePort();
   for (const color of ['blue', 'green']) {
-    const { stdout } = await project.bascule('render', '--active', `prod=${color}`);
+    const { stdout } = await project.bascule(['render', '--active', `prod=${color}`]);
     const own = stdout
-      .replaceAll(`:${project.edge.port}`, `:${port}`)
+      .replaceAll(`:${project.port}`, `:${port}`)
       .replaceAll(/stats socket \S+/g, `stats socket ${join(directory, 'haproxy.sock')}`);
     await writeFile(join(directory, `${color}.cfg`), `${own}\n`);
   }
@@ -56,45 +55,36 @@ async function startByHand(project: Project): Promise<ByHand> {
   return { switchTo };
 }
 
-async function measure(project: Project): Promise<Record<'shell' | 'workflow' | 'command', number[]>> {
+async function measure(project: DemoProject): Promise<Record<'shell' | 'workflow' | 'command', number[]>> {
   const hand = await startByHand(project);
   const times = { shell: [] as number[], workflow: [] as number[], command: [] as number[] };
   for (let round = 0; round < rounds; round += 1) {
     const deployed = await deploy(project, round);
-    const { ms, value } = await timed(() => project.json<OperationResult>('switch', 'prod', deployed.from.color ?? ''));
-    if (value.exitCode !== 0) throw new Error(`the switch failed: ${value.document.message}`);
+    const back = ['switch', 'prod', deployed.from.color ?? '', '--json'];
+    const { ms, value } = await timed(() => project.must<OperationResult>(...back));
     times.command.push(ms);
-    times.workflow.push(value.document.durationMs);
+    times.workflow.push(value.durationMs);
     times.shell.push((await timed(() => hand.switchTo(round % 2 === 0 ? 'green' : 'blue'))).ms);
   }
   return times;
 }
 
-/** A switch goes to a release that visitors had: so each round deploys one, and switches back. */
-async function deploy(project: Project, round: number): Promise<OperationResult> {
+/** A switch goes to a release that had traffic: so each round deploys one, and switches back. */
+async function deploy(project: DemoProject, round: number): Promise<OperationResult> {
   const sha = `${round}`.padStart(8, 'b');
-  await project.releaseAll(sha);
-  const { exitCode, document } = await project.json<OperationResult>(
-    'deploy',
-    'prod',
-    sha,
-    '--soak',
-    '0s',
-    '--drain',
-    '0s',
-  );
-  if (exitCode !== 0) throw new Error(`the deploy failed: ${document.message}`);
-  return document;
+  await project.release(sha);
+  return await project.must<OperationResult>('deploy', 'prod', sha, '--soak', '0s', '--drain', '0s', '--json');
 }
 
-const project = await startProject({
-  configure: (yaml) => yaml.replace('  manage: true', '  httpKeepAlive: 1s\n  manage: true'),
-});
+const project = await DemoProject.create((yaml) =>
+  yaml.replace('  manage: true', '  httpKeepAlive: 1s\n  manage: true'),
+);
 try {
+  await project.startTemporal();
   await project.startWorker();
-  await project.bascule('apply');
-  await project.releaseAll('aaaaaaaa');
-  await project.bascule('deploy', 'prod', 'aaaaaaaa', '--soak', '0s');
+  await project.must('apply');
+  await project.release('aaaaaaaa');
+  await project.must('deploy', 'prod', 'aaaaaaaa', '--soak', '0s');
   const times = await measure(project);
   const shell = median(times.shell);
   const table = new Table({

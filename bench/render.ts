@@ -1,47 +1,54 @@
 /**
  * How long haproxy.cfg takes to render and to check, by the number of components. The sizes take turns in each round, so
- * that whatever else the machine does weighs on all. To start HAProxy costs the same for all; the last column is what each
- * component more costs, the same in every row where the time grows linearly.
+ * that whatever else the machine does weighs on all. To start a program costs the same for all; the last column is what
+ * each component more costs, the same in every row where the time grows linearly.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { execa } from 'execa';
-import type { AppliedConfiguration } from '../src/domain/configuration.js';
-import { stampPlaceholders } from '../src/haproxy/header.js';
-import { renderConfiguration } from '../src/haproxy/render.js';
-import { largeConfiguration } from '../test/rig/large-configuration.js';
+import { DemoProject } from '../demo/project.js';
 import { median, timed } from './times.js';
 
 const sizes = [25, 50, 100, 200];
 const rounds = 8;
 
-interface Size {
-  readonly components: number;
-  readonly applied: AppliedConfiguration;
-  readonly render: number[];
-  readonly check: number[];
+/** examples/local.yaml with so many components, each with a route of its own. */
+function withComponents(yaml: string, count: number): string {
+  const components = Array.from({ length: count }, (_, number) =>
+    [
+      `  c${number}:`,
+      '    port: 8080',
+      '    health: { path: /health }',
+      number === 0 ? '    default: true' : `    routes: [{ prefix: /c${number} }]`,
+      '    run: ["node", "server.mjs"]',
+    ].join('\n'),
+  );
+  return yaml
+    .replace(/127\.\d+\.\d+\.0\/24/, '127.77.0.0/16')
+    .replace(/^components:\n(?: .*\n)+/m, `components:\n${components.join('\n')}\n`);
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'bascule-bench-'));
+const measured = await Promise.all(
+  sizes.map(async (components) => ({
+    components,
+    project: await DemoProject.create((yaml) => withComponents(yaml, components)),
+    render: [] as number[],
+    check: [] as number[],
+  })),
+);
 try {
-  const measured: Size[] = [];
-  for (const components of sizes) {
-    const applied = await largeConfiguration(components, join(folder, 'haproxy.sock'));
-    measured.push({ components, applied, render: [], check: [] });
-  }
   for (let round = 0; round < rounds; round += 1) {
-    for (const { components, applied, render, check } of measured) {
-      const { ms, value } = await timed(async () => renderConfiguration(applied, []));
+    for (const { project, render, check } of measured) {
+      const { ms, value } = await timed(() => project.bascule(['render']));
       render.push(ms);
-      const file = join(folder, `${components}.cfg`);
-      await writeFile(file, stampPlaceholders(value, { project: 'demo', states: [], version: '0.0.0' }));
+      const file = join(project.folder, 'haproxy.cfg');
+      await writeFile(file, `${value.stdout}\n`);
       check.push((await timed(() => execa('haproxy', ['-c', '-f', file]))).ms);
     }
   }
   const table = new Table({
-    head: ['components × 2 environments', 'render', 'haproxy -c', 'together', 'each more'],
+    head: ['components × 2 environments', 'bascule render', 'haproxy -c', 'together', 'each more'],
     style: { head: [], border: [] },
   });
   let before: { components: number; ms: number } | null = null;
@@ -54,5 +61,5 @@ try {
   }
   console.log(table.toString());
 } finally {
-  await rm(folder, { recursive: true });
+  await Promise.all(measured.map(({ project }) => project.stop()));
 }

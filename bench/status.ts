@@ -3,9 +3,7 @@
  * nothing runs and while one deploys. The commands take turns, so that whatever else the machine does weighs on all.
  */
 import Table from 'cli-table3';
-import { quick } from '../test/rig/chaos.js';
-import { withEnvironments } from '../test/rig/many-environments.js';
-import { type Project, startProject } from '../test/rig/project.js';
+import { DemoProject } from '../demo/project.js';
 import { median, sorted, timed } from './times.js';
 
 const sizes = [2, 20];
@@ -19,15 +17,16 @@ interface Row {
 
 async function measure(environments: number): Promise<readonly Row[]> {
   const names = Array.from({ length: environments }, (_, index) => `e${index + 1}`);
-  const project = await startProject({ configure: (yaml) => withEnvironments(quick(yaml), names) });
+  const project = await DemoProject.create((yaml) => withEnvironments(yaml, names));
   try {
+    await project.startTemporal();
     await project.startWorker();
-    await project.releaseAll(sha);
-    await run(project, 'apply');
-    for (const name of names) await run(project, 'deploy', name, sha, '--soak', '0s', '--detach');
-    for (const name of names) await run(project, 'follow', `demo/${name}/deploy/1`);
+    await project.release(sha);
+    await project.must('apply');
+    for (const name of names) await project.must('deploy', name, sha, '--soak', '0s', '--detach');
+    for (const name of names) await project.must('follow', `demo/${name}/deploy/1`);
     const idle = await inTurns(project);
-    await run(project, 'deploy', 'e1', sha, '--again', '--wait-for-approval', '--detach');
+    await project.must('deploy', 'e1', sha, '--again', '--wait-for-approval', '--detach');
     const { status } = await inTurns(project);
     return [
       { label: `a command that only starts`, ms: idle.start },
@@ -39,18 +38,21 @@ async function measure(environments: number): Promise<readonly Row[]> {
   }
 }
 
-async function inTurns(project: Project): Promise<Record<'start' | 'status', number[]>> {
+async function inTurns(project: DemoProject): Promise<Record<'start' | 'status', number[]>> {
   const times = { start: [] as number[], status: [] as number[] };
   for (let round = 0; round < rounds; round += 1) {
-    times.start.push((await timed(() => run(project, '--version'))).ms);
-    times.status.push((await timed(() => run(project, 'status'))).ms);
+    times.start.push((await timed(() => project.must('--version'))).ms);
+    times.status.push((await timed(() => project.must('status'))).ms);
   }
   return times;
 }
 
-async function run(project: Project, ...args: readonly string[]): Promise<void> {
-  const { exitCode, stderr } = await project.bascule(...args);
-  if (exitCode !== 0) throw new Error(`bascule ${args.join(' ')} exited with ${exitCode}: ${stderr}`);
+/** examples/local.yaml with these environments instead of its own, each with one component and a host of its own. */
+function withEnvironments(yaml: string, names: readonly string[]): string {
+  const lines = names.map((name) => `  ${name}: { prefix: ${name}-, hosts: [${name}.localhost], soak: 0s, drain: 1s }`);
+  return yaml
+    .replace(/^environments:\n(?: .*\n)+/m, `environments:\n${lines.join('\n')}\n`)
+    .replace(/^ {2}api:\n(?: {4}.*\n)+/m, '');
 }
 
 const table = new Table({

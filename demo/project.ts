@@ -32,7 +32,7 @@ export class DemoProject {
     /** Where Temporal's UI is. */
     readonly uiPort: number,
     /** The program; another one where another build is compared. */
-    private readonly program: string,
+    readonly program: string,
   ) {}
 
   /** examples/local.yaml on free ports, changed by `configure`; nothing runs yet. */
