@@ -1,6 +1,6 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -76,63 +76,17 @@ describe('docker-compose.yml', () => {
   });
 });
 
-/** The instructions of the Dockerfile, each with its stage; a continued line is one. */
-async function instructions() {
-  const lines = (await read('Dockerfile')).replaceAll(/\\\n\s*/g, '').split('\n');
-  let stage = '';
-  return lines
-    .filter((line) => /^[A-Z]+ /.test(line))
-    .map((line) => {
-      const [word = '', ...rest] = line.split(/\s+/);
-      if (word === 'FROM') stage = rest[2] ?? 'final';
-      return { stage, word, rest };
-    });
-}
-
 describe('Dockerfile', () => {
-  test('its steps, but those of apt-get, make in a plain folder a worker with a project to run', {
-    timeout: 120_000,
-  }, async () => {
-    const at = (stage: string, path: string): string => join(folder, stage, path);
-    const isThere = new Set((await read('.dockerignore')).split('\n').map((line) => line.replace(/^!/, '')));
-    const left: string[] = [];
-    const workdir: Record<string, string> = {};
-    for (const { stage, word, rest } of await instructions()) {
-      const cwd = at(stage, workdir[stage] ?? '/');
-      await mkdir(cwd, { recursive: true });
-      if (word === 'WORKDIR') workdir[stage] = rest[0] ?? '';
-      else if (word === 'COPY') {
-        const from = /^--from=(.+)$/.exec(rest[0] ?? '')?.[1];
-        const sources = rest.slice(from === undefined ? 0 : 1, -1);
-        for (const source of sources) {
-          // Else it would not be in what the builder is sent.
-          if (from === undefined) expect(isThere).toContain(source);
-          const origin = from === undefined ? join(root, source) : at(from, source);
-          const target = rest.at(-1) ?? '';
-          const to = resolve(cwd, target);
-          await cp(origin, target.endsWith('/') ? join(to, origin.slice(dirname(origin).length)) : to, {
-            recursive: true,
-          });
-        }
-      } else if (word === 'RUN' && rest[0] !== 'apt-get' && rest[0] !== 'chown') {
-        await execa({
-          cwd,
-          shell: true,
-        })`${rest.map((part) => (part.startsWith('/') ? at(stage, part) : part)).join(' ')}`;
-      } else if (word !== 'FROM') left.push(`${word} ${rest.join(' ')}`);
+  test('copies nothing that the builder is not sent', async () => {
+    const sent = (await read('.dockerignore')).split('\n').map((line) => line.replace(/^!/, ''));
+    const copied = (await read('Dockerfile'))
+      .split('\n')
+      .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
+      .flatMap((line) => line.split(/\s+/).slice(1, -1));
+    expect(copied).toContain('src');
+    for (const path of copied) {
+      expect(sent).toContain(path);
+      await access(join(root, path));
     }
-    expect(left.map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual([
-      ...['RUN apt-get', 'RUN chown', 'ENV PATH=/opt/bascule/bin:$PATH', 'USER node'],
-      ...['ENTRYPOINT ["bascule"]', 'CMD ["worker",'],
-    ]);
-    const bascule = (...args: readonly string[]) =>
-      execa(at('final', '/opt/bascule/bin/bascule'), args, { cwd: at('final', '/project'), reject: false });
-    expect(await bascule('--version')).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/\d+\.\d+\.\d+/) });
-    expect(await bascule('validate')).toMatchObject({ exitCode: 0 });
-    // That its worker starts here shows that nothing which it needs was left out: it comes as far as Temporal.
-    const worker = await execa(at('final', '/opt/bascule/bin/bascule'), ['worker'], {
-      ...{ cwd: at('final', '/project'), reject: false, timeout: 30_000, env: { TEMPORAL_ADDRESS: '127.0.0.1:1' } },
-    });
-    expect(worker).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('127.0.0.1:1') });
   });
 });

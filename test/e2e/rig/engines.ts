@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { vi } from 'vitest';
 import { identityOf, isProcessAlive, ownIdentity, type ProcessIdentity } from '../../../src/hosts/process-identity.js';
 
 export type EngineName = 'docker' | 'podman';
@@ -33,7 +33,7 @@ const endsWithinMs = 60_000;
 
 /** Starts an engine that has the Dockerfile's base image. First removes what a run that was killed has left. */
 export async function startEngine(name: EngineName): Promise<Engine> {
-  await stopAbandoned();
+  await stopAbandonedEngines();
   const base = await baseImage();
   const directory = await mkdtemp(join(tmpdir(), `${prefix}${name}-`));
   await writeFile(join(directory, 'owner.json'), JSON.stringify(await ownIdentity()));
@@ -49,6 +49,16 @@ export async function startEngine(name: EngineName): Promise<Engine> {
   } catch (error) {
     await engine.stop();
     throw error;
+  }
+}
+
+/** Removes what a run left that was killed: daemon, containers, builds, mounts, control groups and files. */
+export async function stopAbandonedEngines(): Promise<void> {
+  for (const name of (await readdir(tmpdir())).filter((each) => each.startsWith(prefix))) {
+    const directory = join(tmpdir(), name);
+    const owner = await readIdentity(join(directory, 'owner.json'));
+    // One without an owner is about to get one, and has nothing to stop yet.
+    if (owner !== null && !(await isProcessAlive(owner))) await stopEngine(directory);
   }
 }
 
@@ -136,13 +146,8 @@ async function startDaemon(directory: string): Promise<void> {
     ended = true;
   });
   const { command } = engineIn(directory);
-  await vi.waitFor(
-    async () => {
-      const { exitCode } = await command('version');
-      if (exitCode !== 0 && !ended) throw new Error("Docker's daemon does not answer");
-    },
-    { timeout: readyWithinMs, interval: 250 },
-  );
+  const answers = async () => ended || (await command('version')).exitCode === 0;
+  await until("Docker's daemon answers", answers, readyWithinMs);
   if (ended) throw new Error(`Docker's daemon ended: ${await readFile(log.file, 'utf8')}`);
 }
 
@@ -158,25 +163,46 @@ async function stopEngine(directory: string): Promise<void> {
   const ids = containers.split('\n').filter((id) => id !== '');
   if (ids.length > 0) await command('rm', '--force', '--volumes', ...ids);
   await endProcess(await daemonOf());
+  await killLeft(basename(directory));
   for (const path of (await mountsBelow(directory)).reverse()) await execa('umount', ['-l', path], { reject: false });
   await rm(directory, { recursive: true, force: true, maxRetries: 5 });
   await removeControlGroups(basename(directory));
+  // Of Podman's own processes; Linux refuses while another store's are in it.
+  if (name === 'podman') await removeControlGroups('libpod_parent');
 }
 
 async function endProcess(identity: ProcessIdentity | null): Promise<void> {
   if (identity === null || !(await isProcessAlive(identity))) return;
   process.kill(identity.pid, 'SIGTERM');
   const untilEnded = () =>
-    vi.waitFor(
-      async () => {
-        if (await isProcessAlive(identity)) throw new Error(`process ${identity.pid} has not ended`);
-      },
-      { timeout: endsWithinMs, interval: 50 },
-    );
+    until(`process ${identity.pid} has ended`, async () => !(await isProcessAlive(identity)), endsWithinMs);
   await untilEnded().catch(async () => {
     process.kill(identity.pid, 'SIGKILL');
     await untilEnded();
   });
+}
+
+/** Not that of vitest, so that this can also run where a run of tests was cut off. */
+async function until(what: string, isSo: () => Promise<boolean>, withinMs: number): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`not within ${withinMs / 1_000} s: ${what}`);
+    await sleep(100);
+  }
+}
+
+/** Ends what goes on without its engine: a build, or what watches over a container. Each names its folder or its group. */
+async function killLeft(name: string): Promise<void> {
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 0);
+  for (const pid of pids) {
+    const texts = ['cmdline', 'cgroup'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => ''));
+    if (!(await Promise.all(texts)).some((text) => text.includes(name))) continue;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
 }
 
 async function mountsBelow(directory: string): Promise<string[]> {
@@ -192,16 +218,6 @@ async function removeControlGroups(name: string): Promise<void> {
     const below = await readdir(group, { recursive: true, withFileTypes: true }).catch(() => []);
     const folders = below.filter((each) => each.isDirectory()).map((each) => join(each.parentPath, each.name));
     for (const folder of [...folders.toSorted().reverse(), group]) await rmdir(folder).catch(() => undefined);
-  }
-}
-
-/** What a run left that was killed. */
-async function stopAbandoned(): Promise<void> {
-  for (const name of (await readdir(tmpdir())).filter((each) => each.startsWith(prefix))) {
-    const directory = join(tmpdir(), name);
-    const owner = await readIdentity(join(directory, 'owner.json'));
-    // One without an owner is about to get one, and has nothing to stop yet.
-    if (owner !== null && !(await isProcessAlive(owner))) await stopEngine(directory);
   }
 }
 
