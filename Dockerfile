@@ -12,7 +12,7 @@ RUN npm prune --omit=dev --no-audit --no-fund
 
 FROM node:22.21.1-bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends haproxy \
+ && apt-get install -y --no-install-recommends ca-certificates haproxy \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/bascule
 COPY package.json LICENSE README.md ./

@@ -65,11 +65,14 @@ describe.runIf(isWhole).each<EngineName>(['docker', 'podman'])('the image, built
   /** A command in the worker's container. Answers its stdout. */
   const inside = (...args: readonly string[]) => engine.succeed('exec', worker, ...args);
 
-  const isHealthy = () =>
-    vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${metricsPort}/healthz`)).status).toBe(200), {
-      timeout: 60_000,
-      interval: 200,
+  /** Waits until the worker is. Throws with what it printed. */
+  async function untilHealthy(): Promise<void> {
+    const isHealthy = async () =>
+      expect((await fetch(`http://127.0.0.1:${metricsPort}/healthz`)).status, 'of /healthz').toBe(200);
+    await vi.waitFor(isHealthy, { timeout: 60_000, interval: 200 }).catch(async (cause: unknown) => {
+      throw new Error(`the worker is not healthy: ${(await engine.command('logs', worker)).all}`, { cause });
     });
+  }
 
   const served = async () => {
     const visit = { address: '127.0.0.1', port: edgePort, host: 'staging.localhost', path: '/' };
@@ -94,6 +97,10 @@ describe.runIf(isWhole).each<EngineName>(['docker', 'podman'])('the image, built
     await runOnce('--entrypoint', 'sh', image, '-c', '! touch /opt/bascule/dist/touched 2>/dev/null');
   });
 
+  test('has the public authorities, without which its worker connects to no Temporal over TLS', async () => {
+    await runOnce('--entrypoint', 'test', image, '-s', '/etc/ssl/certs/ca-certificates.crt');
+  });
+
   test('its worker says why it ends where Temporal does not answer', async () => {
     const options = ['--network', 'host', ...engine.options.run, '--env', 'TEMPORAL_ADDRESS=127.0.0.1:1'];
     const { exitCode, all } = await engine.command('run', '--rm', ...options, image);
@@ -106,7 +113,7 @@ describe.runIf(isWhole).each<EngineName>(['docker', 'podman'])('the image, built
       ...['--env', `TEMPORAL_ADDRESS=${temporal.address}`, '--env', 'TEMPORAL_NAMESPACE=default'],
       ...[...engine.options.run, image, 'worker', '--metrics', `127.0.0.1:${metricsPort}`],
     );
-    await isHealthy();
+    await untilHealthy();
     await inside('bascule', 'apply');
     await inside('bascule', 'deploy', 'staging', 'a1a1a1a1a1', '--soak', '0s');
     expect(await served()).toBe('a1a1a1a1a1');
@@ -119,7 +126,7 @@ describe.runIf(isWhole).each<EngineName>(['docker', 'podman'])('the image, built
     expect(await stopWorker()).toBe('0');
     await expect(served()).rejects.toThrow();
     await engine.succeed('start', worker);
-    await isHealthy();
+    await untilHealthy();
     await expect.poll(served, { timeout: 60_000 }).toBe('a1a1a1a1a1');
     await inside('bascule', 'deploy', 'staging', 'b2b2b2b2b2', '--soak', '0s');
     expect(await served()).toBe('b2b2b2b2b2');
