@@ -8,7 +8,6 @@ import { parse, stringify } from 'yaml';
 import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { startTemporal, type TemporalServer } from '../rig/temporal.js';
-import { isWhole } from '../rig/tier.js';
 import { type Engine, type EngineName, startEngine } from './rig/engines.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -21,7 +20,7 @@ const buildWithinMs = 900_000;
 const proxies = ['http_proxy', 'https_proxy', 'no_proxy'].flatMap((name) => [name, name.toUpperCase()]);
 
 // Both build the whole image, which takes minutes: `make test` leaves it out.
-describe.runIf(isWhole).each<EngineName>(['docker', 'podman'])('the image, built and run by %s', (name) => {
+describe.each<EngineName>(['docker', 'podman'])('the image, built and run by %s', (name) => {
   let engine: Engine;
   let temporal: TemporalServer;
   let edgePort = 0;
