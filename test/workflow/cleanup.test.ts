@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { edgeActivityNames } from './rig/edge-world.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep } from './rig/story.js';
+import { holdStep } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;

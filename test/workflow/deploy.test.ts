@@ -3,7 +3,7 @@ import { edgeWorkflowId } from '../../src/domain/names.js';
 import { edgeActivityNames } from './rig/edge-world.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep, story } from './rig/story.js';
+import { holdStep, story } from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
 let rig: Rig;

@@ -3,7 +3,7 @@ import { asRefusal } from '../../src/client/refusal.js';
 import type { Accepted, OperationAnswer } from '../../src/domain/operation.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep } from './rig/story.js';
+import { holdStep } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;

@@ -10,8 +10,8 @@ import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { rollingSteps, rollingTakeBacks } from './rig/rolling-story.js';
-import { holdStep } from './rig/story.js';
+import { rollingSteps, rollingUndo } from './rig/steps.js';
+import { holdStep } from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
 // Each activity of each operation goes wrong in each way. The tables are compared with what the activities turn out to
@@ -212,7 +212,7 @@ test('each activity is a step of something here, or takes one back', () => {
   ];
   const steps = [...Object.values(operations).flatMap(({ steps }) => Object.keys(steps)), ...Object.keys(edgeSteps)];
   const ofFailover = [...failoverSteps, 'runFailoverTest'];
-  const ofRolling = [...Object.keys(rollingSteps), ...rollingTakeBacks];
+  const ofRolling = [...Object.keys(rollingSteps), ...rollingUndo];
   const ofCertificates = [...Object.values(certificateRuns).flatMap(({ steps }) => steps), 'awaitCertificate'];
   const others = [...ofRolling, ...ofFailover, ...ofCertificates, ...provisionActivities];
   const covered = new Set([...steps, ...takeBacks, ...others].map(activityOf));

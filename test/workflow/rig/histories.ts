@@ -13,9 +13,9 @@ import type { Accepted } from '../../../src/domain/operation.js';
 import type { ProvisionRequest } from '../../../src/domain/provision.js';
 import { beginRun, certificateRuns } from './certificate-runs.js';
 import { Operator } from './operator.js';
-import { beginProvision } from './provision-run.js';
+import { beginProvision } from './provision-world.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
-import { holdStep } from './story.js';
+import { holdStep } from './steps.js';
 import { project, type World } from './world.js';
 
 type Save = (name: string, history: string) => Promise<void>;

@@ -2,13 +2,12 @@ import { Context } from '@temporalio/activity';
 import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, type InjectedSinks, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { inject } from 'vitest';
 import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { taskQueue } from '../../../src/domain/names.js';
 import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
-import { temporalPath, temporalTestServerPath } from '../../rig/temporal.js';
-import { untold } from '../../rig/untold.js';
+import type { NoticeSinks } from '../../../src/workflows/notices.js';
 import { EdgeWorld } from './edge-world.js';
 import { project, World } from './world.js';
 
@@ -58,12 +57,21 @@ export interface Rig {
 /** Settings of the worker. */
 export type RigOptions = Pick<WorkerOptions, 'maxHeartbeatThrottleInterval' | 'shutdownGraceTime'>;
 
-Runtime.install({ logger: new DefaultLogger('ERROR') });
+/** For workers that notify nobody of how an operation ended. */
+export const noNotices: InjectedSinks<NoticeSinks> = {
+  notices: { ended: { fn: () => undefined, callDuringReplay: false } },
+};
+
+// Without the SDK's warnings: of what the time-skipping server lacks, and of activities that were cancelled on purpose.
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, console: {} } },
+});
 
 /** On the time-skipping server. */
 export async function startRig(): Promise<Rig> {
   const env = await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path: await temporalTestServerPath() } },
+    server: { executable: { type: 'existing-path', path: inject('temporalServers').timeSkipping } },
   });
   await env.connection.operatorService.addSearchAttributes({
     namespace: 'default',
@@ -83,9 +91,8 @@ async function startOnDevServer(settings: readonly string[], options: RigOptions
   const rates = ['history.transferProcessorMaxPollRPS=2000', 'history.transferProcessorMaxPollHostRPS=4000'];
   const env = await TestWorkflowEnvironment.createLocal({
     server: {
-      executable: { type: 'existing-path', path: await temporalPath() },
-      // A refusal that a test asks for is an error of the server's log.
-      log: { format: 'pretty', level: 'never' },
+      executable: { type: 'existing-path', path: inject('temporalServers').dev },
+      log: { format: 'pretty', level: 'error' },
       extraArgs: [
         ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
         ...[...rates, ...settings].flatMap((setting) => ['--dynamic-config-value', setting]),
@@ -101,7 +108,7 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
   const activities = dispatching(new World('any', client), worlds);
   const startWorker = async () => {
     const worker = await Worker.create({
-      sinks: untold,
+      sinks: noNotices,
       connection: env.nativeConnection,
       taskQueue: taskQueue(project),
       identity: 'test',
@@ -109,7 +116,9 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
       activities,
       maxConcurrentActivityTaskExecutions: activitiesAtOnce,
       maxHeartbeatThrottleInterval: '20ms',
-      shutdownGraceTime: '1s',
+      shutdownGraceTime: '200ms',
+      // What a worker that ended had in its cache is given to the next one after this time, by default 10 s.
+      stickyQueueScheduleToStartTimeout: '500ms',
       ...options,
     });
     return { worker, ended: worker.run() };

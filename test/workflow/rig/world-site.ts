@@ -8,7 +8,7 @@ import { type Environment, environments, type Site, type SiteFault } from '../..
 import type { Fault } from './faults.js';
 import { Operator } from './operator.js';
 import type { Rig } from './rig.js';
-import { story } from './story.js';
+import { deploySteps } from './steps.js';
 import { project, type World } from './world.js';
 
 interface Place {
@@ -113,7 +113,7 @@ function placeOf(rig: Rig, world: World): Place {
 /** With all that run at the same time; nothing is drained where nothing was ever deployed. */
 function hold({ faults, history }: World, step: string): { readonly reached: Promise<unknown> } {
   const isRun = (one: string): boolean => one !== 'drainColor' || history.length > 0;
-  const together = story.find((steps) => steps.includes(step) && isRun(step))?.filter(isRun) ?? [step];
+  const together = deploySteps.find((steps) => steps.includes(step) && isRun(step))?.filter(isRun) ?? [step];
   return { reached: Promise.all(together.map((one) => faults.hold(one).reached)) };
 }
 
