@@ -2,8 +2,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { CertificatesRequest, CertificatesResult } from '../../src/domain/issuance.js';
 import { certificateWorkflowId } from '../../src/domain/names.js';
 import { BasculeError } from '../../src/errors.js';
-import { authoritySteps, beginObtaining } from './rig/certificate-runs.js';
 import { type Rig, startRig } from './rig/rig.js';
+import { authoritySteps, beginObtaining } from './rig/runs.js';
 import { project, type World } from './rig/world.js';
 
 // What an authority does not answer at once. Each has a server of its own, as in time.test.ts.

@@ -3,9 +3,9 @@ import type { EdgeChangeResult } from '../../src/domain/edge-change.js';
 import type { CertificatesRequest, CertificatesResult } from '../../src/domain/issuance.js';
 import { certificateWorkflowId } from '../../src/domain/names.js';
 import { BasculeError } from '../../src/errors.js';
-import { beginObtaining, beginRun, type CertificateRun, certificateRuns } from './rig/certificate-runs.js';
 import { edgeActivityNames } from './rig/edge-world.js';
 import { type Rig, startRig } from './rig/rig.js';
+import { beginObtaining, beginRun, type CertificateRun, certificateRuns } from './rig/runs.js';
 import { project, type World } from './rig/world.js';
 
 let rig: Rig;

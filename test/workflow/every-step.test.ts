@@ -1,22 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exitCodeOfResult } from '../../src/cli/exit-codes.js';
-import { changeEdge } from '../../src/client/edge.js';
+import { changeEdge, withdrawEdgeChange } from '../../src/client/edge.js';
 import type { ColorChange, EdgeChange, EdgeChangeResult } from '../../src/domain/edge-change.js';
 import type { Accepted, OperationResult } from '../../src/domain/operation.js';
-import { certificateRuns } from './rig/certificate-runs.js';
+import { isWhole } from '../rig/tier.js';
 import { edgeActivityNames } from './rig/edge-world.js';
 import { failoverSteps } from './rig/failover-world.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { rollingSteps, rollingUndo } from './rig/steps.js';
-import { holdStep } from './rig/steps.js';
+import { certificateRuns } from './rig/runs.js';
+import { edgeSteps, forEachStep, holdStep, migrationLost, rollingSteps, rollingUndo } from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
-// Each activity of each operation goes wrong in each way. The tables are compared with what the activities turn out to
-// be: an activity without a row fails. Rows run at the same time, each in a world of its own. Those of certificates, which
-// leave much time between two tries, are in certificates.test.ts.
+// Each activity of each operation fails in each way, and each operation is aborted in each of its steps. The tables are
+// compared with the activities that there are: an activity without a row fails. Rows run at the same time, each in a world
+// of its own. Those of certificates, which are retried slowly, are in certificates.test.ts.
 
 let rig: Rig;
 
@@ -27,22 +27,31 @@ afterAll(() => rig.stop());
 
 interface Operation {
   begin(operator: Operator): Promise<Accepted>;
-  /** Each step, and what is lost where the operation ends there. */
-  readonly steps: Readonly<Record<string, Loss>>;
+  /** Each step, and what is left if the operation ends there. */
+  readonly steps: Readonly<Record<string, Left>>;
 }
 
-interface Loss {
+interface Left {
   readonly lost: readonly string[];
   readonly standby: string | null;
+  /** Releases that run or are prepared on green; what failed is marked as failed. */
+  readonly green: readonly string[];
+  /** What undoes it in an abort, in order. */
+  readonly undo: readonly string[];
 }
 
-const nothing: Loss = { lost: [], standby: 'aaaaaaa' };
-const theStandby: Loss = { lost: ['the standby aaaaaaa on green'], standby: null };
-const alsoMigrated = ({ lost }: Loss, component: string): Loss => ({
-  lost: [...lost, `the migration of ${component} ran and is not taken back`],
-  standby: null,
+const nothing: Left = { lost: [], standby: 'aaaaaaa', green: ['aaaaaaa'], undo: [] };
+const inStandDown: Left = { ...nothing, undo: ['withdrawEdgeChange stand-down'] };
+const inSwitch: Left = { ...nothing, undo: ['withdrawEdgeChange switch'] };
+const standbyLost: Left = { ...nothing, lost: ['the standby aaaaaaa on green'], standby: null };
+const inRecreate: Left = { ...standbyLost, undo: ['markFailed'] };
+const inStart: Left = { ...inRecreate, green: [] };
+const removing: Left = { ...standbyLost, undo: ['disownInstances'] };
+const alsoMigrated = (left: Left, component: string): Left => ({
+  ...left,
+  lost: [...left.lost, migrationLost(component)],
 });
-const oneMigration = alsoMigrated(theStandby, 'backend');
+const oneMigration = alsoMigrated(inStart, 'backend');
 const twoMigrations = alsoMigrated(oneMigration, 'web');
 
 const operations: Readonly<Record<string, Operation>> = {
@@ -50,19 +59,22 @@ const operations: Readonly<Record<string, Operation>> = {
     begin: (operator) => operator.deploy('ccccccc'),
     steps: {
       pinRelease: nothing,
-      'requestEdgeChange stand-down': nothing,
-      drainColor: theStandby,
-      'fetchArtifact backend': theStandby,
-      'fetchArtifact web': theStandby,
-      'recreateInstance backend': theStandby,
-      'recreateInstance web': theStandby,
+      'requestEdgeChange stand-down': inStandDown,
+      drainColor: standbyLost,
+      'fetchArtifact backend': standbyLost,
+      'fetchArtifact web': standbyLost,
+      'recreateInstance backend': inRecreate,
+      'recreateInstance web': inRecreate,
       'migrate backend': oneMigration,
       'migrate web': twoMigrations,
       'startInstance backend': twoMigrations,
       'startInstance web': twoMigrations,
       waitUntilUpOnEdge: twoMigrations,
-      'requestEdgeChange switch': twoMigrations,
-      watchSoak: twoMigrations,
+      'requestEdgeChange switch': { ...twoMigrations, undo: ['withdrawEdgeChange switch', 'markFailed'] },
+      watchSoak: {
+        ...twoMigrations,
+        undo: ['withdrawEdgeChange switch', 'requestEdgeChange switch-back', 'markFailed'],
+      },
     },
   },
   'full rollback': {
@@ -70,59 +82,51 @@ const operations: Readonly<Record<string, Operation>> = {
     steps: {
       planRollback: nothing,
       pinRelease: nothing,
-      'requestEdgeChange stand-down': nothing,
-      drainColor: theStandby,
-      'fetchArtifact backend': theStandby,
-      'fetchArtifact web': theStandby,
-      'recreateInstance backend': theStandby,
-      'recreateInstance web': theStandby,
-      'startInstance backend': theStandby,
-      'startInstance web': theStandby,
-      waitUntilUpOnEdge: theStandby,
-      'requestEdgeChange switch': theStandby,
+      'requestEdgeChange stand-down': inStandDown,
+      drainColor: standbyLost,
+      'fetchArtifact backend': standbyLost,
+      'fetchArtifact web': standbyLost,
+      'recreateInstance backend': inStart,
+      'recreateInstance web': inStart,
+      'startInstance backend': inStart,
+      'startInstance web': inStart,
+      waitUntilUpOnEdge: inStart,
+      'requestEdgeChange switch': { ...inStart, undo: ['withdrawEdgeChange switch', 'markFailed'] },
     },
   },
   'fast rollback': {
     begin: (operator) => operator.rollback(),
-    steps: { planRollback: nothing, 'requestEdgeChange switch': nothing },
+    steps: { planRollback: nothing, 'requestEdgeChange switch': inSwitch },
   },
   switch: {
     begin: (operator) => operator.switch({ color: 'green' }),
-    steps: { planSwitch: nothing, 'requestEdgeChange switch': nothing },
+    steps: { planSwitch: nothing, 'requestEdgeChange switch': inSwitch },
   },
   cleanup: {
     begin: (operator) => operator.cleanup({ standby: true }),
     steps: {
       planCleanup: nothing,
-      'requestEdgeChange stand-down': nothing,
-      drainColor: theStandby,
-      'removeInstance backend': theStandby,
-      'removeInstance web': theStandby,
+      'requestEdgeChange stand-down': inStandDown,
+      drainColor: standbyLost,
+      'removeInstance backend': removing,
+      'removeInstance web': removing,
     },
   },
 };
 
-/** Each step of an edge change, and what takes it back. */
-const edgeSteps: Readonly<Record<string, readonly string[]>> = {
-  readEdge: [],
-  renderConfig: [],
-  stageConfig: ['unstageConfig'],
-  installConfig: ['restoreConfig', 'reloadRestored', 'unstageConfig'],
-  reloadEdge: ['restoreConfig', 'reloadRestored', 'unstageConfig'],
-  verifyTraffic: ['restoreConfig', 'reloadRestored', 'unstageConfig'],
-  recordColor: ['restoreColors', 'restoreConfig', 'reloadRestored', 'unstageConfig'],
-};
-
+/** All take the same steps; `make test` tries one of them. */
 const edgeChanges: Readonly<Record<string, (world: World) => EdgeChange>> = {
   'a change of colors': ({ name }): ColorChange => ({
     ...{ kind: 'color', id: 'op/switch', operation: 'op', environment: name },
     ...{ from: 'blue', to: 'green', sha: 'aaaaaaa', history: 'back' },
   }),
-  'a stand-down': ({ name }) => ({ kind: 'stand-down', id: 'op/stand-down', operation: 'op', environment: name }),
-  'an apply': (world) => {
-    world.edge.configures('new');
-    return { kind: 'apply', id: 'op/apply', operation: 'op' };
-  },
+  ...(isWhole && {
+    'a stand-down': ({ name }) => ({ kind: 'stand-down', id: 'op/switch', operation: 'op', environment: name }),
+    'an apply': (world) => {
+      world.edge.configures('new');
+      return { kind: 'apply', id: 'op/switch', operation: 'op' };
+    },
+  }),
 };
 
 type Faults = Readonly<Record<string, Fault>>;
@@ -169,11 +173,6 @@ const calledIn = ({ faults }: World): string[] => [
 
 const callsOf = ({ faults }: World, wanted: string): number => faults.calls.filter((call) => call === wanted).length;
 
-/** Runs something for each of them at the same time. */
-async function forEach<T>(steps: readonly string[], run: (step: string) => Promise<T>): Promise<Record<string, T>> {
-  return Object.fromEntries(await Promise.all(steps.map(async (step) => [step, await run(step)] as const)));
-}
-
 /** How an operation ended, and what is there then. */
 function rowOf({ world, result }: { world: World; result: OperationResult }) {
   const { outcome, code, message, remedy, lost } = result;
@@ -184,26 +183,28 @@ function rowOf({ world, result }: { world: World; result: OperationResult }) {
     history: world.history,
     edge: { runsWhatIsInstalled: installed.digest === running.digest, staged, needsOperator },
     blue: world.instancesOf('blue'),
-    /** Failed ones stay for a look, and are marked as what they are. */
-    notMarked: world.instancesOf('green').filter((one) => /(running|prepared) ccccccc/.test(one)),
+    green: [...new Set(world.instancesOf('green').flatMap((one) => /(?:running|prepared) (.*)/.exec(one)?.[1] ?? []))],
   };
 }
 
-function failedRow(ended: { code: string; message: string; remedy: string }, { lost, standby }: Loss) {
+function failedRow(
+  ended: { code: string; message: string; remedy: string | null },
+  { lost, standby, green }: Pick<Left, 'lost' | 'standby' | 'green'>,
+) {
   return {
     ended: { outcome: 'failed', exitCode: 1, ...ended, lost: [...lost] },
     serves: { ...before, standby },
     history: ['blue bbbbbbb', 'green aaaaaaa'],
     edge: { runsWhatIsInstalled: true, staged: null, needsOperator: null },
     blue: ['backend: running bbbbbbb', 'web: running bbbbbbb'],
-    notMarked: [],
+    green: [...green],
   };
 }
 
 const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `mend ${step}` });
 
-test('each activity is a step of something here, or takes one back', () => {
-  const takeBacks = [
+test('each activity is a step of something here, or undoes one', () => {
+  const undo = [
     ...Object.values(edgeSteps).flat(),
     'withdrawEdgeChange',
     'markFailed',
@@ -215,11 +216,11 @@ test('each activity is a step of something here, or takes one back', () => {
   const ofRolling = [...Object.keys(rollingSteps), ...rollingUndo];
   const ofCertificates = [...Object.values(certificateRuns).flatMap(({ steps }) => steps), 'awaitCertificate'];
   const others = [...ofRolling, ...ofFailover, ...ofCertificates, ...provisionActivities];
-  const covered = new Set([...steps, ...takeBacks, ...others].map(activityOf));
+  const covered = new Set([...steps, ...undo, ...others].map(activityOf));
   expect([...covered, 'knownEnvironments'].sort()).toEqual(Object.keys(rig.newWorld().activities()).sort());
 });
 
-describe.concurrent.each(Object.entries(operations))('a %s', (_, operation) => {
+describe.concurrent.each(Object.entries(operations))('a %s', (name, operation) => {
   const steps = Object.keys(operation.steps);
 
   test('takes the steps that are listed here, and succeeds where each of them fails once', async () => {
@@ -238,14 +239,35 @@ describe.concurrent.each(Object.entries(operations))('a %s', (_, operation) => {
   });
 
   test('in which a step fails for good leaves visitors where they are, and says what is lost', async () => {
-    const ended = await forEach(steps, async (step) => rowOf(await runOperation(operation, { [step]: 'fails' })));
+    const ended = await forEachStep(steps, async (step) => rowOf(await runOperation(operation, { [step]: 'fails' })));
     const documented = Object.entries(operation.steps).map(([step, loss]) => [step, failedRow(broken(step), loss)]);
+    expect(ended).toEqual(Object.fromEntries(documented));
+  });
+
+  test('that is aborted in a step does the same, undoes it in order, and says who aborted it and why', async () => {
+    const ended = await forEachStep(steps, async (step) => {
+      const world = newWorld({});
+      const operator = new Operator(rig, world);
+      const held = holdStep(world, step, (other) => other in operation.steps);
+      const accepted = await operation.begin(operator);
+      await held.reached;
+      await operator.abort({ by: 'alice', why: 'wrong release' });
+      const result = await operator.waitedFor(accepted);
+      const undo = calledIn(world).filter((call) => !(call in operation.steps) && !isEdgeStep(call));
+      return { ...rowOf({ world, result }), undo };
+    });
+    const aborted = { code: 'aborted', message: 'aborted by alice: wrong release', remedy: null };
+    const documented = Object.entries(operation.steps).map(([step, { undo, ...left }]) => {
+      return [step, { ...failedRow(aborted, left), undo }];
+    });
     expect(ended).toEqual(Object.fromEntries(documented));
   });
 
   test('in which a step times out does the same; the edge says what became of a change that nobody heard of', async () => {
     const isRequest = (step: string): boolean => step.startsWith('requestEdgeChange');
-    const ended = await forEach(steps, (step) => runOperation(operation, { [step]: 'falls silent after its effect' }));
+    const ended = await forEachStep(steps, (step) =>
+      runOperation(operation, { [step]: 'falls silent after its effect' }),
+    );
     const [heardOf, others] = [true, false].map((is) =>
       Object.entries(ended).filter(([step]) => isRequest(step) === is),
     );
@@ -267,7 +289,7 @@ describe.concurrent.each(Object.entries(operations))('a %s', (_, operation) => {
 
   test('that can neither ask the edge nor withdraw what it asked says that the change may come', async () => {
     const requests = steps.filter((step) => step.startsWith('requestEdgeChange'));
-    const ended = await forEach(requests, (step) =>
+    const ended = await forEachStep(requests, (step) =>
       runOperation(operation, { [step]: 'fails', withdrawEdgeChange: 'fails' }),
     );
     for (const [step, { world, result }] of Object.entries(ended)) {
@@ -280,13 +302,13 @@ describe.concurrent.each(Object.entries(operations))('a %s', (_, operation) => {
   });
 });
 
-describe.concurrent('a deploy whose take-back fails too', () => {
+describe.concurrent('a deploy that can not be undone', () => {
   const { deploy } = operations as { deploy: Operation };
 
   test.each(['requestEdgeChange switch-back', 'withdrawEdgeChange'])(
     'after the switch, in %s: says what visitors may have, and what to type',
-    async (takeBack) => {
-      const { world, result } = await runOperation(deploy, { watchSoak: 'fails', [takeBack]: 'fails' });
+    async (undo) => {
+      const { world, result } = await runOperation(deploy, { watchSoak: 'fails', [undo]: 'fails' });
       expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator', lost: twoMigrations.lost });
       expect(exitCodeOfResult(result)).toBe(3);
       expect(result.message).toMatch(/^watchSoak is broken; and it could not be taken back: switch back to blue: /);
@@ -298,7 +320,7 @@ describe.concurrent('a deploy whose take-back fails too', () => {
   );
 
   test('in marking the failed instances, has failed, for visitors notice nothing; it warns of them', async () => {
-    const ended = await forEach(['recreateInstance web', 'waitUntilUpOnEdge', 'watchSoak'], (step) =>
+    const ended = await forEachStep(['recreateInstance web', 'waitUntilUpOnEdge', 'watchSoak'], (step) =>
       runOperation(deploy, { [step]: 'fails', markFailed: 'fails' }),
     );
     for (const [step, { world, result }] of Object.entries(ended)) {
@@ -327,7 +349,7 @@ test('a cleanup that can not disown what it has not removed has failed, and warn
 describe.concurrent.each(Object.entries(edgeChanges))('of the edge, %s', (_, changeOf) => {
   const steps = Object.keys(edgeSteps);
   const until = (step: string) => steps.slice(0, steps.indexOf(step) + 1);
-  const takeBacksOf = (step: string) => edgeSteps[step] ?? [];
+  const undoOf = (step: string) => edgeSteps[step] ?? [];
 
   test('takes the steps that are listed here, and succeeds where each of them fails once', async () => {
     const { world, result } = await runChange(
@@ -341,48 +363,65 @@ describe.concurrent.each(Object.entries(edgeChanges))('of the edge, %s', (_, cha
   test.each(['fails', 'fails after its effect', 'falls silent after its effect'] as const)(
     'in which a step %s leaves the edge as before',
     async (fault) => {
-      const ended = await forEach(steps, async (step) => {
+      const ended = await forEachStep(steps, async (step) => {
         const { world, picture, result } = await runChange(changeOf, { [step]: fault });
         expect(world.edge.picture()).toEqual(picture);
         const { outcome, code, message, remedy, changed } = result;
         return { outcome, code, message, remedy, changed, calls: calledIn(world) };
       });
       const documented = steps.map((step) => {
-        return [
-          step,
-          { outcome: 'failed', ...broken(step), changed: false, calls: [...until(step), ...takeBacksOf(step)] },
-        ];
+        return [step, { outcome: 'failed', ...broken(step), changed: false, calls: [...until(step), ...undoOf(step)] }];
       });
       expect(ended).toEqual(Object.fromEntries(documented));
     },
   );
 
-  test('whose take-backs fail once is taken back all the same', async () => {
-    const takeBacks = Object.fromEntries(
-      takeBacksOf('recordColor').map((takeBack) => [takeBack, 'fails once'] as const),
-    );
+  // A change that is being recorded is too late to withdraw: switch-edge.test.ts.
+  test('that is withdrawn in a step before the last leaves the edge as before', async () => {
+    const ended = await forEachStep(steps.slice(0, -1), async (step) => {
+      const world = newWorld({});
+      const picture = world.edge.picture();
+      const held = world.faults.hold(step);
+      const edge = { project, edge: world.name };
+      const asked = changeEdge(rig.client, edge, changeOf(world), new AbortController().signal);
+      await held.reached;
+      const result = await withdrawEdgeChange(rig.client, edge, 'op/switch');
+      expect(await asked).toEqual(result);
+      expect(world.edge.picture()).toEqual(picture);
+      const { outcome, code, changed } = result;
+      return { outcome, code, changed, calls: world.faults.calls };
+    });
+    const withdrawn = { outcome: 'withdrawn', code: 'withdrawn', changed: false };
+    const documented = steps.slice(0, -1).map((step) => {
+      return [step, { ...withdrawn, calls: [...until(step), ...undoOf(step)] }];
+    });
+    expect(ended).toEqual(Object.fromEntries(documented));
+  });
+
+  test('whose undoing fails once is undone all the same', async () => {
+    const undo = Object.fromEntries(undoOf('recordColor').map((undo) => [undo, 'fails once'] as const));
     const { world, picture, result } = await runChange(changeOf, {
-      ...takeBacks,
+      ...undo,
       recordColor: 'fails after its effect',
     });
     expect(result).toMatchObject({ outcome: 'failed', ...broken('recordColor') });
     expect(world.edge.picture()).toEqual(picture);
   });
 
-  test('of whose take-backs one fails runs the others, says what it could not take back, and marks the edge', async () => {
-    const pairs = steps.flatMap((step) => takeBacksOf(step).map((takeBack) => `${step} ${takeBack}`));
-    const ended = await forEach(pairs, (pair) => {
-      const [step = '', takeBack = ''] = pair.split(' ');
-      return runChange(changeOf, { [step]: 'fails after its effect', [takeBack]: 'fails' });
+  test('of whose undoing one step fails runs the others, says what it could not undo, and marks the edge', async () => {
+    const pairs = steps.flatMap((step) => undoOf(step).map((undo) => `${step} ${undo}`));
+    const ended = await forEachStep(pairs, (pair) => {
+      const [step = '', undo = ''] = pair.split(' ');
+      return runChange(changeOf, { [step]: 'fails after its effect', [undo]: 'fails' });
     });
     for (const [pair, { world, result }] of Object.entries(ended)) {
-      const [step = '', takeBack = ''] = pair.split(' ');
+      const [step = '', undo = ''] = pair.split(' ');
       expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
       expect(result.message).toMatch(
-        new RegExp(`^${step} is broken; and it could not be taken back: .*: ${takeBack} is broken`),
+        new RegExp(`^${step} is broken; and it could not be taken back: .*: ${undo} is broken`),
       );
       expect(result.remedy).toMatch(/`bascule status`.*`bascule apply --repair`/);
-      expect(world.faults.calls).toEqual([...until(step), ...takeBacksOf(step), 'markNeedsOperator']);
+      expect(world.faults.calls).toEqual([...until(step), ...undoOf(step), 'markNeedsOperator']);
       expect(world.edge.needsOperator).toBe(result.message);
     }
   });

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ProvisionRequest, ProvisionResult } from '../../src/domain/provision.js';
 import { edgeActivityNames } from './rig/edge-world.js';
 import type { Fault } from './rig/faults.js';
-import { beginProvision, ofBascule, provisionActivities } from './rig/provision-world.js';
+import { ofBascule, provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
+import { beginProvision } from './rig/runs.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;

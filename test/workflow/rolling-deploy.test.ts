@@ -4,8 +4,7 @@ import type { Accepted, OperationResult } from '../../src/domain/operation.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { rollingSteps } from './rig/steps.js';
-import { holdStep } from './rig/steps.js';
+import { holdStep, rollingSteps } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;

@@ -34,7 +34,7 @@ interface Hold {
 }
 
 /** Short, so that a cancellation arrives soon: it comes with the answer to a heartbeat. */
-const heartbeatEveryMs = 20;
+const heartbeatEveryMs = 50;
 
 /**
  * Faults of activities, by the name of the activity (`reloadEdge`), by name and subject (`startInstance web`), or by

@@ -11,10 +11,9 @@ import {
 } from '../../../src/domain/names.js';
 import type { Accepted } from '../../../src/domain/operation.js';
 import type { ProvisionRequest } from '../../../src/domain/provision.js';
-import { beginRun, certificateRuns } from './certificate-runs.js';
 import { Operator } from './operator.js';
-import { beginProvision } from './provision-world.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
+import { beginProvision, beginRun, certificateRuns } from './runs.js';
 import { holdStep } from './steps.js';
 import { project, type World } from './world.js';
 

@@ -1,19 +1,15 @@
 import { asActivities } from '../../../src/activities/as-activities.js';
 import type { Activities } from '../../../src/activities/index.js';
-import { dryProvisionWorkflowId, provisionWorkflowId } from '../../../src/domain/names.js';
 import {
   deviceOf,
   type ProvisionActId,
   type ProvisionFound,
-  type ProvisionRequest,
   type ProvisionWanted,
   planProvision,
 } from '../../../src/domain/provision.js';
 import { BasculeError } from '../../../src/errors.js';
 import { provisionFound, provisionWantedOf } from '../../rig/provision.js';
 import type { EdgeWorld } from './edge-world.js';
-import type { Rig } from './rig.js';
-import { project, type World } from './world.js';
 
 /** Each activity of a provisioning, in order; the one without effect on Incus is the edge's own change. */
 export const provisionActivities: readonly string[] = [
@@ -125,13 +121,4 @@ export class ProvisionWorld {
     launchSideBySide: this.step('instances'),
     leadPorts: this.step('ports'),
   });
-}
-
-/** Starts to provision an edge that has no configuration yet; answers the workflow's id. */
-export async function beginProvision(rig: Rig, world: World, request: ProvisionRequest = {}): Promise<string> {
-  const { edge, name } = world;
-  edge.configures(ofBascule);
-  const id = request.dryRun ? dryProvisionWorkflowId(project, name) : provisionWorkflowId(project, name);
-  await rig.start('provision', id, [request]);
-  return id;
 }

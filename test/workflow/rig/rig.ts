@@ -115,7 +115,7 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
       workflowBundle: { codePath: inject('workflowBundle') },
       activities,
       maxConcurrentActivityTaskExecutions: activitiesAtOnce,
-      maxHeartbeatThrottleInterval: '20ms',
+      maxHeartbeatThrottleInterval: '50ms',
       shutdownGraceTime: '200ms',
       // What a worker that ended had in its cache is given to the next one after this time, by default 10 s.
       stickyQueueScheduleToStartTimeout: '500ms',

@@ -1,5 +1,7 @@
 import type { CertificatesRequest } from '../../../src/domain/issuance.js';
-import { certificatesWorkflowId } from '../../../src/domain/names.js';
+import { certificatesWorkflowId, dryProvisionWorkflowId, provisionWorkflowId } from '../../../src/domain/names.js';
+import type { ProvisionRequest } from '../../../src/domain/provision.js';
+import { ofBascule } from './provision-world.js';
 import type { Rig } from './rig.js';
 import { project, type World } from './world.js';
 
@@ -85,5 +87,14 @@ export async function beginObtaining(rig: Rig, world: World, request: Certificat
   obtained += 1;
   const id = certificatesWorkflowId(project, `${request.kind}-${obtained}`, world.name);
   await rig.start('certificates', id, [request]);
+  return id;
+}
+
+/** Starts to provision an edge that has no configuration yet; answers the workflow's id. */
+export async function beginProvision(rig: Rig, world: World, request: ProvisionRequest = {}): Promise<string> {
+  const { edge, name } = world;
+  edge.configures(ofBascule);
+  const id = request.dryRun ? dryProvisionWorkflowId(project, name) : provisionWorkflowId(project, name);
+  await rig.start('provision', id, [request]);
   return id;
 }
