@@ -3,7 +3,7 @@ import type { EdgeChangeResult } from '../../src/domain/edge-change.js';
 import type { CertificatesRequest, CertificatesResult } from '../../src/domain/issuance.js';
 import { certificateWorkflowId } from '../../src/domain/names.js';
 import { BasculeError } from '../../src/errors.js';
-import { edgeActivityNames } from './rig/edge-world.js';
+import { operationCalls } from './rig/edge-world.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { beginObtaining, beginRun, type CertificateRun, certificateRuns } from './rig/runs.js';
 import { project, type World } from './rig/world.js';
@@ -25,9 +25,7 @@ const ca = 'ca.test';
 const obtain = async (request?: CertificatesRequest): Promise<CertificatesResult> =>
   await rig.resultOf(await beginObtaining(rig, world, request));
 
-/** What was called, each once, without the steps of the edge's own changes. */
-const calledIn = ({ faults }: World): string[] =>
-  [...new Set(faults.calls)].filter((call) => !edgeActivityNames.some((name) => name === call));
+const calledIn = (world: World): string[] => [...new Set(operationCalls(world))];
 const callsOf = ({ faults }: World, step: string): number => faults.calls.filter((call) => call === step).length;
 /** Whether it is a step of the workflow `certificate`. */
 const isOfCertificate = (step: string): boolean => / a$| install$/.test(step);

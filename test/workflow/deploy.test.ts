@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { edgeWorkflowId } from '../../src/domain/names.js';
-import { edgeActivityNames } from './rig/edge-world.js';
+import { operationCalls } from './rig/edge-world.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep, story } from './rig/steps.js';
+import { deploySteps } from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
 let rig: Rig;
@@ -25,21 +25,15 @@ beforeEach(() => {
 const asBefore = { color: 'blue', sha: 'bbbbbbb', standby: 'aaaaaaa' };
 const withoutStandby = { ...asBefore, standby: null };
 const lostStandby = 'the standby aaaaaaa on green';
-const lostMigration = (component: string) => `the migration of ${component} ran and is not taken back`;
 
-/** What the operations asked for, without the steps of the edge changes; in a fixed order where the story has none. */
-function told(): readonly string[] {
-  const places = story.flatMap((steps, place) => steps.map((step) => [step, place] as const));
-  const placeOf = new Map<string, number>(places);
-  const calls = world.faults.calls.filter((call) => !edgeActivityNames.some((name) => call.startsWith(name)));
-  const steps = calls.filter((call) => call !== 'knownEnvironments');
-  return steps
-    .map((step, index) => ({ step, index }))
-    .sort((a, b) => {
-      const isTogether = placeOf.has(a.step) && placeOf.get(a.step) === placeOf.get(b.step);
-      return isTogether ? a.step.localeCompare(b.step) : a.index - b.index;
-    })
-    .map(({ step }) => step);
+/** What the deploy asked for, without the steps of the edge's changes; steps that run together in a fixed order. */
+function callsOfDeploy(): readonly string[] {
+  const placeOf = (call: string): number => deploySteps.findIndex((steps) => steps.includes(call));
+  const calls = operationCalls(world);
+  return calls.toSorted((a, b) => {
+    const isTogether = placeOf(a) >= 0 && placeOf(a) === placeOf(b);
+    return isTogether ? a.localeCompare(b) : calls.indexOf(a) - calls.indexOf(b);
+  });
 }
 
 describe('a deploy', () => {
@@ -47,7 +41,7 @@ describe('a deploy', () => {
     const accepted = await operator.deploy('ccccccc');
     expect(accepted).toMatchObject({ joined: false, position: 0 });
     const result = await operator.ended(accepted);
-    expect(told()).toEqual(story.flat());
+    expect(callsOfDeploy()).toEqual(deploySteps.flat());
     expect(result).toMatchObject({
       operation: accepted.operation,
       environment: world.name,
@@ -66,6 +60,8 @@ describe('a deploy', () => {
     ]);
     expect(world.serves).toEqual({ color: 'green', sha: 'ccccccc', standby: 'bbbbbbb' });
     expect(world.history).toEqual(['green ccccccc', 'blue bbbbbbb', 'green aaaaaaa']);
+    // One component after the other.
+    expect(world.migrations).toEqual(['backend begins', 'backend ends', 'web begins', 'web ends']);
   });
 
   test('leaves nobody a standby to fall back to while it recreates the instances', async () => {
@@ -105,7 +101,7 @@ describe('a deploy', () => {
     world.isActiveAlready = true;
     const result = await operator.ended(await operator.deploy('bbbbbbb'));
     expect(result).toMatchObject({ outcome: 'succeeded', changed: false, to: asBefore.color && { color: 'blue' } });
-    expect(told()).toEqual(['pinRelease']);
+    expect(callsOfDeploy()).toEqual(['pinRelease']);
     expect(world.serves).toEqual(asBefore);
   });
 
@@ -114,11 +110,6 @@ describe('a deploy', () => {
     const result = await operator.ended(await operator.deploy('bbbbbbb', { again: true }));
     expect(result).toMatchObject({ outcome: 'succeeded', changed: true });
     expect(world.serves).toEqual({ color: 'green', sha: 'bbbbbbb', standby: 'bbbbbbb' });
-  });
-
-  test('migrates one component after the other', async () => {
-    await operator.ended(await operator.deploy('ccccccc'));
-    expect(world.migrations).toEqual(['backend begins', 'backend ends', 'web begins', 'web ends']);
   });
 
   test('does not migrate where that is to be skipped', async () => {
@@ -130,7 +121,7 @@ describe('a deploy', () => {
   test('does not soak for no time', async () => {
     const result = await operator.ended(await operator.deploy('ccccccc', { soakMs: 0 }));
     expect(result.outcome).toBe('succeeded');
-    expect(told()).not.toContain('watchSoak');
+    expect(callsOfDeploy()).not.toContain('watchSoak');
   });
 
   test('that is started by hand refuses, and says how it is started', async () => {
@@ -146,84 +137,6 @@ describe('a deploy', () => {
   });
 });
 
-/** A step where a deploy can end, and what is left then. */
-interface Stop {
-  readonly step: string;
-  readonly takenBackBy: readonly string[];
-  readonly lost: readonly string[];
-  readonly serves: typeof asBefore | typeof withoutStandby;
-  /** State of the instances of green. */
-  readonly green: 'running aaaaaaa' | 'failed ccccccc' | 'one of each';
-}
-
-const stops: readonly Stop[] = [
-  { step: 'pinRelease', takenBackBy: [], lost: [], serves: asBefore, green: 'running aaaaaaa' },
-  {
-    step: 'requestEdgeChange stand-down',
-    takenBackBy: ['withdrawEdgeChange stand-down'],
-    lost: [],
-    serves: asBefore,
-    green: 'running aaaaaaa',
-  },
-  { step: 'drainColor', takenBackBy: [], lost: [lostStandby], serves: withoutStandby, green: 'running aaaaaaa' },
-  { step: 'fetchArtifact web', takenBackBy: [], lost: [lostStandby], serves: withoutStandby, green: 'running aaaaaaa' },
-  {
-    step: 'recreateInstance web',
-    takenBackBy: ['markFailed'],
-    lost: [lostStandby],
-    serves: withoutStandby,
-    green: 'one of each',
-  },
-  {
-    step: 'migrate backend',
-    takenBackBy: ['markFailed'],
-    lost: [lostStandby, lostMigration('backend')],
-    serves: withoutStandby,
-    green: 'failed ccccccc',
-  },
-  {
-    step: 'migrate web',
-    takenBackBy: ['markFailed'],
-    lost: [lostStandby, lostMigration('backend'), lostMigration('web')],
-    serves: withoutStandby,
-    green: 'failed ccccccc',
-  },
-  ...['startInstance web', 'waitUntilUpOnEdge'].map((step) => ({
-    step,
-    takenBackBy: ['markFailed'],
-    lost: [lostStandby, lostMigration('backend'), lostMigration('web')],
-    serves: withoutStandby,
-    green: 'failed ccccccc' as const,
-  })),
-  {
-    step: 'requestEdgeChange switch',
-    takenBackBy: ['withdrawEdgeChange switch', 'withdrawEdgeChange switch', 'markFailed'],
-    lost: [lostStandby, lostMigration('backend'), lostMigration('web')],
-    serves: withoutStandby,
-    green: 'failed ccccccc',
-  },
-  {
-    step: 'watchSoak',
-    takenBackBy: ['withdrawEdgeChange switch', 'requestEdgeChange switch-back', 'markFailed'],
-    lost: [lostStandby, lostMigration('backend'), lostMigration('web')],
-    serves: withoutStandby,
-    green: 'failed ccccccc',
-  },
-];
-
-/** What is left where a deploy ended; visitors have the release that they had. */
-function expectLeft({ step, takenBackBy, serves, green }: Stop): void {
-  const last = story.findIndex((steps) => steps.includes(step));
-  const begun = told().filter((call) => !takenBackBy.includes(call));
-  expect(story.slice(0, last + 1).flat()).toEqual(expect.arrayContaining([...begun]));
-  expect(begun).toContain(step);
-  expect(told().slice(takenBackBy.length === 0 ? told().length : -takenBackBy.length)).toEqual(takenBackBy);
-  expect(world.serves).toEqual(serves);
-  expect(world.history).toEqual(['blue bbbbbbb', 'green aaaaaaa']);
-  if (green === 'one of each') return;
-  expect(world.instancesOf('green')).toEqual([`backend: ${green}`, `web: ${green}`]);
-}
-
 describe('a deploy that fails', () => {
   test('on the edge, in the switch: the edge takes it back, and its reason is the reason', async () => {
     const held = world.faults.hold('requestEdgeChange switch');
@@ -234,19 +147,6 @@ describe('a deploy that fails', () => {
     const result = await operator.ended(accepted);
     expect(result).toMatchObject({ outcome: 'failed', code: 'broken', message: 'verifyTraffic is broken' });
     expect(world.serves).toEqual(withoutStandby);
-  });
-
-  test('on an edge that can not take the switch back: needs an operator', async () => {
-    const held = world.faults.hold('requestEdgeChange switch');
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    world.faults.set('verifyTraffic', 'fails');
-    world.faults.set('reloadRestored', 'fails');
-    held.release();
-    const result = await operator.ended(accepted);
-    expect(result).toMatchObject({ outcome: 'needs-operator', code: 'needs-operator' });
-    expect(result.message).toContain('reloadRestored is broken');
-    expect(result.remedy).toContain('--repair');
   });
 
   test('in one of two components: the other one has stopped before anything is taken back', async () => {
@@ -264,17 +164,6 @@ describe('a deploy that fails', () => {
 });
 
 describe('a deploy that is aborted', () => {
-  test.each(stops)('in $step: visitors are served as before, and it says what was lost', async (stop) => {
-    const held = holdStep(world, stop.step);
-    const { operation } = await operator.deploy('ccccccc');
-    await held.reached;
-    await operator.abort({ operation, by: 'alice', why: 'wrong release' });
-    const result = await operator.ended({ operation });
-    expect(result).toMatchObject({ outcome: 'failed', code: 'aborted', message: 'aborted by alice: wrong release' });
-    expect(result.lost).toEqual(stop.lost);
-    expectLeft(stop);
-  });
-
   test('while the edge switches: the edge has taken the switch back before anything else is', async () => {
     const { operation, held } = await deployUntilEdgeIsIn('verifyTraffic');
     await operator.abort({ operation });
@@ -301,8 +190,8 @@ describe('a deploy that is aborted', () => {
       held.release();
       const result = await operator.ended({ operation });
       expect(result).toMatchObject({ outcome: 'failed', code: 'aborted' });
-      expect(told()).toContain('requestEdgeChange switch-back');
-      expect(told()).not.toContain('watchSoak');
+      expect(callsOfDeploy()).toContain('requestEdgeChange switch-back');
+      expect(callsOfDeploy()).not.toContain('watchSoak');
       expect(world.serves).toEqual(withoutStandby);
     },
   );
@@ -314,7 +203,7 @@ describe('a deploy that is aborted', () => {
     await rig.client.workflow.getHandle(edgeWorkflowId(project, world.name)).terminate();
     await operator.abort({ operation });
     expect(await operator.ended({ operation })).toMatchObject({ outcome: 'failed', code: 'aborted' });
-    expect(told()).toContain('requestEdgeChange switch-back');
+    expect(callsOfDeploy()).toContain('requestEdgeChange switch-back');
     expect(world.serves).toEqual(withoutStandby);
     held.release();
   });

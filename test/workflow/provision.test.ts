@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ProvisionRequest, ProvisionResult } from '../../src/domain/provision.js';
-import { edgeActivityNames } from './rig/edge-world.js';
+import { operationCalls } from './rig/edge-world.js';
 import type { Fault } from './rig/faults.js';
 import { ofBascule, provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
@@ -24,10 +24,7 @@ function newWorld(faults: Readonly<Record<string, Fault>> = {}): World {
   return world;
 }
 
-/** What was called, each once, without the steps of the edge's own change. */
-const calledIn = ({ faults }: World): string[] =>
-  [...new Set(faults.calls)].filter((call) => !edgeActivityNames.some((name) => name === call));
-
+const calledIn = (world: World): string[] => [...new Set(operationCalls(world))];
 const serves = ({ edge }: World): boolean => edge.running.states.some(({ name }) => name === ofBascule);
 
 // First, since the server's time, which passes between two tries, may stand still after activities that fail for good.

@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../../src/domain/edge-change.js';
 import { planChange } from '../../../src/domain/edge-plan.js';
 import { type Color, type EnvironmentState, type HistoryLine, neverDeployed } from '../../../src/domain/edge-state.js';
+import type { Faults } from './faults.js';
 
 type Histories = Readonly<Record<string, readonly HistoryLine[]>>;
 
@@ -35,6 +36,12 @@ export const edgeActivityNames = [
   'restoreColors',
   'markNeedsOperator',
 ] as const;
+
+/** What operations called, in order, without the steps of the edge's own changes and the look-up of the environment. */
+export const operationCalls = ({ faults }: { readonly faults: Faults }): string[] =>
+  faults.calls.filter(
+    (call) => call !== 'knownEnvironments' && !edgeActivityNames.some((name) => call.startsWith(name)),
+  );
 
 /** One edge in memory: its files, the process that serves, and the fence around both. */
 export class EdgeWorld {
