@@ -208,29 +208,23 @@ describe('a withdrawal', () => {
 });
 
 describe('what makes no sense', () => {
-  const nonsense = [undefined, null, 5, 'x', {}, { id: 'x' }, { id: 'x', operation: 'x', kind: 'explode' }];
-
-  test.each(nonsense)('as a change is refused before it enters the history: %j', async (argument) => {
+  test('is refused before it enters the history', async () => {
     await ask(standDown('first'));
     const before = await accepted();
-    await expect(update('change', argument)).rejects.toMatchObject({
-      cause: { message: expect.stringContaining('a change is') },
-    });
-    expect(await accepted()).toBe(before);
-    expect(await ask(standDown('second'))).toMatchObject({ outcome: 'succeeded' });
-  });
-
-  test.each([undefined, null, 5, 'x', {}])(
-    'as a withdrawal is refused before it enters the history: %j',
-    async (argument) => {
-      await ask(standDown('first'));
-      const before = await accepted();
+    const nonsense = [undefined, null, 5, 'x', {}];
+    for (const argument of [...nonsense, { id: 'x' }, { id: 'x', operation: 'x', kind: 'explode' }]) {
+      await expect(update('change', argument)).rejects.toMatchObject({
+        cause: { message: expect.stringContaining('a change is') },
+      });
+    }
+    for (const argument of nonsense) {
       await expect(update('withdraw', argument)).rejects.toMatchObject({
         cause: { message: expect.stringContaining('{ id }') },
       });
-      expect(await accepted()).toBe(before);
-    },
-  );
+    }
+    expect(await accepted()).toBe(before);
+    expect(await ask(standDown('second'))).toMatchObject({ outcome: 'succeeded' });
+  });
 
   const accepted = async () =>
     (await rig.eventsOf(edgeId())).filter((event) => event === 'workflowExecutionUpdateAcceptedEventAttributes').length;

@@ -57,18 +57,6 @@ describe('the queue', () => {
     expect(world.history.slice(0, 2)).toEqual(['blue ddddddd', 'green ccccccc']);
   });
 
-  test('keeps at most one deploy waiting: a newer one takes its place, and it is told by which', async () => {
-    const first = await runningDeploy();
-    const second = await operator.deploy('ddddddd');
-    const third = await operator.deploy('eeeeeee');
-    const superseded = await operator.ended(second);
-    expect(superseded).toMatchObject({ outcome: 'failed', code: 'superseded', sha: 'ddddddd', steps: [] });
-    expect(superseded.message).toContain(third.operation);
-    first.release();
-    expect(await operator.ended(third)).toMatchObject({ outcome: 'succeeded' });
-    expect(world.serves.sha).toBe('eeeeeee');
-  });
-
   test('joins a deploy that runs when the same release is asked for with the same options', async () => {
     const first = await runningDeploy();
     expect(await operator.deploy('CCCCCCC', { by: 'bob', why: 'again' })).toEqual({
@@ -80,38 +68,13 @@ describe('the queue', () => {
     await operator.ended(first);
   });
 
-  test('joins a deploy that waits when the same release is asked for', async () => {
-    const first = await runningDeploy();
-    const second = await operator.deploy('ddddddd');
-    expect(await operator.deploy('ddddddd')).toEqual({ operation: second.operation, joined: true, position: 1 });
-    first.release();
-    await operator.ended(second);
-  });
-
-  test('does not join a deploy that runs with other options', async () => {
-    const first = await runningDeploy();
-    expect(await operator.deploy('ccccccc', { soakMs: 1 })).toMatchObject({ joined: false, position: 1 });
-    first.release();
-  });
-
-  test('does not join a deploy that is being taken back because it was aborted', async () => {
+  test('does not join a deploy that is being taken back because it was aborted, but the same one that waits behind it', async () => {
     const first = await runningDeploy('watchSoak');
     const takingBack = world.faults.hold('requestEdgeChange switch-back');
     await operator.abort({ operation: first.operation });
     await takingBack.reached;
     const second = await operator.deploy('ccccccc');
     expect(second).toMatchObject({ joined: false, position: 1 });
-    takingBack.release();
-    first.release();
-    expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
-  });
-
-  test('joins a deploy that waits behind the same one, which is being taken back', async () => {
-    const first = await runningDeploy('watchSoak');
-    const takingBack = world.faults.hold('requestEdgeChange switch-back');
-    await operator.abort({ operation: first.operation });
-    await takingBack.reached;
-    const second = await operator.deploy('ccccccc');
     expect(await operator.deploy('ccccccc')).toEqual({ operation: second.operation, joined: true, position: 1 });
     takingBack.release();
     first.release();
@@ -131,16 +94,17 @@ describe('the queue', () => {
     expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
   });
 
-  test('takes a request id for the same operation, running or ended, whatever else it says', async () => {
+  test('takes a request id for the same operation, running or ended, whatever else it says; one who joined has one too', async () => {
     const held = world.faults.hold('migrate backend');
     const first = await operator.deploy('ccccccc', { requestId: 'build-1' });
     await held.reached;
     const again = { operation: first.operation, joined: true, position: 0 };
     expect(await operator.deploy('ddddddd', { requestId: 'build-1' })).toEqual(again);
+    expect(await operator.deploy('ccccccc', { requestId: 'build-2' })).toEqual(again);
     held.release();
     await operator.ended(first);
     expect(await operator.deploy('ccccccc', { requestId: 'build-1' })).toEqual(again);
-    expect(await operator.result(first.operation)).toMatchObject({ state: 'ended' });
+    expect(await operator.deploy('eeeeeee', { requestId: 'build-2' })).toEqual(again);
   });
 
   test('takes the request id of a rollback that has ended for that one, and stops nothing', async () => {
@@ -153,14 +117,6 @@ describe('the queue', () => {
     });
     deploy.release();
     expect(await operator.ended(deploy)).toMatchObject({ outcome: 'succeeded' });
-  });
-
-  test('takes the request id of one who joined for the operation that he joined', async () => {
-    const first = await runningDeploy();
-    await operator.deploy('ccccccc', { requestId: 'build-2' });
-    first.release();
-    await operator.ended(first);
-    expect(await operator.deploy('ccccccc', { requestId: 'build-2' })).toMatchObject({ operation: first.operation });
   });
 });
 
@@ -325,38 +281,6 @@ describe('a rollback that is signalled', () => {
     expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
     expect(world.faults.calls).not.toContain('planRollback');
   });
-
-  test('twice when nothing runs goes back one release, not two', async () => {
-    await operator.ended(await operator.deploy('ccccccc'));
-    await rollBack();
-    await untilIdle();
-    await rollBack();
-    await untilIdle();
-    expect(world.serves.sha).toBe('bbbbbbb');
-    expect(world.faults.calls.filter((call) => call === 'planRollback')).toHaveLength(1);
-  });
-
-  test('within a minute of a rollback, but after another deploy, takes that one back', async () => {
-    await rollBackWhenNothingRan();
-    await operator.ended(await operator.deploy('ccccccc'));
-    expect(world.serves.sha).toBe('ccccccc');
-    await rollBack();
-    await untilIdle();
-    expect(world.serves.sha).toBe('aaaaaaa');
-  });
-
-  test('and fails can be tried again at once', async () => {
-    world.faults.set('planRollback', 'fails');
-    await operator.ended(await operator.rollback());
-    world.faults.mend('planRollback');
-    expect(await operator.ended(await operator.rollback())).toMatchObject({ outcome: 'succeeded' });
-    expect(world.serves.sha).toBe('aaaaaaa');
-  });
-
-  async function rollBackWhenNothingRan() {
-    await operator.ended(await operator.rollback());
-    expect(world.serves.sha).toBe('aaaaaaa');
-  }
 });
 
 describe('a rollback', () => {
@@ -375,12 +299,6 @@ describe('a rollback', () => {
     expect(world.faults.calls).toContain('startInstance web');
     expect(world.serves).toEqual({ color: 'green', sha: 'aaaaaaa', standby: null });
     expect(world.history).toEqual(['green aaaaaaa']);
-  });
-
-  test('is a whole deploy where that is asked for', async () => {
-    const result = await operator.ended(await operator.rollback({ full: true }));
-    expect(result).toMatchObject({ outcome: 'succeeded', to: { sha: 'aaaaaaa' } });
-    expect(world.faults.calls).toContain('startInstance web');
   });
 
   test('from a release that was deployed anew goes back to how it was before', async () => {
@@ -416,22 +334,6 @@ describe('a rollback', () => {
     world.faults.mend('waitUntilUpOnEdge');
     expect(await operator.ended(await operator.rollback({ to: 'aaaaaaa' }))).toMatchObject({ outcome: 'succeeded' });
     expect(world.serves.sha).toBe('aaaaaaa');
-  });
-
-  test('is possible again after a deploy that succeeded', async () => {
-    world.faults.set('watchSoak', 'fails');
-    await operator.ended(await operator.deploy('ccccccc'));
-    world.faults.mend('watchSoak');
-    await operator.ended(await operator.deploy('ddddddd'));
-    expect(await operator.ended(await operator.rollback())).toMatchObject({ outcome: 'succeeded' });
-    expect(world.serves.sha).toBe('bbbbbbb');
-  });
-
-  test('can be aborted while it deploys again: visitors keep the release that they have', async () => {
-    const { operation } = await fullRollback();
-    await operator.abort({ operation });
-    expect(await operator.ended({ operation })).toMatchObject({ outcome: 'failed', code: 'aborted' });
-    expect(world.serves).toEqual({ color: 'blue', sha: 'bbbbbbb', standby: null });
   });
 });
 
@@ -478,13 +380,6 @@ describe('approve and abort', () => {
     await expect.poll(async () => (await operator.status()).last).toMatchObject({ code: 'aborted' });
   });
 
-  test('as signals from a form with nothing in it act on the one that runs', async () => {
-    const { operation } = await operator.deploy('ccccccc', { waitForApproval: true });
-    await operator.untilItWaitsForApproval({ operation });
-    await operator.signal('approve');
-    expect(await operator.ended({ operation })).toMatchObject({ outcome: 'succeeded' });
-  });
-
   test.each(['approve', 'abort'] as const)(
     '%s is refused when nothing runs, and when another operation runs',
     async (name) => {
@@ -521,35 +416,41 @@ describe('whoever asks', () => {
     await expect.poll(() => rig.statusOf(operator.environmentId)).toBe('COMPLETED');
   });
 
-  test.each([
-    ['deploy', { sha: 'main' }, 'bad-sha'],
-    ['deploy', { sha: '../../../etc' }, 'bad-sha'],
-    ['deploy', { sha: 'a1a1a1a1/../..' }, 'bad-sha'],
-    ['deploy', { sha: 'abc' }, 'bad-sha'],
-    ['deploy', {}, 'bad-sha'],
-    ['deploy', undefined, 'bad-sha'],
-    ['deploy', null, 'bad-sha'],
-    ['deploy', { sha: 'ccccccc', soakMs: -1 }, 'usage'],
-    ['deploy', { sha: 'ccccccc', drainMs: '5m' }, 'usage'],
-    ['switch', { color: 'red' }, 'usage'],
-    ['switch', undefined, 'usage'],
-    ['rollback', { to: 'main' }, 'bad-sha'],
-    ['rollback', { to: 5 }, 'bad-sha'],
-    ['rollback', null, 'usage'],
-    ['rollback', 'x', 'usage'],
-    ['approve', null, 'usage'],
-    ['abort', 5, 'usage'],
-    ['deploy', { sha: 'ccccccc', soka: 5 }, 'unknown-field'],
-    ['switch', { color: 'blue', dry: true }, 'unknown-field'],
-    ['rollback', { too: 'ccccccc' }, 'unknown-field'],
-    ['cleanup', { all: true }, 'unknown-field'],
-    ['wait', undefined, 'usage'],
-    ['wait', null, 'usage'],
-    ['wait', {}, 'usage'],
-  ])('for %s %j is refused before that enters the history', async (name, argument, type) => {
+  test('for what makes no sense is refused before that enters the history', async () => {
     await operator.ended(await operator.switch({ color: 'blue' }));
     const before = await accepted();
-    await expect(operator.update(name, argument)).rejects.toMatchObject(refused(type));
+    const refusals: readonly (readonly [string, unknown, string])[] = [
+      ['deploy', { sha: 'main' }, 'bad-sha'],
+      ['deploy', { sha: '../../../etc' }, 'bad-sha'],
+      ['deploy', { sha: 'a1a1a1a1/../..' }, 'bad-sha'],
+      ['deploy', { sha: 'abc' }, 'bad-sha'],
+      ['deploy', {}, 'bad-sha'],
+      ['deploy', undefined, 'bad-sha'],
+      ['deploy', null, 'bad-sha'],
+      ['deploy', { sha: 'ccccccc', soakMs: -1 }, 'usage'],
+      ['deploy', { sha: 'ccccccc', drainMs: '5m' }, 'usage'],
+      ['switch', { color: 'red' }, 'usage'],
+      ['switch', undefined, 'usage'],
+      ['rollback', { to: 'main' }, 'bad-sha'],
+      ['rollback', { to: 5 }, 'bad-sha'],
+      ['rollback', null, 'usage'],
+      ['rollback', 'x', 'usage'],
+      ['approve', null, 'usage'],
+      ['abort', 5, 'usage'],
+      ['deploy', { sha: 'ccccccc', soka: 5 }, 'unknown-field'],
+      ['switch', { color: 'blue', dry: true }, 'unknown-field'],
+      ['rollback', { too: 'ccccccc' }, 'unknown-field'],
+      ['cleanup', { all: true }, 'unknown-field'],
+      ['cleanup', { standby: 'yes' }, 'usage'],
+      ['cleanup', 'everything', 'usage'],
+      ['wait', undefined, 'usage'],
+      ['wait', null, 'usage'],
+      ['wait', {}, 'usage'],
+    ];
+    for (const [name, argument, type] of refusals) {
+      const asked = operator.update(name, argument);
+      await expect(asked, `${name} ${JSON.stringify(argument)}`).rejects.toMatchObject(refused(type));
+    }
     expect(await accepted()).toBe(before);
   });
 
@@ -559,10 +460,12 @@ describe('whoever asks', () => {
     expect(error).toMatchObject({ code: 'unknown-request', remedy: expect.stringContaining('different versions') });
   });
 
-  test.each(['rollback', 'approve', 'abort'] as const)('with a signal %s of nonsense harms nothing', async (name) => {
+  test('with a signal of nonsense harms nothing', async () => {
     await operator.ended(await operator.switch({ color: 'blue' }));
-    for (const nonsense of [null, 5, { to: 5, operation: 5 }]) await operator.signal(name, nonsense);
-    await expect.poll(() => operator.details()).toContain(`signal ${name}`);
+    for (const name of ['rollback', 'approve', 'abort'] as const) {
+      for (const nonsense of [null, 5, { to: 5, operation: 5 }]) await operator.signal(name, nonsense);
+      await expect.poll(() => operator.details()).toContain(`signal ${name}`);
+    }
     expect(await operator.ended(await operator.deploy('ccccccc'))).toMatchObject({ outcome: 'succeeded' });
   });
 
@@ -573,10 +476,7 @@ describe('whoever asks', () => {
     expect(await waiting).toMatchObject({ state: 'ended', result: { operation, outcome: 'succeeded' } });
     expect(await operator.update('wait', { operation })).toEqual(await waiting);
     expect(await operator.result(operation)).toEqual(await waiting);
-  });
-
-  test('waits for an operation that nobody knows, and is told so at once', async () => {
-    await operator.ended(await operator.switch({ color: 'blue' }));
+    // At once, if nobody knows the operation.
     expect(await operator.update('wait', { operation: 'demo/x/deploy/9' })).toEqual({ state: 'unknown' });
   });
 

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exitCodeOfResult } from '../../src/cli/exit-codes.js';
 import type { Accepted, OperationResult } from '../../src/domain/operation.js';
+import { isWhole } from '../rig/tier.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep, rollingSteps } from './rig/steps.js';
+import { forEachStep, holdStep, rollingSteps } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;
@@ -44,10 +45,6 @@ async function run(asked: Begin, faults: Readonly<Record<string, Fault>> = {}) {
     held.releaseStep();
   }
   return { world, sideBySide, result: await operator.waitedFor(accepted) };
-}
-
-async function forEach<T>(of: readonly string[], act: (step: string) => Promise<T>): Promise<Record<string, T>> {
-  return Object.fromEntries(await Promise.all(of.map(async (step) => [step, await act(step)] as const)));
 }
 
 const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `mend ${step}` });
@@ -102,10 +99,10 @@ describe.concurrent('a rolling deploy', () => {
     expect(sideBySide.picture).toEqual(serving('ccccccc'));
   });
 
-  test.each(['fails', 'fails after its effect'] as const)(
+  test.each<Fault>(isWhole ? ['fails', 'fails after its effect'] : ['fails after its effect'])(
     'in which a step %s takes back the instances that were done, and says what is lost',
     async (fault) => {
-      const ended = await forEach(decisive, async (step) => rowOf(await run(deploy, { [step]: fault })));
+      const ended = await forEachStep(decisive, async (step) => rowOf(await run(deploy, { [step]: fault })));
       const documented = decisive.map((step) => [
         step,
         { ended: { outcome: 'failed', ...broken(step), lost: rollingSteps[step] }, ...asBefore },
@@ -115,7 +112,7 @@ describe.concurrent('a rolling deploy', () => {
   );
 
   test('in which a step says nothing more after its effect does the same', async () => {
-    const ended = await forEach(decisive, async (step) =>
+    const ended = await forEachStep(decisive, async (step) =>
       rowOf(await run(deploy, { [step]: 'falls silent after its effect' })),
     );
     for (const { ended: end, instances, history } of Object.values(ended)) {
@@ -125,7 +122,7 @@ describe.concurrent('a rolling deploy', () => {
   });
 
   test('whose worker ends after the effect of any step is carried on by another one', async () => {
-    const ended = await forEach(steps, (step) => run(deploy, { [step]: 'falls silent once after its effect' }));
+    const ended = await forEachStep(steps, (step) => run(deploy, { [step]: 'falls silent once after its effect' }));
     for (const { sideBySide, result } of Object.values(ended)) {
       expect(result.outcome).toBe('succeeded');
       expect(sideBySide.picture).toEqual(serving('ccccccc'));
@@ -151,7 +148,7 @@ describe.concurrent('a rolling deploy', () => {
 
   test('of whose take-backs one fails runs the others, and needs an operator', async () => {
     const takeBacks = ['retakeInstance', 'replaceRelease', 'startInstance', 'admitInstance'];
-    const ended = await forEach(takeBacks, (act) =>
+    const ended = await forEachStep(takeBacks, (act) =>
       run(deploy, { 'admitInstance backend-2': 'fails', [`${act} backend-2 again`]: 'fails' }),
     );
     for (const [act, { world, sideBySide, result }] of Object.entries(ended)) {
@@ -239,8 +236,9 @@ describe.concurrent('a rollback of instances side by side', () => {
   });
 
   test('stops a deploy in any of its steps, and takes it back', async () => {
-    const at = steps.slice(3, -2);
-    const ended = await forEach(at, async (step) => {
+    const all = steps.slice(3, -2);
+    const at = isWhole ? all : all.filter((step) => /backend-1$|^drain/.test(step));
+    const ended = await forEachStep(at, async (step) => {
       const { world, sideBySide, operator } = begin();
       const held = world.faults.hold(step);
       const accepted = await deploy(operator);
