@@ -29,7 +29,7 @@ import {
   withEnvironments,
 } from '../rig/edge.js';
 import { change, load, takeBackAll } from '../rig/edge-change.js';
-import { ShimmedHost } from '../rig/shimmed-host.js';
+import { ShimmedHost } from '../rig/faulty-host.js';
 
 const tests: TestEdge[] = [];
 /** Each ends what a test has started. */

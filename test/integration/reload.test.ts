@@ -18,9 +18,9 @@ import { stageConfiguration } from '../../src/haproxy/stage.js';
 import { ask } from '../rig/ask.js';
 import { BareHost } from '../rig/bare-host.js';
 import { applyChange, createTestEdge, type Planned, planned, type TestEdge } from '../rig/edge.js';
+import { ShimmedHost } from '../rig/faulty-host.js';
 import { newerHaproxyFolder } from '../rig/haproxy.js';
 import { freePort } from '../rig/ports.js';
-import { ShimmedHost } from '../rig/shimmed-host.js';
 
 const timeoutMs = 8_000;
 /** What the act to reload uses, beside a program that talks to a socket. */

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ApplicationFailure } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { vi } from 'vitest';
@@ -24,10 +25,9 @@ import type { Edge } from '../../src/haproxy/edge.js';
 import { stopManagedEdge } from '../../src/haproxy/managed.js';
 import { RuntimeApi, readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from './app.js';
-import { Hooks } from './hooks.js';
+import { ShimmedHost } from './faulty-host.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { killAllOf } from './project.js';
-import { ShimmedHost } from './shimmed-host.js';
 import { startTemporal } from './temporal.js';
 
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
@@ -249,3 +249,40 @@ const backendOf = (instance: string): string => {
   const { environment, component } = identityOf(instance);
   return backendName(environment, component === 'api' ? 'backend_api' : 'web_pool');
 };
+
+// biome-ignore lint/suspicious/noExplicitAny: activities differ in what they take.
+type Activities = Record<string, (input: any) => Promise<unknown>>;
+type When = 'before' | 'after';
+
+/** What a test does before or after an activity of a worker within this process, at each of its tries. */
+export class Hooks {
+  private readonly acts = new Map<string, () => Promise<void> | void>();
+
+  set(when: When, activity: string, act: () => Promise<void> | void): void {
+    this.acts.set(`${when} ${activity}`, act);
+  }
+
+  /** Breaks an activity for good, before its effect or after it; the code of the failure is `broken`. */
+  break(when: When, activity: string): void {
+    this.set(when, activity, () => {
+      throw ApplicationFailure.create({ type: 'broken', message: `${activity} is broken`, nonRetryable: true });
+    });
+  }
+
+  clear(): void {
+    this.acts.clear();
+  }
+
+  wrap(activities: Activities): Activities {
+    const wrapped = Object.entries(activities).map(([name, run]) => [
+      name,
+      async (input: unknown) => {
+        await this.acts.get(`before ${name}`)?.();
+        const output = await run(input);
+        await this.acts.get(`after ${name}`)?.();
+        return output;
+      },
+    ]);
+    return Object.fromEntries(wrapped);
+  }
+}

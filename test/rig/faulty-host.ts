@@ -1,9 +1,43 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import type { RunOptions, RunResult } from '../../src/hosts/host.js';
-import { ShimmedHost } from './shimmed-host.js';
+import { ChangedHost } from './test-host.js';
+
+/** A host on which shell text takes the place of some programs. */
+export class ShimmedHost extends ChangedHost {
+  private folder: string | null = null;
+
+  /** From now on the program is this text; `$real` in it is the path of the program itself. */
+  async replace(program: string, text: string): Promise<void> {
+    const file = join(await this.shims(), program);
+    await writeFile(file, `#!/bin/sh\nreal=$(PATH=\${PATH#*:}:/usr/sbin; command -v ${program})\n${text}\n`);
+    await chmod(file, 0o755);
+  }
+
+  /** The folder that stands first in PATH. */
+  protected async shims(): Promise<string> {
+    this.folder ??= await mkdtemp(join(tmpdir(), 'bascule-shims-'));
+    return this.folder;
+  }
+
+  /** Every program is itself again. */
+  async mend(): Promise<void> {
+    if (this.folder) await rm(this.folder, { recursive: true, force: true });
+    this.folder = null;
+  }
+
+  override async run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
+    if (this.folder === null) return await super.run(argv, options);
+    const path = `${this.folder}${delimiter}${process.env.PATH}`;
+    // An act on an instance gets an empty environment, and its PATH by `env -i`.
+    const [program, ...args] = argv;
+    const shimmed = args.map((word, index) => (program === 'env' && index === 1 ? `PATH=${path}` : word));
+    return await super.run([program, ...shimmed], { ...options, env: { PATH: path } });
+  }
+}
 
 /** What happens at a chosen call of one of the programs that make files durable. */
 export type Fault = keyof typeof shellOf;
@@ -73,4 +107,11 @@ export class FaultyHost extends ShimmedHost {
     const timeoutMs = this.isHanging ? hangsForMs : options.timeoutMs;
     return await super.run(argv, { ...options, timeoutMs });
   }
+}
+
+/** A file system of a megabyte at a folder, which may be filled or made read-only. Needs root, to mount it. */
+export async function mountSmallDisk(folder: string): Promise<{ unmount(): Promise<void> }> {
+  await mkdir(folder, { recursive: true });
+  await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
+  return { unmount: async () => void (await execa('umount', ['-l', folder], { reject: false })) };
 }
