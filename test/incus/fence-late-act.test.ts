@@ -11,10 +11,10 @@ import {
   type Scene,
   switchAndDeploy,
   switchedAway,
-  takingBack,
   testLateActs,
+  undoing,
 } from '../rig/late-acts.js';
-import { isWhole } from '../rig/reliability.js';
+import { isWhole } from '../rig/tier.js';
 import { holdRequests, requestActs } from './rig/held-requests.js';
 import { lookAtInstances } from './rig/instance-look.js';
 import { inIncus, startInstanceProject } from './rig/instance-project.js';
@@ -34,8 +34,8 @@ const scenes: readonly Scene[] = [
   switchAndDeploy('install', 'migrate'),
   switchAndDeploy('reload', 'start', 'mark-healthy'),
   switchAndDeploy('record', 'start', 'start'),
-  takingBack('restore'),
-  takingBack('reload'),
+  undoing('restore'),
+  undoing('reload'),
   switchedAway('stop'),
   switchedAway('migrate'),
   cleaningUp('stop', 'retire'),
@@ -43,7 +43,7 @@ const scenes: readonly Scene[] = [
   {
     ...both,
     // One that is made after its deploy was taken back is empty, is stopped, and is the next deploy's.
-    fates: ['went on'],
+    recoveries: ['continued'],
     name: 'deploy where nothing is: make, power on',
     async begin(stage) {
       const idle = await stage.idleColor('staging');

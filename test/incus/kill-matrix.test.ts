@@ -1,9 +1,8 @@
 import { beforeEach, describe, inject, test, vi } from 'vitest';
 import { chance, quickToStart, say, serve } from '../rig/chaos.js';
-import { type Kind, kinds, rowsOf } from '../rig/kill-kinds.js';
-import { type KillRow, killInRows, killRows, moments, partsOf } from '../rig/kill-rows.js';
+import { type KillRow, type Kind, killInRows, killRows, kinds, moments, partsOf, rowsOf } from '../rig/kill-matrix.js';
 import { Stage, worthKilling } from '../rig/kill-stage.js';
-import { isWhole } from '../rig/reliability.js';
+import { isWhole } from '../rig/tier.js';
 import { inIncus, startInstanceProject } from './rig/instance-project.js';
 
 /** In how many places of each kind of operation a worker is killed; other ones each time. */

@@ -23,8 +23,8 @@ import {
   version,
 } from '../rig/edge.js';
 import { FaultyHost } from '../rig/faulty-host.js';
-import { isWhole } from '../rig/reliability.js';
 import { ChangedHost, testPlace } from '../rig/test-host.js';
+import { isWhole } from '../rig/tier.js';
 
 const tests: TestEdge[] = [];
 const hosts: FaultyHost[] = [];

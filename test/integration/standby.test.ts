@@ -3,10 +3,10 @@ import type { Color } from '../../src/domain/edge-state.js';
 import type { EnvironmentView, Status } from '../../src/domain/inspect.js';
 import { ask } from '../rig/ask.js';
 import { environmentOf } from '../rig/environment-view.js';
+import { readLease } from '../rig/fail-point.js';
 import { killColor } from '../rig/instance-process.js';
 import { type Project, startProject } from '../rig/project.js';
 import { type Report, startVisitors } from '../rig/visitors.js';
-import { readLease } from '../rig/worker-process.js';
 
 let project: Project;
 let releases = 0;

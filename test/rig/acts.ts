@@ -1,8 +1,8 @@
-import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, vi } from 'vitest';
-import { generousMs } from './chaos.js';
+import { until } from './chaos.js';
 
 /** An act of templates/edge-host.sh or templates/instance-host.sh. */
 export interface ActName {
@@ -36,27 +36,22 @@ export interface Acts {
   dispose(): Promise<void>;
 }
 
+const kinds = ['hold', 'input', 'reached', 'go', 'code', 'fail'] as const;
+
 export async function holdActs(): Promise<Acts> {
   const folder = await mkdtemp(join(tmpdir(), 'bascule-acts-'));
-  for (const each of ['bin', 'hold', 'input', 'reached', 'go', 'code', 'fail']) await mkdir(join(folder, each));
+  for (const each of ['bin', ...kinds]) await mkdir(join(folder, each));
   // Where acts run in a container its root is another user here.
-  for (const each of ['.', 'hold', 'input', 'reached', 'go', 'code', 'fail']) await chmod(join(folder, each), 0o777);
-  const shell = join(folder, 'bin', 'sh');
-  await writeFile(shell, shellText(folder));
-  await chmod(shell, 0o755);
-  const file = (kind: string, { place, act }: ActName) => join(folder, kind, `${place}.${act}`);
-  const isThere = (path: string) =>
-    access(path).then(
-      () => true,
-      () => false,
-    );
-  const untilMs = { timeout: generousMs, interval: 20 };
-  const untilThere = (path: string) => vi.waitFor(() => access(path), untilMs);
+  for (const each of ['.', ...kinds]) await chmod(join(folder, each), 0o777);
+  await writeFile(join(folder, 'bin', 'sh'), shellText(folder), { mode: 0o755 });
+  const file = (kind: (typeof kinds)[number], { place, act }: ActName) => join(folder, kind, `${place}.${act}`);
+  const untilThere = async (path: string, isThere = true) =>
+    void (await until(`${path} is ${isThere ? 'there' : 'gone'}`, async () => existsSync(path) === isThere));
   return {
     folder,
     path: `${join(folder, 'bin')}:${process.env.PATH}`,
     async hold(name, moment) {
-      for (const kind of ['reached', 'go', 'code']) await rm(file(kind, name), { force: true });
+      for (const kind of ['reached', 'go', 'code'] as const) await rm(file(kind, name), { force: true });
       await writeFile(file('hold', name), moment);
     },
     reached: (name) => untilThere(file('reached', name)),
@@ -70,7 +65,7 @@ export async function holdActs(): Promise<Acts> {
       for (const name of await readdir(join(folder, 'reached'))) await writeFile(join(folder, 'go', name), '');
     },
     fail: (name) => writeFile(file('fail', name), ''),
-    failed: (name) => vi.waitFor(async () => expect(await isThere(file('fail', name))).toBe(false), untilMs),
+    failed: (name) => untilThere(file('fail', name), false),
     dispose: () => rm(folder, { recursive: true, force: true }),
   };
 }

@@ -1,11 +1,15 @@
 import { randomInt } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
 import { isUnanswered } from '../../src/client/connection.js';
 import { readProgress } from '../../src/client/operations.js';
 import { queryWorkflow } from '../../src/client/query.js';
 import type { EnvironmentStatus, OperationResult, Progress } from '../../src/domain/operation.js';
-import { type Project, startProject } from './project.js';
+import { processesOf } from '../../src/hosts/processes.js';
+import { killAllOf, type Project, startProject } from './project.js';
+import { isWhole } from './tier.js';
 import { startVisitors, type Visitors } from './visitors.js';
 
 /** Bound of every wait for a condition: generous, since other tests may keep the machine busy. */
@@ -142,6 +146,26 @@ export async function restartWhenKilled<T>(
   return { isKilled, ended: await ending };
 }
 
+/** SIGKILL of HAProxy, the instances, the worker and Temporal at once, as a power cut has it. */
+export async function killEverything(project: Project): Promise<void> {
+  await Promise.all([project.killWorker(), project.temporal.kill(), killAllOf(project.directory)]);
+  // What the worker started in its last moment has to go too.
+  await until('nothing runs any more', async () => {
+    await killAllOf(project.directory);
+    return (await processesOf(project.directory)).length === 0;
+  });
+}
+
+/** examples/local.yaml with these environments instead of its own, each with one component and the host `<name>.localhost`. */
+export function withEnvironments(yaml: string, names: readonly string[]): string {
+  const lines = names.map(
+    (name) => `  ${name}: { prefix: ${name}-, hosts: [${name}.localhost], soak: 300ms, drain: 1s }`,
+  );
+  return yaml
+    .replace(/^environments:\n(?: .*\n)+/m, `environments:\n${lines.join('\n')}\n`)
+    .replace(/^ {2}api:\n(?: {4}.*\n)+/m, '');
+}
+
 /** Asks again until the answer is neither null nor false, and answers it. */
 export async function until<T>(what: string, ask: () => Promise<T | null | false>, withinMs = generousMs): Promise<T> {
   const deadline = Date.now() + withinMs;
@@ -153,7 +177,7 @@ export async function until<T>(what: string, ask: () => Promise<T | null | false
   }
 }
 
-/** The random of one run, and the seed that gives the same again (CHAOS_SEED). */
+/** Random values, and the seed that gives the same ones again. */
 export interface Chance {
   readonly seed: number;
   /** From 0 to below 1. */
@@ -161,9 +185,10 @@ export interface Chance {
   shuffled<T>(values: readonly T[]): T[];
 }
 
+/** Random in `make test-all`, where CHAOS_SEED repeats a run; the same values each time in `make test`. */
 export function chance(): Chance {
-  const seed = Number(process.env.CHAOS_SEED ?? randomInt(1, 1_000_000));
-  // Mulberry32: small, and good enough for moments.
+  const seed = Number(process.env.CHAOS_SEED ?? (isWhole ? randomInt(1, 1_000_000) : 1));
+  // Mulberry32.
   let state = seed;
   const next = () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -171,39 +196,35 @@ export function chance(): Chance {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   };
-  return {
-    seed,
-    next,
-    shuffled(values) {
-      return values
-        .map((value) => ({ value, place: next() }))
-        .sort((a, b) => a.place - b.place)
-        .map(({ value }) => value);
-    },
+  const shuffled: Chance['shuffled'] = (values) => {
+    const drawn = values.map((value) => ({ value, place: next() }));
+    return drawn.sort((a, b) => a.place - b.place).map(({ value }) => value);
   };
+  return { seed, next, shuffled };
 }
 
-/** One random moment in each of `count` equal parts of a duration, in random order: no part is left out. */
-export function momentsOf(durationMs: number, count: number, { next, shuffled }: Chance): readonly number[] {
-  return shuffled(Array.from({ length: count }, (_, index) => ((index + next()) / count) * durationMs));
+/** A section of docs/reliability.md: what a chaos test did and found. */
+export interface Section {
+  readonly title: string;
+  /** A sentence or two above the table. */
+  readonly about: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly operations: number;
+  readonly faults: number;
+  readonly violations: number;
 }
 
-/** Names of the steps that ran at a moment, and how long after it the next step ended; null where none did. */
-export function stepsAt(
-  { steps }: Pick<OperationResult, 'steps'>,
-  at: number,
-): { readonly running: readonly string[]; readonly nextEndMs: number | null } {
-  const spans = steps.map(({ name, startedAt, durationMs }) => ({
-    name,
-    from: Date.parse(startedAt),
-    to: Date.parse(startedAt) + (durationMs ?? 0),
-  }));
-  const ends = spans.map(({ to }) => to).filter((to) => to > at);
-  return {
-    running: spans.filter(({ from, to }) => from <= at && at < to).map(({ name }) => name),
-    nextEndMs: ends.length === 0 ? null : Math.min(...ends) - at,
-  };
+/**
+ * Writes `<CHAOS_RESULTS>/<name>.json`, of which `script/chaos` makes the tables; nothing where that is not set.
+ * The parts of a section are named `<section>.<part>`: their rows make one table.
+ */
+export function reportCells(name: string, section: Section): void {
+  const folder = process.env.CHAOS_RESULTS;
+  if (!folder) return;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${name}.json`), JSON.stringify(section, null, 2));
 }
 
-/** A line of the run for whoever reads it; the test says what is right. */
+/** Prints a line beside the report of the run. */
 export const say = (line: string): boolean => process.stdout.write(`     ${line}\n`);

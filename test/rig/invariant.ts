@@ -1,35 +1,33 @@
 import { isIPv4 } from 'node:net';
-import type { Color } from '../../src/domain/edge-state.js';
+import type { Color, EnvironmentState } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { readApplied, readInstalled } from '../../src/haproxy/installed.js';
 import { readInstance } from '../../src/instances/drivers.js';
 import { instancesOfColor } from '../../src/instances/places.js';
-import { type Instance, type InstanceRecord, instanceFiles } from '../../src/instances/record.js';
-import { releasesFolder } from '../../src/instances/unit.js';
+import type { Instance } from '../../src/instances/record.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
+import { mustSucceed } from './chaos.js';
 import { type OneAnswer, visitOnce } from './one-visit.js';
 import { openProject } from './open-project.js';
 import type { Project } from './project.js';
 
-/** Which color of an environment visitors are given, with which release. */
+/** The active color of an environment, and its release. */
 export interface Serving {
   readonly color: Color;
   readonly sha: string | null;
 }
 
-/** Where examples/local.yaml says that a visitor of an environment goes. */
+/** Hosts and paths of examples/local.yaml. */
 const hosts = { staging: 'staging.localhost', prod: 'localhost' } as const;
 const paths = { api: '/api/v1/things', web: '/' } as const;
 
 type EnvironmentName = keyof typeof hosts;
 
-const lookMs = 10_000;
-
 /**
- * Whatever was killed: what `bascule doctor` looks at is as it is when nothing is under way, `status` says so too, real
- * visitors are answered by the active color, and the kernel knows each active instance as its record does. Needs a worker
- * that answers, and no operation under way. Names everything that is not so.
+ * Whatever was killed: `bascule doctor` and `status` find nothing, no operation runs or waits, requests are answered by
+ * the active color, and so does each of its instances, which runs in its release's folder. Needs a worker that answers.
+ * Names everything that is not so.
  */
 export async function assertInvariant(project: Project): Promise<Record<EnvironmentName, Serving>> {
   const { configuration, host, edge } = await openProject(project);
@@ -37,24 +35,27 @@ export async function assertInvariant(project: Project): Promise<Record<Environm
   const problems = reports.flatMap(({ name, findings }) => findings.map(({ message }) => `${name}: ${message}`));
   problems.push(...(await statusProblems(project)));
 
+  const states = await statesOf(project);
+  const applied = (await readApplied(edge))?.applied;
+  if (!applied) throw new Error('no configuration is applied');
+  const check = async (name: EnvironmentName): Promise<Serving> => {
+    const { color = 'blue', sha = null } = states.get(name) ?? {};
+    const serving: Serving = { color, sha };
+    const active = sha === null ? [] : instancesOfColor({ host, edge }, applied, name, color);
+    for (const { instance } of active) problems.push(...(await instanceProblems(instance, sha ?? '')));
+    problems.push(...(await answerProblems(project, name, serving)));
+    return serving;
+  };
+  const [staging, prod] = await Promise.all([check('staging'), check('prod')]);
+  if (problems.length > 0) throw new Error(`these do not agree:\n${problems.join('\n')}`);
+  return { staging, prod };
+}
+
+async function statesOf(project: Project): Promise<ReadonlyMap<string, EnvironmentState>> {
+  const { edge } = await openProject(project);
   const installed = await readInstalled(edge);
   if (!installed) throw new Error('the installed haproxy.cfg has no header');
-  const applied = (await readApplied(edge))?.applied;
-  if (!applied) throw new Error('no configuration is in force');
-  const serving = Object.fromEntries(
-    await Promise.all(
-      (Object.keys(hosts) as EnvironmentName[]).map(async (name) => {
-        const state = installed.states.find((one) => one.name === name);
-        const served: Serving = { color: state?.color ?? 'blue', sha: state?.sha ?? null };
-        const active = instancesOfColor({ host, edge }, applied, name, served.color);
-        for (const { instance } of active) problems.push(...(await instanceProblems(instance, served)));
-        problems.push(...(await visitorProblems(project, name, served)));
-        return [name, served];
-      }),
-    ),
-  ) as Record<EnvironmentName, Serving>;
-  if (problems.length > 0) throw new Error(`these do not agree:\n${problems.join('\n')}`);
-  return serving;
+  return new Map(installed.states.map((state) => [state.name, state]));
 }
 
 async function statusProblems(project: Project): Promise<string[]> {
@@ -65,64 +66,67 @@ async function statusProblems(project: Project): Promise<string[]> {
     ...drift.map(({ message }) => `drift: ${message}`),
     ...(needsOperator === null ? [] : [`needs an operator: ${needsOperator}`]),
     ...(running ? [] : ['status says that HAProxy does not run']),
-    ...status.environments.flatMap(({ name, operation, queue }) => [
-      ...(operation ? [`${name} has ${operation.id} under way`] : []),
-      ...queue.map(({ id }) => `${name} has ${id} in its queue`),
-    ]),
+    ...status.environments.flatMap(({ name, operation, queue }) =>
+      [...(operation ? [operation] : []), ...queue].map(({ id }) => `${id} runs or waits in ${name}`),
+    ),
   ];
 }
 
-/** An instance of the active color runs the release, by its record, by the kernel and by its own word. */
-async function instanceProblems(instance: Instance, { sha }: Serving): Promise<string[]> {
-  if (sha === null) return [];
-  const { name, host } = instance;
-  const record = await readInstance(instance);
-  if (!record.process) return [`${name} is active and was never started`];
-  const { pid } = record.process;
-  const variables = await host.readText(`/proc/${pid}/environ`);
-  const folder = await host.run(['readlink', `/proc/${pid}/cwd`], { timeoutMs: lookMs });
-  const answer = await visitOnce({ address: await addressOf(instance), port: instance.port, path: '/' });
-  const facts = {
-    'its record': record.sha,
-    'its environment in /proc': /(?:^|\0)BASCULE_SHA=([^\0]*)/.exec(variables ?? '')?.[1] ?? null,
-    'its own answer': answer.sha,
-  };
-  const problems = Object.entries(facts)
-    .filter(([, found]) => found !== sha)
-    .map(([what, found]) => `${name}: ${what} says ${found}, active is ${sha}`);
-  if (record.wanted !== 'running' || record.isFailed) problems.push(`${name} is active and on record as ended`);
-  if (!record.isAlive) problems.push(`${name}: process ${pid} on record does not run`);
-  if (folder.stdout !== releaseFolder(instance, record)) {
-    problems.push(`${name}: process ${pid} runs in ${folder.stdout || 'no folder'}`);
-  }
-  return problems;
+/** What the kernel and the instance itself say; doctor has compared its record. */
+async function instanceProblems(instance: Instance, sha: string): Promise<string[]> {
+  const { name, host, port } = instance;
+  const { process } = await readInstance(instance);
+  if (!process) return [`${name} is active and was never started`];
+  const folder = (await host.run(['readlink', `/proc/${process.pid}/cwd`], { timeoutMs: 10_000 })).stdout;
+  const answer = await visitOnce({ address: await addressOf(instance), port, path: '/' });
+  return [
+    ...(folder.includes(`/${sha}`) ? [] : [`${name}: process ${process.pid} runs in ${folder || 'no folder'}`]),
+    ...(answer.sha === sha ? [] : [`${name} answers with ${answer.sha}, active is ${sha}`]),
+  ];
 }
 
-function releaseFolder(instance: Instance, { sha, sha256 }: InstanceRecord): string {
-  const { incus, component } = instance;
-  if (incus) return `${releasesFolder({ project: incus.project, component })}/${sha}`;
-  return instanceFiles(instance).release(sha ?? '', sha256 ?? '');
-}
-
-/** Of one in Incus this machine does not ask the name server that knows it. */
+/** This machine does not ask the name server that knows an instance of Incus. */
 async function addressOf({ address, incus }: Instance): Promise<string> {
   if (!incus) return address;
-  const found = (await incus.client.addresses()).find((one) => isIPv4(one) && !one.startsWith('127.'));
-  return found ?? address;
+  return (await incus.client.addresses()).find((one) => isIPv4(one) && !one.startsWith('127.')) ?? address;
 }
 
-async function visitorProblems(project: Project, environment: EnvironmentName, served: Serving): Promise<string[]> {
+async function answerProblems(project: Project, environment: EnvironmentName, serving: Serving): Promise<string[]> {
   const problems: string[] = [];
   for (const [component, path] of Object.entries(paths)) {
     const answer = await visitOnce({ ...project.edge, path, host: hosts[environment] });
     const expected: Omit<OneAnswer, 'headers'> =
-      served.sha === null
+      serving.sha === null
         ? { status: 503, environment: null, component: null, color: null, sha: null }
-        : { status: 200, environment, component, ...served };
-    for (const [what, wanted] of Object.entries(expected)) {
+        : { status: 200, environment, component, ...serving };
+    for (const [what, right] of Object.entries(expected)) {
       const found = answer[what as keyof typeof expected];
-      if (found !== wanted) problems.push(`${environment}${path} is answered with ${what} ${found}, not ${wanted}`);
+      if (found !== right) problems.push(`${environment}${path} is answered with ${what} ${found}, not ${right}`);
     }
   }
   return problems;
+}
+
+export interface ServingWithStandby {
+  readonly color: Color;
+  readonly sha: string;
+  readonly standby: string;
+}
+
+/** Deploys until each of these environments has a standby; answers what they serve then. */
+export async function withStandbys<Name extends string>(
+  project: Project,
+  environments: readonly Name[],
+  nextSha: () => string,
+): Promise<Record<Name, ServingWithStandby>> {
+  const found = environments.map(async (name): Promise<readonly [Name, ServingWithStandby]> => {
+    for (;;) {
+      const { color, sha, standby } = (await statesOf(project)).get(name) ?? {};
+      if (color && sha && standby) return [name, { color, sha, standby }];
+      const next = nextSha();
+      await project.releaseAll(next);
+      await mustSucceed(project, 'deploy', name, next, '--soak', '0s');
+    }
+  });
+  return Object.fromEntries(await Promise.all(found)) as Record<Name, ServingWithStandby>;
 }

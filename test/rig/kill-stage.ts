@@ -1,13 +1,16 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import type { Client } from '@temporalio/client';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { expect } from 'vitest';
 import { otherColor } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { connectTemporal, mustSucceed, restartWhenKilled, say, startLightLoad, type Temporal } from './chaos.js';
 import { clearFailPoint, setFailPoint } from './fail-point.js';
 import { assertInvariant } from './invariant.js';
-import { activitiesOf, type Before, type Kind, makeReleaseFor, unvisitedHost } from './kill-kinds.js';
-import type { Cell, KillStage } from './kill-rows.js';
+import { activitiesOf, type Before, type Cell, type KillStage, type Kind, servedAfter } from './kill-matrix.js';
 import type { Project } from './project.js';
-import { replayAll } from './replay-all.js';
+import { withoutNotifications } from './temporal.js';
 import type { Visitors } from './visitors.js';
 
 /** Where a stage is, and how all of it is removed. */
@@ -18,6 +21,9 @@ export interface StagePlace {
 
 const shaOf = (number: number): string => `c0ffee${number.toString(16).padStart(4, '0')}`;
 
+/** Of prod, and visited by nobody but the proof of a switch. */
+const unvisitedHost = 'unvisited.localhost';
+
 /** A migration, a soak that is worth the name, and a host name of prod that nobody visits. */
 export function worthKilling(yaml: string): string {
   return yaml
@@ -26,17 +32,16 @@ export function worthKilling(yaml: string): string {
     .replace('    run: ["node"', '    migrate: ["node", "-e", "setTimeout(() => {}, 300)"]\n    run: ["node"');
 }
 
-/** A project with visitors, on which one cell is run after the other. */
+/** A project under load, on which one cell is run after the other. */
 export class Stage implements KillStage {
   operations = 0;
-  private releases = 0;
   private before: Omit<Before, 'standby'> & { standby: string | null } = {
     color: 'green',
     sha: shaOf(0),
     standby: null,
   };
-
-  private readonly broken = new Set<string>();
+  /** Releases that never get healthy. */
+  private readonly unhealthy = new Set<string>();
 
   private constructor(
     private readonly place: StagePlace,
@@ -44,47 +49,47 @@ export class Stage implements KillStage {
     private readonly visitors: Visitors,
   ) {}
 
-  /** On a project whose environments serve what `open` is told. */
+  /** On a project whose environments serve the release that `open` is given. */
   static async start(open: (serving: string) => Promise<StagePlace>): Promise<Stage> {
     const place = await open(shaOf(0));
     return new Stage(place, await connectTemporal(place.project), await startLightLoad(place.project, 1_800));
   }
 
-  /** Kills the worker in a cell's operation; throws what is not as it should be afterwards. */
-  async run(cell: Cell<Kind>, meanwhile?: 'deploy' | 'failing deploy'): Promise<void> {
-    const { kind, row, moment } = cell;
+  /** Kills the worker in a cell's operation, and throws what is wrong afterwards. */
+  async run({ kind, row, moment }: Cell<Kind>, beside?: 'failing deploy to staging'): Promise<void> {
     const before = await this.withStandby();
-    const next = await this.nextRelease(kind);
+    const next = await this.release(kind.fault);
     if (kind.isFirst) await this.temporal.client.workflow.getHandle('demo/environment/prod').terminate();
     await setFailPoint(this.project, { activity: row.activity, moment, nth: row.nth, how: 'kill' });
-    const beside = meanwhile ? this.deployToStaging(meanwhile === 'failing deploy') : null;
-    // Of a cell that fails, what is wrong with prod is said.
-    beside?.catch(() => {});
+    const staging = beside ? this.failToDeploy('staging') : null;
+    // What is wrong with prod is reported first.
+    staging?.catch(() => {});
     const running = this.project.json<OperationResult>(...kind.args(before, next));
     const { isKilled, ended } = await restartWhenKilled(this.project, `${moment} ${row.activity} ${row.nth}`, running);
     await clearFailPoint(this.project);
     const { exitCode, document } = ended;
     const { outcome, code } = document;
-    expect({ isKilled, exitCode, outcome, code }, document.message).toEqual({ isKilled: true, ...kind.ends });
-    await beside;
+    expect({ isKilled, exitCode, outcome, code }, document.message).toEqual({
+      isKilled: true,
+      ...(kind.fails ? failsWith(kind.fails) : { exitCode: 0, outcome: 'succeeded', code: null }),
+    });
+    await staging;
     const ran = await activitiesOf(this.temporal.client, document);
     expect(ran.toSorted()).toEqual(kind.activities.filter((name) => name !== 'knownEnvironments').toSorted());
-    const serves = kind.serves(before, next);
-    const { prod } = await assertInvariant(this.project);
-    expect(prod).toEqual(serves);
+    const serves = servedAfter(kind, before, next);
+    expect((await assertInvariant(this.project)).prod).toEqual(serves);
     if (kind.empties) expect(await this.statesOf(otherColor(serves.color))).toEqual(['empty', 'empty']);
-    this.before = { ...serves, standby: kind.standsBy(before) };
+    this.before = { ...serves, standby: kind.serves === 'next' ? before.sha : null };
   }
 
-  /** Looks at what only shows in the end: histories and visitors. */
+  /** Checks what only shows in the end: histories, and what was answered. */
   async end(): Promise<void> {
-    const { problems } = await replayAll(this.temporal.client);
-    expect(problems, 'histories that a worker with an empty cache cannot carry on').toEqual([]);
+    expect(await replayProblems(this.temporal.client)).toEqual([]);
     const report = await this.visitors.stop();
     say(`${report.sent} requests, ${report.failed} failed`);
     expect(report.failures).toEqual([]);
     expect(report).toMatchObject({ failed: 0, wrongEnvironment: 0, endedByLimit: false });
-    expect(report.answered.filter(({ sha }) => sha !== null && this.broken.has(sha))).toEqual([]);
+    expect(report.answered.filter(({ sha }) => sha !== null && this.unhealthy.has(sha))).toEqual([]);
   }
 
   async stop(): Promise<void> {
@@ -96,41 +101,78 @@ export class Stage implements KillStage {
     return this.place.project;
   }
 
-  /** Every operation finds a release that stands by: so what it has to do is known. */
+  /** Every operation finds a standby, and so has the same activities each time. */
   private async withStandby(): Promise<Before> {
     const { color, sha, standby } = this.before;
     if (standby !== null) return { color, sha, standby };
-    const next = await this.nextRelease();
+    const next = await this.release();
     await mustSucceed(this.project, 'deploy', 'prod', next);
-    const before: Before = { color: color === 'blue' ? 'green' : 'blue', sha: next, standby: sha };
-    this.before = before;
-    return before;
+    return { color: otherColor(color), sha: next, standby: sha };
   }
 
-  private async statesOf(color: 'blue' | 'green'): Promise<readonly string[]> {
+  private async statesOf(color: Before['color']): Promise<readonly string[]> {
     const prod = (await this.project.look()).environments.find(({ name }) => name === 'prod');
     return prod?.colors?.[color].components.map(({ state }) => state) ?? [];
   }
 
-  private async nextRelease(kind?: Kind): Promise<string> {
+  private async release(fault?: Kind['fault']): Promise<string> {
     this.operations += 1;
-    this.releases += 1;
-    const sha = shaOf(this.releases);
-    if (kind?.fault === 'unhealthy') this.broken.add(sha);
-    if (kind) await makeReleaseFor(this.project, kind, sha);
-    else await this.project.releaseAll(sha);
+    const sha = shaOf(this.operations);
+    if (fault === 'unhealthy') this.unhealthy.add(sha);
+    const files = fault && fault !== 'unhealthy' ? await faultyService(faults[fault]) : undefined;
+    await this.project.releaseAll(sha, { unhealthy: fault === 'unhealthy', ...(files && { files }) });
     return sha;
   }
 
-  private async deployToStaging(isBroken: boolean): Promise<void> {
-    this.operations += 1;
-    this.releases += 1;
-    const sha = shaOf(this.releases);
-    if (isBroken) this.broken.add(sha);
-    await this.project.releaseAll(sha, { unhealthy: isBroken });
-    const { exitCode, document } = await this.project.json<OperationResult>('deploy', 'staging', sha);
-    expect({ exitCode, code: document.code }, `staging: ${document.message}`).toEqual(
-      isBroken ? { exitCode: 1, code: 'instance-unhealthy' } : { exitCode: 0, code: null },
-    );
+  private async failToDeploy(environment: string): Promise<void> {
+    const sha = await this.release('unhealthy');
+    const { exitCode, document } = await this.project.json<OperationResult>('deploy', environment, sha);
+    const { outcome, code } = document;
+    expect({ exitCode, outcome, code }, `${environment}: ${document.message}`).toEqual(failsWith('instance-unhealthy'));
   }
+}
+
+const failsWith = (code: string) => ({ exitCode: 1, outcome: 'failed', code });
+
+/** When a service answers 500. */
+const faults = {
+  // Its health fails two seconds after its first request through the edge.
+  'sick when visited': `
+    if (request.headers['x-forwarded-for']) visitedAt ??= Date.now();
+    else return visitedAt !== null && Date.now() > visitedAt + 2_000;`,
+  'wrong on one host': `return request.headers.host === '${unvisitedHost}';`,
+};
+
+/** Files of the demo service that answers 500 to the requests of which this says so. */
+async function faultyService(isWrong: string): Promise<Readonly<Record<string, string>>> {
+  const service = await readFile(fileURLToPath(new URL('../../examples/app/server.mjs', import.meta.url)), 'utf8');
+  const server = `import { Server } from 'node:http';
+const { emit } = Server.prototype;
+let visitedAt = null;
+function isWrong(request) {
+  ${isWrong}
+  return false;
+}
+Server.prototype.emit = function (event, request, response) {
+  if (event === 'request' && isWrong(request)) return void response.writeHead(500).end();
+  return emit.apply(this, arguments);
+};
+await import('./service.mjs');
+`;
+  return { 'server.mjs': server, 'service.mjs': service };
+}
+
+// Once in a process: two may replay at the same time.
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
+/** Replays every workflow's history, as a worker with an empty cache does; answers which can't be replayed, and why. */
+export async function replayProblems(client: Client): Promise<readonly string[]> {
+  const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url));
+  const histories = client.workflow.list({ query: 'WorkflowType != "inspect"' }).intoHistories({ concurrency: 5 });
+  const options = { workflowBundle: { codePath }, sinks: withoutNotifications };
+  const problems: string[] = [];
+  for await (const { workflowId, error } of Worker.runReplayHistories(options, histories)) {
+    if (error) problems.push(`${workflowId}: ${error.message.slice(0, 500)}`);
+  }
+  return problems;
 }

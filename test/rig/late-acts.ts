@@ -4,33 +4,30 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { otherColor } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import type { ActName, Acts, Moment } from './acts.js';
-import { connectTemporal, generousMs, mustSucceed, say, startLightLoad, type Temporal } from './chaos.js';
-import { clearFailPoint } from './fail-point.js';
-import { assertInvariant } from './invariant.js';
+import { connectTemporal, generousMs, mustSucceed, reportCells, say, startLightLoad, type Temporal } from './chaos.js';
+import { clearFailPoint, readLease, untilGone } from './fail-point.js';
+import { assertInvariant, withStandbys } from './invariant.js';
 import type { Project } from './project.js';
 import { differences, type ProjectLook, timesTaken } from './project-look.js';
-import { reportCells } from './reliability.js';
-import { withStandbys } from './standbys.js';
 import { isFailure } from './visitors/messages.js';
 import type { Visitors } from './visitors.js';
-import { readLease, untilGone } from './worker-process.js';
 
 /** A lease that was not renewed for so long is nobody's. */
 export const leaseMs = 3_000;
 
-/** What becomes of the operations whose worker stopped: the next worker goes on with them, or they are aborted before. */
-export type Fate = 'went on' | 'was taken back';
+/** What becomes of the operations whose worker stopped: the next worker continues them, or they are aborted before. */
+type Recovery = 'continued' | 'aborted';
 
 export interface Scene {
   readonly name: string;
-  readonly fates: readonly Fate[];
+  readonly recoveries: readonly Recovery[];
   readonly moments: readonly Moment[];
   /** Begins operations until the worker's acts are on their way; answers how the operations end. */
   begin(stage: LateStage): Promise<readonly Promise<Ended>[]>;
-  /** What an operator does, and a keeper, before the acts come. */
+  /** What else happens before the acts come. */
   settle?(stage: LateStage): Promise<void>;
   readonly refusesVisitors?: boolean;
-  /** A worker that wakes may take servers for down again that nobody is led to, until they are checked. */
+  /** A worker that wakes may mark servers down again that get no requests, until they are checked. */
   readonly marksDown?: boolean;
 }
 
@@ -46,7 +43,7 @@ export interface LateStage {
   run(...args: readonly string[]): Promise<Ended>;
   /** A release of both components. */
   release(options?: { unhealthy: boolean }): Promise<string>;
-  /** The color of an environment that visitors are not given; a release stands by there. */
+  /** The color of an environment that has its standby. */
   idleColor(environment: 'prod' | 'staging'): Promise<string>;
 }
 
@@ -55,16 +52,14 @@ interface Ended {
   readonly document: OperationResult;
 }
 
-export const both = { fates: ['went on', 'was taken back'], moments: ['before', 'after'] } as const;
+export const both = { recoveries: ['continued', 'aborted'], moments: ['before', 'after'] } as const;
 
 /** An act of a switch of prod, while acts on the instances of a deploy to staging are held too. */
 export const switchAndDeploy = (edge: string, api: string, web?: string): Scene => ({
   ...both,
   name: `switch: ${edge}; deploy: ${[api, web].filter(Boolean).join(', ')}`,
   async begin(stage) {
-    const idle = await stage.idleColor('staging');
-    await stage.hold(stage.nameOf('staging', 'api', idle), api);
-    if (web) await stage.hold(stage.nameOf('staging', 'web', idle), web);
+    await holdInstances(stage, api, web);
     const color = await stage.idleColor('prod');
     const deploying = stage.run('deploy', 'staging', await stage.release());
     await stage.untilHeld();
@@ -75,13 +70,13 @@ export const switchAndDeploy = (edge: string, api: string, web?: string): Scene 
   },
 });
 
-/** An act that takes a switch back, and one that takes a deploy back. */
-export const takingBack = (edge: string): Scene => ({
-  name: `take-back of a switch: ${edge}; of a deploy: mark-failed`,
-  fates: ['went on'],
+/** An act that undoes a switch, and one that undoes a deploy. */
+export const undoing = (edge: string): Scene => ({
+  name: `undo of a switch: ${edge}; of a deploy: mark-failed`,
+  recoveries: ['continued'],
   moments: both.moments,
   async begin(stage) {
-    await stage.hold(stage.nameOf('staging', 'api', await stage.idleColor('staging')), 'mark-failed');
+    await holdInstances(stage, 'mark-failed');
     const color = await stage.idleColor('prod');
     const deploying = stage.run('deploy', 'staging', await stage.release({ unhealthy: true }));
     await stage.untilHeld();
@@ -99,9 +94,7 @@ export const cleaningUp = (api: string, web: string): Scene => ({
   ...both,
   name: `cleanup: ${api}, ${web}`,
   async begin(stage) {
-    const idle = await stage.idleColor('staging');
-    await stage.hold(stage.nameOf('staging', 'api', idle), api);
-    await stage.hold(stage.nameOf('staging', 'web', idle), web);
+    await holdInstances(stage, api, web);
     const cleaning = stage.run('cleanup', 'staging', '--standby');
     await stage.untilHeld();
     return [cleaning];
@@ -112,11 +105,10 @@ export const cleaningUp = (api: string, web: string): Scene => ({
 export const switchedAway = (act: string): Scene => ({
   name: `deploy, then a switch away from it: ${act}`,
   marksDown: true,
-  fates: ['went on'],
+  recoveries: ['continued'],
   moments: ['before'],
   async begin(stage) {
-    const idle = await stage.idleColor('staging');
-    await stage.hold(stage.nameOf('staging', 'api', idle), act);
+    await holdInstances(stage, act);
     const deploying = stage.run('deploy', 'staging', await stage.release());
     await stage.untilHeld();
     return [deploying];
@@ -127,11 +119,14 @@ export const switchedAway = (act: string): Scene => ({
   },
 });
 
-/** A project whose acts can be held, and where they show. */
-export interface LatePlace {
-  readonly project: Project;
-  readonly acts: Acts;
-  nameOf: LateStage['nameOf'];
+async function holdInstances(stage: LateStage, api: string, web?: string): Promise<void> {
+  const idle = await stage.idleColor('staging');
+  await stage.hold(stage.nameOf('staging', 'api', idle), api);
+  if (web) await stage.hold(stage.nameOf('staging', 'web', idle), web);
+}
+
+/** A project whose acts can be held, and what they may change. */
+export interface LatePlace extends Pick<LateStage, 'project' | 'acts' | 'nameOf'> {
   look(): Promise<ProjectLook>;
   stop(): Promise<void>;
 }
@@ -140,13 +135,15 @@ export interface LatePlace {
 export interface LateCell {
   readonly scene: Scene;
   readonly moment: Moment;
-  readonly fate: Fate;
+  readonly recovery: Recovery;
   readonly name: string;
 }
 
 export const cellsOf = (scenes: readonly Scene[]): readonly LateCell[] =>
   scenes.flatMap((scene) =>
-    scene.moments.flatMap((moment) => scene.fates.map((fate) => ({ scene, moment, fate, name: scene.name }))),
+    scene.moments.flatMap((moment) =>
+      scene.recoveries.map((recovery) => ({ scene, moment, recovery, name: scene.name })),
+    ),
   );
 
 let releases = 0;
@@ -155,7 +152,7 @@ export function nextLateSha(): string {
   return `1a7e${releases.toString(16).padStart(6, '0')}`;
 }
 
-/** The tests of a file in which acts come late, on one project, and then that no visitor was failed. */
+/** The tests of a file in which acts come late, on one project, and then that no request failed. */
 export function testLateActs({
   start,
   cells,
@@ -198,31 +195,27 @@ export function testLateActs({
     });
   });
 
-  test.for(cells)('changes nothing: $name, late ($moment), where it $fate', async ({ scene, moment, fate }) => {
-    let told = '**not as it should**';
-    try {
-      told = await actLate(scene, moment, fate);
-    } catch (error) {
-      violations += 1;
-      throw error;
-    } finally {
-      rows.push([scene.name, moment, fate, told]);
-      say(`${scene.name}, ${moment}, ${fate}: ${told}`);
-    }
+  test.for(cells)('changes nothing: $name, late ($moment), where it is $recovery', async (cell) => {
+    const found = await actLate(cell).catch((error: Error) => error);
+    const isRight = typeof found === 'string';
+    if (!isRight) violations += 1;
+    rows.push([cell.scene.name, cell.moment, cell.recovery, isRight ? found : '**failed**']);
+    say(rows.at(-1)?.join(', ') ?? '');
+    if (!isRight) throw found;
   });
 
-  test('fails no visitor meanwhile', async () => {
+  test('fails no request meanwhile', async () => {
     const { requests, wrongEnvironment, endedByLimit } = await visitors.stop();
-    const failures = requests
-      .filter(isFailure)
-      .filter(({ at, ms }) => !outages.some(({ from, to }) => at + ms >= from && at <= to));
+    const isMeanwhile = ({ at, ms }: { at: number; ms: number }) =>
+      outages.some(({ from, to }) => at + ms >= from && at <= to);
+    const failures = requests.filter((one) => isFailure(one) && !isMeanwhile(one));
     violations += failures.length;
     expect(failures.slice(0, 5)).toEqual([]);
     expect({ wrongEnvironment, endedByLimit }).toEqual({ wrongEnvironment: 0, endedByLimit: false });
   });
 
   /** Answers what came of the acts. */
-  async function actLate(scene: Scene, moment: Moment, fate: Fate): Promise<string> {
+  async function actLate({ scene, moment, recovery }: LateCell): Promise<string> {
     const { project, acts, nameOf } = place;
     await withStandbys(project, ['prod', 'staging'], nextLateSha);
     const held: ActName[] = [];
@@ -254,8 +247,8 @@ export function testLateActs({
     try {
       const running = await scene.begin(stage);
       process.kill(late, 'SIGSTOP');
-      if (fate === 'was taken back') await stopEverything();
-      await takeOver(late);
+      if (recovery === 'aborted') await abortEverything();
+      await takeOver(project, late);
       const ended = await Promise.all(running);
       // Also where the steps that were stopped had no worker.
       expect(ended.filter(({ document }) => document.code === 'timed-out')).toEqual([]);
@@ -264,8 +257,8 @@ export function testLateActs({
       if (scene.refusesVisitors) outages.push({ from, to: Date.now() });
 
       const before = await place.look();
-      const told = [];
-      for (const each of held) told.push(`${each.act}: ${nameOfCode(await acts.goOn(each), moment)}`);
+      const found = [];
+      for (const each of held) found.push(`${each.act}: ${nameOfCode(await acts.goOn(each), moment)}`);
       expect(differences(before, await place.look()), 'what the late acts changed').toEqual([]);
       process.kill(late, 'SIGCONT');
       await untilGone(late, generousMs);
@@ -274,7 +267,7 @@ export function testLateActs({
       expect(counted, 'what the worker changed that woke').toEqual([]);
       await assertInvariant(project);
       const outcomes = ended.map(({ document }) => [document.outcome, document.code].filter(Boolean).join(' '));
-      return [...told, ...(outcomes.length > 0 ? [`operations: ${outcomes.join(', ')}`] : [])].join('; ');
+      return [...found, ...(outcomes.length > 0 ? [`operations: ${outcomes.join(', ')}`] : [])].join('; ');
     } catch (error) {
       // Whatever is wrong by now is not the next cell's.
       await acts.letAllGo();
@@ -283,23 +276,23 @@ export function testLateActs({
     }
   }
 
-  /** While no worker polls, so that this is what the next one does first. */
-  async function stopEverything(): Promise<void> {
+  /** While no worker polls, so that the next one does this first. */
+  async function abortEverything(): Promise<void> {
     for (const environment of ['staging', 'prod']) await temporal.signal(`demo/environment/${environment}`, 'abort');
     const query = 'WorkflowType = "switchEdge" AND ExecutionStatus = "Running"';
     for await (const { workflowId } of temporal.client.workflow.list({ query })) {
       await temporal.signal(workflowId, 'withdraw');
     }
   }
+}
 
-  async function takeOver(from: number): Promise<void> {
-    const { project } = place;
-    const { renewedAt } = await readLease(project.directory);
-    await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
-    await project.startWorker();
-    await clearFailPoint(project);
-    expect((await readLease(project.directory)).pid).not.toBe(from);
-  }
+/** Starts another worker once the lease of a stopped one has run out. */
+export async function takeOver(project: Project, from: number): Promise<void> {
+  const { renewedAt } = await readLease(project.directory);
+  await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
+  await project.startWorker();
+  await clearFailPoint(project);
+  expect((await readLease(project.directory)).pid).not.toBe(from);
 }
 
 /** Exit codes of templates/edge-host.sh and templates/instance-host.sh. */

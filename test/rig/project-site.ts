@@ -7,9 +7,8 @@ import type { DeployRequest, OperationResult } from '../../src/domain/operation.
 import { isBasculeError } from '../../src/errors.js';
 import { Asking } from './asking.js';
 import { connectTemporal, generousMs, mustSucceed, quick, type Temporal, until } from './chaos.js';
-import { clearFailPoint, type FailPoint, setFailPoint } from './fail-point.js';
+import { clearFailPoint, type FailPoint, killMaster, setFailPoint } from './fail-point.js';
 import { assertInvariant } from './invariant.js';
-import { killMaster } from './kill-master.js';
 import type { Held } from './model.js';
 import { type Project, startProject } from './project.js';
 import { type Environment, environments, type Site, shas } from './schedule.js';

@@ -12,7 +12,6 @@ import type { Status } from '../../src/domain/inspect.js';
 import { hasSystemCode } from '../../src/system-error.js';
 import { makeRelease, type Release } from './artifacts.js';
 import { type CommandResult, runCommand } from './command.js';
-import { failPointFile } from './fail-point.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { startTemporal, type TemporalServer } from './temporal.js';
 
@@ -22,6 +21,9 @@ const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.u
 const needsProcess: ReadonlySet<string> = new Set(['exec']);
 const workerReadyWithinMs = 60_000;
 const workerLogsWithinMs = 10_000;
+
+/** Where src/activities/fail-point.ts reads where a worker is to be killed or stopped. */
+export const failPointFile = (directory: string): string => join(directory, 'fail-point');
 
 export interface RunningCommand {
   kill(signal: NodeJS.Signals): void;

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
-import { chance } from './chaos.js';
-import { reportCells } from './reliability.js';
+import { chance, reportCells } from './chaos.js';
 import { actOut, type Command, type ScheduleOptions, type Site, schedules } from './schedule.js';
 
 export interface ScheduleRuns extends ScheduleOptions {

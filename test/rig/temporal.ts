@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Connection } from '@temporalio/client';
+import type { InjectedSinks } from '@temporalio/worker';
 import { execa } from 'execa';
 import { searchAttributeNames, temporalServerArguments } from '../../src/temporal-server.js';
+import type { NoticeSinks } from '../../src/workflows/notices.js';
 import { freePort } from './ports.js';
 
 const tools = fileURLToPath(new URL('../../.tools/bin/', import.meta.url));
@@ -17,6 +19,11 @@ export const temporalPath = (): Promise<string> => installedTool('temporal');
 
 /** Temporal's time-skipping test server as `script/setup` installed it. Throws where it did not. */
 export const temporalTestServerPath = (): Promise<string> => installedTool('temporal-test-server');
+
+/** For workers that notify nobody of how an operation ended. */
+export const withoutNotifications: InjectedSinks<NoticeSinks> = {
+  notices: { ended: { fn: () => undefined, callDuringReplay: false } },
+};
 
 export interface TemporalServer {
   /** `127.0.0.1:<port>`, the same before and after a restart. */

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { describe, expect, inject, test } from 'vitest';
+import { withoutNotifications } from '../rig/temporal.js';
 import { recordHistories } from './rig/histories.js';
-import { noNotices } from './rig/rig.js';
 
 /**
  * Histories of workflows as they run in production: a change of the workflows that can't replay them would break what
@@ -29,7 +29,10 @@ async function replay(
 ): Promise<(string | null | undefined)[]> {
   const wrong = new Map<string, string | null>();
   const replays = histories.map((history) => ({ workflowId: startOf(history).workflowId, history }));
-  for await (const { runId, error } of Worker.runReplayHistories({ workflowBundle, sinks: noNotices }, replays)) {
+  for await (const { runId, error } of Worker.runReplayHistories(
+    { workflowBundle, sinks: withoutNotifications },
+    replays,
+  )) {
     wrong.set(runId, error === undefined ? null : error.name);
   }
   return histories.map((history) => wrong.get(startOf(history).originalExecutionRunId));

@@ -2,12 +2,12 @@ import { Context } from '@temporalio/activity';
 import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, type InjectedSinks, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { inject } from 'vitest';
 import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { taskQueue } from '../../../src/domain/names.js';
 import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
-import type { NoticeSinks } from '../../../src/workflows/notices.js';
+import { withoutNotifications } from '../../rig/temporal.js';
 import { EdgeWorld } from './edge-world.js';
 import { project, World } from './world.js';
 
@@ -57,11 +57,6 @@ export interface Rig {
 /** Settings of the worker. */
 export type RigOptions = Pick<WorkerOptions, 'maxHeartbeatThrottleInterval' | 'shutdownGraceTime'>;
 
-/** For workers that notify nobody of how an operation ended. */
-export const noNotices: InjectedSinks<NoticeSinks> = {
-  notices: { ended: { fn: () => undefined, callDuringReplay: false } },
-};
-
 // Without the SDK's warnings: of what the time-skipping server lacks, and of activities that were cancelled on purpose.
 Runtime.install({
   logger: new DefaultLogger('ERROR'),
@@ -108,7 +103,7 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
   const activities = dispatching(new World('any', client), worlds);
   const startWorker = async () => {
     const worker = await Worker.create({
-      sinks: noNotices,
+      sinks: withoutNotifications,
       connection: env.nativeConnection,
       taskQueue: taskQueue(project),
       identity: 'test',

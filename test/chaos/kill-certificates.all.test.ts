@@ -1,27 +1,116 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
 import { certificateWorkflowId } from '../../src/domain/names.js';
 import type { Endpoint } from '../rig/ca-proxy.js';
-import { type CertificateKind, certificateKinds } from '../rig/certificate-kinds.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
-import { chance, connectTemporal, mustSucceed, restartWhenKilled, say, type Temporal } from '../rig/chaos.js';
+import { connectTemporal, mustSucceed, restartWhenKilled, type Temporal } from '../rig/chaos.js';
 import type { CommandResult } from '../rig/command.js';
 import { clearFailPoint, type FailPoint, setFailPoint } from '../rig/fail-point.js';
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
 import { assertInvariant } from '../rig/invariant.js';
-import { activitiesOf, type Row, rowsOf } from '../rig/kill-kinds.js';
-import { type KillRow, killInRows, moments } from '../rig/kill-rows.js';
-import { isWhole } from '../rig/reliability.js';
-import { replayAll } from '../rig/replay-all.js';
+import {
+  activitiesOf,
+  edgeChange,
+  type KillRow,
+  type Kind,
+  killInRows,
+  moments,
+  nameOfRow,
+  type Row,
+  rowsOf,
+} from '../rig/kill-matrix.js';
+import { replayProblems } from '../rig/kill-stage.js';
 
 /** Rows that one test kills in. */
 const rowsOfATest = 8;
 /** As many as a test needs: each that is issued is a new one. */
 const names = Array.from({ length: 1 + rowsOfATest * moments.length }, (_, index) => `shop-${index}.test`);
-const random = chance();
+
+/** A kind of operation on one certificate whose worker is killed in each of its activities. */
+interface CertificateKind extends Pick<Kind, 'name' | 'activities' | 'killedUpTo'> {
+  /** Whether nothing is known of an account. */
+  readonly isFirst?: boolean;
+  /** Whether it is about a certificate that is served already. */
+  readonly isServed: boolean;
+  /** `accountKey` is a file with the key of the account that was there before. */
+  readonly args: (name: string, accountKey: string) => readonly string[];
+  /** Asked of the authority, and how often: the worker is also killed between what it does for that and its answer. */
+  readonly asked: readonly (readonly [Endpoint, number])[];
+  /** How many orders and accounts the authority has more of afterwards. */
+  readonly orders: 0 | 1;
+  readonly accounts: 0 | 1;
+  readonly ends: Pick<CertificatesResult, 'outcome' | 'changed'>;
+}
+
+const obtained = [
+  ...['checkNames', 'registerAccount', 'placeOrder', 'answerChallenges', 'finalizeOrder', 'downloadCertificate'],
+  ...[...edgeChange, 'closeOrder'],
+];
+
+const issuance: CertificateKind = {
+  name: 'certs issue',
+  activities: ['planCertificates', ...obtained],
+  isServed: false,
+  args: (name) => ['certs', 'issue', name],
+  asked: [
+    ...[['account', 1] as const, ['newOrder', 1] as const, ['authorization', 1] as const, ['challenge', 1] as const],
+    ...[['authorization', 2] as const, ['order', 2] as const, ['finalize', 1] as const, ['certificate', 1] as const],
+  ],
+  orders: 1,
+  accounts: 0,
+  ends: { outcome: 'succeeded', changed: true },
+};
+
+const certificateKinds: readonly CertificateKind[] = [
+  issuance,
+  {
+    ...issuance,
+    name: 'certs issue, the first of an account',
+    activities: ['planCertificates', ...edgeChange, ...obtained],
+    killedUpTo: 'registerAccount',
+    isFirst: true,
+    // First whether it knows the key, then for an account.
+    asked: [
+      ['newAccount', 1],
+      ['newAccount', 2],
+    ],
+    accounts: 1,
+  },
+  {
+    ...issuance,
+    name: 'certs renew',
+    isServed: true,
+    args: (name) => ['certs', 'renew', name],
+    asked: [
+      ['newOrder', 1],
+      ['finalize', 1],
+    ],
+  },
+  {
+    name: 'certs revoke',
+    activities: ['revokeCertificate'],
+    isServed: true,
+    args: (name) => ['certs', 'revoke', name],
+    asked: [['revokeCert', 1]],
+    orders: 0,
+    accounts: 0,
+    ends: { outcome: 'succeeded', changed: false },
+  },
+  {
+    name: 'certs adopt',
+    activities: ['adoptCertificates'],
+    isFirst: true,
+    isServed: true,
+    args: (_, accountKey) => ['certs', 'adopt', '--account-key', accountKey],
+    asked: [],
+    orders: 0,
+    accounts: 0,
+    ends: { outcome: 'succeeded', changed: false },
+  },
+];
 
 /** Where the worker is killed: in an activity, or while the authority has done something and not answered yet. */
 type Place =
@@ -104,8 +193,7 @@ class Stage {
 
   /** Looks at what only shows in the end. */
   async end(): Promise<void> {
-    const { problems } = await replayAll(this.temporal.client);
-    expect(problems, 'histories that a worker with an empty cache cannot carry on').toEqual([]);
+    expect(await replayProblems(this.temporal.client)).toEqual([]);
     expect(await findElsewhere(this.https, await secretsOf(this.https), this.said)).toEqual([]);
   }
 
@@ -168,7 +256,7 @@ interface Line {
 const lines: readonly Line[] = certificateKinds.flatMap((kind) => [
   ...rowsOf(kind).map((row) => ({
     kind,
-    killedIn: row.times === 1 ? row.activity : `${row.activity}, ${row.nth} of ${row.times}`,
+    killedIn: nameOfRow(row),
     places: moments.map((moment) => ({ ...row, moment })),
   })),
   ...kind.asked.map(([endpoint, nth]) => ({
@@ -178,29 +266,7 @@ const lines: readonly Line[] = certificateKinds.flatMap((kind) => [
   })),
 ]);
 
-function sampleTest(): void {
-  let stage: Stage | null = null;
-  afterAll(() => stage?.stop());
-
-  test('leaves its order to the next one, which begins no other and serves what comes of it', {
-    timeout: 600_000,
-  }, async () => {
-    stage = await Stage.start();
-    for (const wanted of random.shuffled(['certs issue', 'certs renew']).slice(0, 1)) {
-      const [line] = random.shuffled(lines.filter(({ kind }) => kind.name === wanted));
-      const [place] = random.shuffled(line?.places ?? []);
-      if (!line || !place) throw new Error(`${wanted} has no places`);
-      const context = `CHAOS_SEED=${random.seed}, ${wanted}: ${inWords(place)}`;
-      say(context);
-      await stage.run(line.kind, place).catch((error: Error) => {
-        throw new Error(`${context}: ${error.message}`, { cause: error });
-      });
-    }
-    await stage.end();
-  });
-}
-
-function wholeTests(): void {
+describe('a worker that is killed anywhere in the issuance of a certificate', () => {
   const count = Math.ceil(lines.length / rowsOfATest);
   for (let part = 1; part <= count; part += 1) {
     const own = lines.slice((part - 1) * rowsOfATest, part * rowsOfATest);
@@ -212,7 +278,7 @@ function wholeTests(): void {
       () => killInAll(own, part),
     );
   }
-}
+});
 
 /** Kills in each place of these lines. */
 async function killInAll(own: readonly Line[], part: number): Promise<void> {
@@ -241,6 +307,3 @@ async function killInAll(own: readonly Line[], part: number): Promise<void> {
     start: Stage.start,
   });
 }
-
-if (isWhole) describe('a worker that is killed anywhere in the issuance of a certificate', wholeTests);
-else describe('a worker that is killed in the issuance of a certificate', sampleTest);

@@ -3,19 +3,18 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Status } from '../../src/domain/inspect.js';
 import type { OperationResult } from '../../src/domain/operation.js';
-import { mustSucceed, startServingProject, until } from '../rig/chaos.js';
+import { mustSucceed, reportCells, startServingProject, until } from '../rig/chaos.js';
 import { isFailPointHit, setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { installVersion } from '../rig/other-version.js';
 import type { Project } from '../rig/project.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
 
 // A worker of the version before dies in the middle of a deploy, and one of this version goes on with it. The version
 // before writes haproxy.cfg otherwise, as most versions do.
 
 const earlier = '0.0.9';
 const earlierLine = '# Written by an earlier Bascule';
-const everywhere = [
+const activities = [
   'pinRelease',
   'fetchArtifact',
   'recreateInstance',
@@ -29,12 +28,11 @@ const everywhere = [
   'reloadEdge',
   'verifyTraffic',
   'recordColor',
-  // Last: the standby that it costs where it fails would leave the next deploy without a stand-down.
+  // Last: the standby that it costs where it fails would leave the next deploy without one to disable.
   'stageConfig',
 ] as const;
-const activities = isWhole ? everywhere : (['startInstance'] as const);
-/** Run by the stand-down as well, which comes first. */
-const ofEdge: ReadonlySet<string> = new Set(everywhere.slice(everywhere.indexOf('readEdge')));
+/** Run before, too, when the standby is disabled. */
+const ofEdge: ReadonlySet<string> = new Set(activities.slice(activities.indexOf('readEdge')));
 const shaOf = (number: number): string => `c0ffee${number.toString(16).padStart(4, '0')}`;
 
 let project: Project;
@@ -53,7 +51,7 @@ afterAll(async () => {
   reportCells('upgrade', {
     title: 'A worker of the version before is killed in a deploy, this version goes on',
     about: 'Killed during the activity that is named, in the switch where it is an edge change’s.',
-    columns: ['activity', 'outcome', 'what visitors are given then'],
+    columns: ['activity', 'outcome', 'what is served then'],
     rows,
     operations: activities.length,
     faults: activities.length,

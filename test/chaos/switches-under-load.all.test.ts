@@ -8,11 +8,10 @@ import { type Color, otherColor } from '../../src/domain/edge-state.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { readServers } from '../../src/haproxy/runtime.js';
 import { type Project, startProject } from '../rig/project.js';
-import { isWhole } from '../rig/reliability.js';
 import { type Report, startVisitors, type VisitorRequest, type Visitors } from '../rig/visitors.js';
 import { openWebSocket } from '../rig/web-socket.js';
 
-const switches = isWhole ? 30 : 12;
+const switches = 30;
 const httpKeepAliveMs = 1_000;
 /** After every so many switches visitors are watched for longer than a connection may be kept. */
 const dwellEvery = 5;

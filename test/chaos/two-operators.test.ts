@@ -1,25 +1,21 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EdgeChange, EdgeChangeAnswer } from '../../src/domain/edge-change.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OperationResult } from '../../src/domain/operation.js';
-import { connectTemporal, startServingProject, type Temporal, until } from '../rig/chaos.js';
+import { connectTemporal, startLightLoad, startServingProject, type Temporal, until } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
 import type { Project } from '../rig/project.js';
-import { replayAll } from '../rig/replay-all.js';
+import type { Visitors } from '../rig/visitors.js';
 
 let releases = 0;
 
 describe('two operators at once', () => {
   let project: Project;
   let temporal: Temporal;
+  let visitors: Visitors;
 
   beforeAll(async () => {
     project = await startServingProject('abcdef0');
     temporal = await connectTemporal(project);
-  });
-
-  afterEach(async () => {
-    await temporal.idle('prod');
-    await assertInvariant(project);
+    visitors = await startLightLoad(project);
   });
 
   afterAll(async () => {
@@ -40,10 +36,11 @@ describe('two operators at once', () => {
 
   test('who deploy the same release wait for the same operation', async () => {
     const sha = await release();
-    const answers = await Promise.all([deploy('prod', sha, '--soak', '3s'), deploy('prod', sha, '--soak', '3s')]);
+    const answers = await Promise.all([deploy('prod', sha), deploy('prod', sha)]);
     expect(answers.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
     expect(new Set(answers.map(({ document }) => document.operation)).size).toBe(1);
     expect(answers.filter(({ stderr }) => stderr.includes('joins'))).toHaveLength(1);
+    expect((await assertInvariant(project)).prod.sha).toBe(sha);
   });
 
   test('who deploy different releases get them one after the other; the newest one that waits takes the place of an older', async () => {
@@ -88,49 +85,26 @@ describe('two operators at once', () => {
     expect([serving.staging.sha, serving.prod.sha]).toEqual(shas);
   });
 
-  test('have one worker: a second one is refused while the first one lives', async () => {
-    const { exitCode, stderr } = await project.bascule('worker');
-    expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/another worker of this project runs \(process \d+ on \S+\); it holds \S+worker\.lease/);
-    expect(stderr).toContain('→ Use that one, or stop it first');
-    expect(project.workerRuns()).toBe(true);
+  test('who roll back while a deploy soaks go before all that waits, and users keep the release before', async () => {
+    const { prod: before } = await assertInvariant(project);
+    const [next, waiting] = [await release(), await release()];
+    const running = deploy('prod', next, '--soak', '10m');
+    await until('it soaks', async () => (await temporal.progress('prod'))?.waiting === 'soak');
+    const superseded = deploy('prod', waiting);
+    await until('the next one waits', async () => (await temporal.status('prod')).queue[0]?.sha === waiting);
+    // As from the UI of Temporal.
+    await temporal.signal('demo/environment/prod', 'rollback');
+    expect(await running).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'rolled-back' } });
+    expect(await superseded).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'superseded' } });
+    const { last } = await temporal.idle('prod');
+    expect(last).toMatchObject({ kind: 'rollback', outcome: 'succeeded', changed: false, to: { sha: before.sha } });
+    expect((await assertInvariant(project)).prod).toEqual(before);
   });
 
-  test('lose nothing where the command gets SIGKILL: the deploy goes on', async () => {
-    const sha = await release();
-    const command = project.start('deploy', 'prod', sha, '--soak', '1s');
-    const operation = await until('the deploy runs', async () => {
-      const running = (await temporal.status('prod')).operation;
-      return running?.sha === sha ? running.id : null;
-    });
-    command.kill('SIGKILL');
-    await command.ended;
-    expect(await temporal.result(operation)).toMatchObject({ outcome: 'succeeded', sha });
-    await temporal.idle('prod');
-    expect((await assertInvariant(project)).prod.sha).toBe(sha);
-  });
-
-  test('who ask for a change of the edge while no worker runs get it, and the edge goes on in the next worker too', async () => {
-    await project.killWorker();
-    const edge = temporal.client.workflow.getHandle('demo/edge/local');
-    const ask = (id: string) => {
-      const change: EdgeChange = { kind: 'apply', id, operation: id, dryRun: true };
-      return edge.executeUpdate<EdgeChangeAnswer, [EdgeChange]>('change', { args: [change] });
-    };
-    const asked = [ask('first'), ask('second')];
-    await project.startWorker();
-    await Promise.all(asked);
-    await until('both changes ended', async () => {
-      const answers = await Promise.all(
-        ['first', 'second'].map((id) => edge.query<EdgeChangeAnswer, [{ id: string }]>('change', { id })),
-      );
-      return answers.every(({ state }) => state === 'ended');
-    });
-
-    expect((await replayAll(temporal.client)).problems).toEqual([]);
-    await project.killWorker();
-    await project.startWorker();
-    expect(await deploy('prod', await release())).toMatchObject({ exitCode: 0 });
+  test('fail no user', async () => {
+    const report = await visitors.stop();
+    expect(report.failures).toEqual([]);
+    expect(report).toMatchObject({ failed: 0, wrongEnvironment: 0, endedByLimit: false });
   });
 
   /** Times of the changes of the edge that began after a moment, in their order. */

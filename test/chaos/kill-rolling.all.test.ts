@@ -1,25 +1,19 @@
-import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createActivities } from '../../src/activities/index.js';
 import type { WorkerContext } from '../../src/activities/project.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { mustSucceed, restartWhenKilled, until } from '../rig/chaos.js';
-import { clearFailPoint, type FailPoint, isFailPointHit, setFailPoint } from '../rig/fail-point.js';
-import { rowsOf } from '../rig/kill-kinds.js';
-import { type Cell, killInRows, killRows, moments } from '../rig/kill-rows.js';
+import { clearFailPoint, type FailPoint, setFailPoint, untilGone, untilStopped } from '../rig/fail-point.js';
+import { type Cell, killInRows, killRows, moments, rowsOf } from '../rig/kill-matrix.js';
 import { allServing, lookAtLab, releaseLab, startLab, visitLab } from '../rig/lab.js';
+import { leaseMs, takeOver } from '../rig/late-acts.js';
 import type { Project } from '../rig/project.js';
 import { differences, lookAtProject } from '../rig/project-look.js';
-import { isWhole } from '../rig/reliability.js';
-import { readLease, untilGone } from '../rig/worker-process.js';
 
-/** A lease that was not renewed for so long is nobody's. */
-const leaseMs = 3_000;
 const shaOf = (number: number): string => `1ab5${number.toString(16).padStart(4, '0')}`;
 
-/** A kind of operation on instances side by side, whose worker is killed in each of its activities. */
+/** A kind of rolling operation, whose worker is killed in each of its activities. */
 interface Kind {
   readonly name: string;
   readonly activities: readonly string[];
@@ -141,7 +135,7 @@ class Stage {
   }
 }
 
-test('the list of what a worker is killed in names every activity of instances side by side and of a failover test', () => {
+test('the list of what a worker is killed in names every activity of a rolling operation and of a failover test', () => {
   const { rolling, failover } = createActivities({} as WorkerContext);
   const killed = new Set(kinds.flatMap(({ activities }) => activities));
   const notKilled = [...Object.keys(rolling), ...Object.keys(failover)].filter((name) => !killed.has(name));
@@ -149,14 +143,14 @@ test('the list of what a worker is killed in names every activity of instances s
   expect(notKilled.toSorted()).toEqual(['leaveFailed', 'runFailoverTest']);
 });
 
-function killedTests(): void {
+describe('a worker that is killed before, during and after each activity of a rolling operation', () => {
   test.concurrent.each(kinds)('leaves it to the next one in a $name', { timeout: 2_400_000 }, async (kind) => {
     await killInRows<Stage>(killRows(kind, rowsOf(kind)), {
       section: `kill-side-by-side.${1 + kinds.indexOf(kind)}`,
       table: {
-        title: 'The worker is killed in every activity, where instances stand side by side',
+        title: 'The worker is killed in every activity, of a rolling operation',
         about:
-          'SIGKILL before, during and after each activity of a rolling deploy, its take-back, a rollback and a failover ' +
+          'SIGKILL before, during and after each activity of a rolling deploy, its undo, a rollback and a failover ' +
           'test; another worker is started. The operation has to end as nobody had disturbed it, with every instance UP.',
         columns: ['operation', 'activity', ...moments],
       },
@@ -164,7 +158,7 @@ function killedTests(): void {
       start: Stage.start,
     });
   });
-}
+});
 
 /** Where a worker is stopped, which wakes when the deploy is done. */
 const late: readonly Pick<FailPoint, 'activity' | 'moment' | 'nth'>[] = [
@@ -176,7 +170,7 @@ const late: readonly Pick<FailPoint, 'activity' | 'moment' | 'nth'>[] = [
   { activity: 'recordReleases', moment: 'during', nth: 1 },
 ];
 
-function lateTests(): void {
+describe('a worker of a rolling operation that was stopped and wakes after another one took over', () => {
   let project: Project;
   let releases = 100;
 
@@ -189,29 +183,18 @@ function lateTests(): void {
     releases += 1;
     const sha = shaOf(releases);
     await releaseLab(project, sha);
-    const { pid } = await readLease(project.directory);
     await setFailPoint(project, { ...point, how: 'stop' });
     const running = project.json<OperationResult>('deploy', sha);
-    await until('the worker has stopped itself', async () => {
-      return isFailPointHit(project) && /\) T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
-    });
-    const { renewedAt } = await readLease(project.directory);
-    await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
-    await project.startWorker();
-    await clearFailPoint(project);
+    const late = await untilStopped(project);
+    await takeOver(project, late);
     const { exitCode, document } = await running;
     expect(exitCode, document.message).toBe(0);
     const before = await lookAtProject(project);
-    process.kill(pid, 'SIGCONT');
-    await untilGone(pid, 60_000);
+    process.kill(late, 'SIGCONT');
+    await untilGone(late);
     expect(differences(before, await lookAtProject(project))).toEqual([]);
     await until('every instance serves', async () =>
       isDeepStrictEqual((await lookAtLab(project)).instances, allServing(sha)),
     );
   });
-}
-
-if (isWhole) {
-  describe('a worker of instances side by side that is killed before, during and after each activity', killedTests);
-  describe('a worker of instances side by side that was stopped and wakes after another one took over', lateTests);
-}
+});

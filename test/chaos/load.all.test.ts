@@ -8,16 +8,22 @@ import type { Status } from '../../src/domain/inspect.js';
 import { edgeChangeWorkflowId } from '../../src/domain/names.js';
 import type { DeployRequest, OperationResult } from '../../src/domain/operation.js';
 import { isBasculeError } from '../../src/errors.js';
-import { connectTemporal, mustSucceed, say, type Temporal, until } from '../rig/chaos.js';
-import { withEnvironments } from '../rig/many-environments.js';
+import {
+  connectTemporal,
+  mustSucceed,
+  reportCells,
+  say,
+  type Temporal,
+  until,
+  withEnvironments,
+} from '../rig/chaos.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { type Project, startProject } from '../rig/project.js';
-import { isWhole, reportCells } from '../rig/reliability.js';
 
 // One worker, one Temporal, one HAProxy, and as many environments as it takes.
 
-const names = Array.from({ length: isWhole ? 20 : 5 }, (_, index) => `e${index + 1}`);
-const requestsAtOnce = isWhole ? 200 : 20;
+const names = Array.from({ length: 20 }, (_, index) => `e${index + 1}`);
+const requestsAtOnce = 200;
 /** Of the worker's memory between the first hundred operations and the five hundredth. */
 const mayGrowMiB = 100;
 
@@ -36,6 +42,17 @@ afterAll(async () => {
   await project?.stop();
   vi.unstubAllEnvs();
 });
+
+const report = (part: string, operations: number, row: readonly string[]) =>
+  reportCells(`load.${part}`, {
+    title: 'Load',
+    about: 'One worker, one Temporal and one HAProxy; each environment has a component of its own.',
+    columns: ['what', 'how much', 'found'],
+    rows: [row],
+    operations,
+    faults: 0,
+    violations: 0,
+  });
 
 const nameOf = (environment: string) => ({ project: 'demo', environment });
 
@@ -97,21 +114,11 @@ test(`${names.length} environments that deploy at once all succeed, with one edg
   }
   const longest = Math.max(...(await Promise.all(names.map((name) => historyLength(`demo/environment/${name}`)))));
   expect(longest).toBeLessThan(100);
-  reportCells('load.environments', {
-    title: 'Load',
-    about: 'One worker, one Temporal and one HAProxy; each environment has a component of its own.',
-    columns: ['what', 'how much', 'found'],
-    rows: [
-      [
-        'environments that deploy at once',
-        `${names.length}`,
-        `all succeeded, ${changes.length} changes of the edge, never two at a time; longest history ${longest} events`,
-      ],
-    ],
-    operations: results.length + 1,
-    faults: 0,
-    violations: 0,
-  });
+  report('environments', results.length + 1, [
+    'environments that deploy at once',
+    `${names.length}`,
+    `all succeeded, ${changes.length} changes of the edge, never two at a time; longest history ${longest} events`,
+  ]);
 });
 
 test(`of ${requestsAtOnce} requests at once on one environment the newest wins, and each other one says what took its place`, async () => {
@@ -138,61 +145,49 @@ test(`of ${requestsAtOnce} requests at once on one environment the newest wins, 
   expect(answer.sha).toBe(winner?.sha);
   const length = await historyLength(`demo/environment/${environment}`);
   expect(length).toBeLessThan(100 + 8 * requestsAtOnce);
-  reportCells('load.requests', {
+  report('requests', requestsAtOnce, [
+    'requests at once on one environment',
+    `${requestsAtOnce}`,
+    `${ran.length} ran and succeeded, the newest last; ${requestsAtOnce - ran.length} ended as superseded, named; its history ${length} events`,
+  ]);
+});
+
+const numberOf = (operation: string): number => Number(operation.split('/').at(-1));
+
+test('a worker needs no more memory after 500 operations than after 100', { timeout: 1_200_000 }, async () => {
+  const [worker] = await readPollers(temporal.client, 'demo');
+  const pid = Number(/ (\d+)@/.exec(worker?.identity ?? '')?.[1]);
+  let operations = 0;
+  let round = 0;
+  const runUntil = async (wanted: number) => {
+    while (operations < wanted) {
+      round += 1;
+      const sha = `c${String(round).padStart(7, '0')}`;
+      await project.releaseAll(sha);
+      operations += (await Promise.all(names.slice(0, 4).map((name) => cycle(name, sha)))).flat().length;
+    }
+    return await memoryOf(pid);
+  };
+  const early = await runUntil(100);
+  const late = await runUntil(500);
+  say(`memory of the worker: ${early} MiB after 100 operations, ${late} MiB after ${operations}`);
+  expect(late - early).toBeLessThan(mayGrowMiB);
+  reportCells('load.memory', {
     title: 'Load',
     about: 'One worker, one Temporal and one HAProxy; each environment has a component of its own.',
     columns: ['what', 'how much', 'found'],
     rows: [
       [
-        'requests at once on one environment',
-        `${requestsAtOnce}`,
-        `${ran.length} ran and succeeded, the newest last; ${requestsAtOnce - ran.length} ended as superseded, named; its history ${length} events`,
+        'memory of the worker (RSS)',
+        `${operations} operations`,
+        `${early} MiB after 100, ${late} MiB after ${operations}`,
       ],
     ],
-    operations: requestsAtOnce,
+    operations,
     faults: 0,
     violations: 0,
   });
 });
-
-const numberOf = (operation: string): number => Number(operation.split('/').at(-1));
-
-if (isWhole) {
-  test('a worker needs no more memory after 500 operations than after 100', { timeout: 1_200_000 }, async () => {
-    const [worker] = await readPollers(temporal.client, 'demo');
-    const pid = Number(/ (\d+)@/.exec(worker?.identity ?? '')?.[1]);
-    let operations = 0;
-    let round = 0;
-    const runUntil = async (wanted: number) => {
-      while (operations < wanted) {
-        round += 1;
-        const sha = `c${String(round).padStart(7, '0')}`;
-        await project.releaseAll(sha);
-        operations += (await Promise.all(names.slice(0, 4).map((name) => cycle(name, sha)))).flat().length;
-      }
-      return await memoryOf(pid);
-    };
-    const early = await runUntil(100);
-    const late = await runUntil(500);
-    say(`memory of the worker: ${early} MiB after 100 operations, ${late} MiB after ${operations}`);
-    expect(late - early).toBeLessThan(mayGrowMiB);
-    reportCells('load.memory', {
-      title: 'Load',
-      about: 'One worker, one Temporal and one HAProxy; each environment has a component of its own.',
-      columns: ['what', 'how much', 'found'],
-      rows: [
-        [
-          'memory of the worker (RSS)',
-          `${operations} operations`,
-          `${early} MiB after 100, ${late} MiB after ${operations}`,
-        ],
-      ],
-      operations,
-      faults: 0,
-      violations: 0,
-    });
-  });
-}
 
 /** A deploy, what is done already, a dry run, a rollback and a cleanup: what an environment does in a week. */
 async function cycle(environment: string, sha: string): Promise<readonly OperationResult[]> {

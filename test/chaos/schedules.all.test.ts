@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { edgeChange } from '../rig/kill-kinds.js';
+import { edgeChange } from '../rig/kill-matrix.js';
 import { masterKilled, projectSite } from '../rig/project-site.js';
-import { isWhole } from '../rig/reliability.js';
 import type { SiteFault } from '../rig/schedule.js';
 import { violationsOf } from '../rig/schedule-runs.js';
 
@@ -10,7 +9,7 @@ import { violationsOf } from '../rig/schedule-runs.js';
 // that are missing and releases that never get healthy are among what is asked for.
 
 /** Each takes as long as twenty on the workflows alone. */
-const runs = isWhole ? Math.ceil(Number(process.env.CHAOS_RUNS ?? 200) / 10) : 1;
+const runs = Math.ceil(Number(process.env.CHAOS_RUNS ?? 200) / 10);
 
 const activities = [
   ...['pinRelease', 'planRollback', 'planSwitch', 'planCleanup', ...edgeChange, 'drainColor', 'fetchArtifact'],
@@ -32,7 +31,7 @@ test(`${runs} random schedules leave what the model says, and nothing half-way`,
     runs,
     lanes: 1,
     withinMs: 280_000,
-    shrinkMs: isWhole ? 280_000 : 1,
+    shrinkMs: 280_000,
     maxCommands: 5,
     pauses: [],
     faults,

@@ -17,14 +17,13 @@ import {
 import { type Instance, type InstanceStatus, instanceFiles, readProcess } from '../../src/instances/record.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { until } from '../rig/chaos.js';
-import { FaultyHost } from '../rig/faulty-host.js';
-import { errorOf, type HostFault, type OneFault, type Told, testHostFaults } from '../rig/host-faults.js';
+import { FaultyHost, mountSmallDisk } from '../rig/faulty-host.js';
+import { errorOf, type FaultErrors, type HostFault, type OneFault, testHostFaults } from '../rig/host-faults.js';
 import { freePort } from '../rig/ports.js';
-import { mountSmallDisk } from '../rig/small-disk.js';
 
 // The host fails under each act on an instance, before each of its writes. Needs root, to mount what can be filled.
 
-const told: Told = {
+const errors: FaultErrors = {
   'disk full before': { code: 'instance-write-failed', says: /No space left/, remedy: /`df -h \S+\/instances\// },
   'read-only before': { code: 'instance-write-failed', says: /Read-only file system/, remedy: /remount,rw/ },
   hangs: { code: 'instance-act-timed-out', says: /did not end within/, remedy: /`timeout 5 sync \S+\/instances\// },
@@ -122,7 +121,7 @@ async function breakAct(disk: Disk, { act: name, fault, nth, number }: OneFault)
   for (const before of act.before) await before(instance);
   await disk.host.breakCall(nth, fault);
   const error = await errorOf(act.run(instance));
-  if (error) await expectToldAndClean(disk, instance, error, fault);
+  if (error) await expectErrorAndClean(disk, instance, error, fault);
   const isReached = await disk.host.isReached();
   await disk.host.mend();
 
@@ -142,8 +141,8 @@ async function breakAct(disk: Disk, { act: name, fault, nth, number }: OneFault)
 
 const isHalfWritten = (name: string): boolean => /\.tmp$|\.unpacked-|\.partial-/.test(name);
 
-async function expectToldAndClean(disk: Disk, instance: Instance, error: BasculeError, fault: HostFault) {
-  const { code, says, remedy } = told[fault];
+async function expectErrorAndClean(disk: Disk, instance: Instance, error: BasculeError, fault: HostFault) {
+  const { code, says, remedy } = errors[fault];
   expect(error).toMatchObject({ code, message: expect.stringMatching(says), remedy: expect.stringMatching(remedy) });
   expect(error.message).toContain(instance.name);
   expect(error.isRetryable).toBe(true);
@@ -162,8 +161,6 @@ testHostFaults<Disk>({
   section: 'host-faults.instance',
   title: 'each act on an instance says so and can be done again',
   acts: Object.keys(acts),
-  leastCalls: 4,
-  wholeMs: 1_200_000,
   begin: newDisk,
   breakAct,
 });

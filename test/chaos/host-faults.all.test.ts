@@ -5,14 +5,12 @@ import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
 import { mustSucceed, quick, startLightLoad, startServingProject, until } from '../rig/chaos.js';
-import { isFailPointHit, setFailPoint } from '../rig/fail-point.js';
+import { setFailPoint, untilStopped } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { visitOnce } from '../rig/one-visit.js';
 import type { Project } from '../rig/project.js';
-import { isWhole } from '../rig/reliability.js';
 import { isFailure } from '../rig/visitors/messages.js';
 import type { Visitors } from '../rig/visitors.js';
-import { readLease } from '../rig/worker-process.js';
 
 // What its host does wrong while a command is under way, seen through the whole of it: command, workflows, worker, edge.
 
@@ -89,52 +87,50 @@ test('a clock that is set back an hour, and forward again, stops no deploy and t
   expect(project.workerRuns()).toBe(true);
 });
 
-if (isWhole) {
-  test('a fault that stays through the take-back ends as needs-operator, and what it says to type mends it', async () => {
-    const history = join(project.directory, '.bascule/edge/state/active-color-prod.history');
-    const sha = await release();
-    // Nothing stands by after a rollback: the switch is the first change of the edge.
-    await setFailPoint(project, { activity: 'recordColor', moment: 'before', nth: 1, how: 'stop' });
-    const deploying = run('deploy', 'prod', sha);
-    await until('the worker stopped', async () => isFailPointHit(project));
-    await rm(history);
-    await symlink('/dev/null', history);
-    process.kill((await readLease(project.directory)).pid, 'SIGCONT');
-    const failed = await deploying;
-    expect(failed).toMatchObject({ exitCode: 3, outcome: 'needs-operator' });
-    expect(failed.message).toContain(history);
-    expect(failed.remedy).toContain('bascule apply --repair');
+test('a fault that stays through the undo ends as needs-operator, and what it says to type fixes it', async () => {
+  const history = join(project.directory, '.bascule/edge/state/active-color-prod.history');
+  const sha = await release();
+  // Nothing stands by after a rollback: the switch is the first change of the edge.
+  await setFailPoint(project, { activity: 'recordColor', moment: 'before', nth: 1, how: 'stop' });
+  const deploying = run('deploy', 'prod', sha);
+  const worker = await untilStopped(project);
+  await rm(history);
+  await symlink('/dev/null', history);
+  process.kill(worker, 'SIGCONT');
+  const failed = await deploying;
+  expect(failed).toMatchObject({ exitCode: 3, outcome: 'needs-operator' });
+  expect(failed.message).toContain(history);
+  expect(failed.remedy).toContain('bascule apply --repair');
 
-    await rm(history);
-    const refused = await run('deploy', 'prod', await release());
-    expect(refused).toMatchObject({ exitCode: 1, code: 'edge-needs-operator' });
-    await mustSucceed(project, 'apply', '--repair');
-    const served = await visitOnce({ ...project.edge, host: 'localhost', path: '/' });
-    expect([serves, sha]).toContain(served.sha);
-    serves = served.sha ?? '';
-    const next = await release();
-    expect(await run('deploy', 'prod', next)).toMatchObject({ exitCode: 0 });
-    serves = next;
-  });
+  await rm(history);
+  const refused = await run('deploy', 'prod', await release());
+  expect(refused).toMatchObject({ exitCode: 1, code: 'edge-needs-operator' });
+  await mustSucceed(project, 'apply', '--repair');
+  const served = await visitOnce({ ...project.edge, host: 'localhost', path: '/' });
+  expect([serves, sha]).toContain(served.sha);
+  serves = served.sha ?? '';
+  const next = await release();
+  expect(await run('deploy', 'prod', next)).toMatchObject({ exitCode: 0 });
+  serves = next;
+});
 
-  test('a disk that takes seconds for each file slows a deploy down, and that is all', {
-    timeout: 900_000,
-  }, async () => {
-    await writeFile(join(tools, 'slow'), '');
-    const sha = await release();
-    expect(await run('deploy', 'prod', sha)).toMatchObject({ exitCode: 0, outcome: 'succeeded' });
-    serves = sha;
-    await rm(join(tools, 'slow'));
-  });
+test('a disk that takes seconds for each file slows a deploy down, and that is all', {
+  timeout: 900_000,
+}, async () => {
+  await writeFile(join(tools, 'slow'), '');
+  const sha = await release();
+  expect(await run('deploy', 'prod', sha)).toMatchObject({ exitCode: 0, outcome: 'succeeded' });
+  serves = sha;
+  await rm(join(tools, 'slow'));
+});
 
-  test('a haproxy that hangs while it checks fails the deploy in time, and visitors notice nothing', async () => {
-    await writeFile(join(tools, 'hangs'), '');
-    const failed = await run('deploy', 'prod', await release());
-    await rm(join(tools, 'hangs'));
-    expect(failed).toMatchObject({ exitCode: 1, outcome: 'failed' });
-    expect(['edge-act-timed-out', 'edge-change-timed-out']).toContain(failed.code);
-    const sha = await release();
-    expect(await run('deploy', 'prod', sha)).toMatchObject({ exitCode: 0 });
-    serves = sha;
-  });
-}
+test('a haproxy that hangs while it checks fails the deploy in time, and users notice nothing', async () => {
+  await writeFile(join(tools, 'hangs'), '');
+  const failed = await run('deploy', 'prod', await release());
+  await rm(join(tools, 'hangs'));
+  expect(failed).toMatchObject({ exitCode: 1, outcome: 'failed' });
+  expect(['edge-act-timed-out', 'edge-change-timed-out']).toContain(failed.code);
+  const sha = await release();
+  expect(await run('deploy', 'prod', sha)).toMatchObject({ exitCode: 0 });
+  serves = sha;
+});

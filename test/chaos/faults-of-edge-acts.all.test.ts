@@ -24,13 +24,12 @@ import {
 } from '../rig/edge.js';
 import { change, load, takeBackAll } from '../rig/edge-change.js';
 import { type EdgeLook, lookAt } from '../rig/edge-look.js';
-import { FaultyHost } from '../rig/faulty-host.js';
-import { errorOf, type HostFault, type OneFault, type Told, testHostFaults } from '../rig/host-faults.js';
-import { mountSmallDisk } from '../rig/small-disk.js';
+import { FaultyHost, mountSmallDisk } from '../rig/faulty-host.js';
+import { errorOf, type FaultErrors, type HostFault, type OneFault, testHostFaults } from '../rig/host-faults.js';
 
 // The host fails under each act on an edge, before each of its writes. Needs root, to mount what can be filled.
 
-const told: Told = {
+const errors: FaultErrors = {
   'disk full before': { code: 'edge-write-failed', says: /No space left/, remedy: /`df -h \S+\/edge/ },
   'read-only before': { code: 'edge-write-failed', says: /Read-only file system/, remedy: /`mount -o remount,rw`/ },
   hangs: { code: 'edge-act-timed-out', says: /did not end within/, remedy: /`timeout 5 sync \S+\/edge`/ },
@@ -135,7 +134,7 @@ async function breakAct(test: Broken, { act: name, fault, nth, number }: OneFaul
   const { visitors } = await lookAt(edge);
   await host.breakCall(nth, fault);
   const error = await errorOf(act.run(underway));
-  if (error) await expectToldAndClean(test, error, fault);
+  if (error) await expectErrorAndClean(test, error, fault);
   const isReached = await host.isReached();
   await host.mend();
   expect((await lookAt(edge)).visitors).toEqual(visitors);
@@ -151,8 +150,8 @@ async function breakAct(test: Broken, { act: name, fault, nth, number }: OneFaul
   return isReached;
 }
 
-async function expectToldAndClean({ edge, host }: Broken, error: BasculeError, fault: HostFault): Promise<void> {
-  const { code, says, remedy } = told[fault];
+async function expectErrorAndClean({ edge, host }: Broken, error: BasculeError, fault: HostFault): Promise<void> {
+  const { code, says, remedy } = errors[fault];
   expect(error).toMatchObject({ code, message: expect.stringMatching(says), remedy: expect.stringMatching(remedy) });
   expect(error.message).toContain('localhost');
   const { config, state } = edge.configuration.files;
@@ -171,8 +170,6 @@ testHostFaults<Broken>({
   section: 'host-faults.edge',
   title: 'each act says so and everything is as before',
   acts: Object.keys(acts),
-  leastCalls: 2,
-  wholeMs: 3_600_000,
   begin: newEdge,
   breakAct,
 });

@@ -5,7 +5,7 @@ import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { parseRecord } from '../../src/instances/record.js';
 import { holdActs } from '../rig/acts.js';
 import { mustSucceed, quick, startServingProject, until } from '../rig/chaos.js';
-import { isFailPointHit, setFailPoint } from '../rig/fail-point.js';
+import { setFailPoint, untilStopped } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import {
   both,
@@ -17,13 +17,11 @@ import {
   type Scene,
   switchAndDeploy,
   switchedAway,
-  takingBack,
   testLateActs,
+  undoing,
 } from '../rig/late-acts.js';
 import type { Project } from '../rig/project.js';
 import { lookAtProject } from '../rig/project-look.js';
-import { isWhole } from '../rig/reliability.js';
-import { readLease } from '../rig/worker-process.js';
 
 const scenes: readonly Scene[] = [
   switchAndDeploy('claim', 'claim', 'signal-TERM'),
@@ -31,10 +29,10 @@ const scenes: readonly Scene[] = [
   switchAndDeploy('install', 'migrate'),
   switchAndDeploy('reload', 'start', 'mark-healthy'),
   switchAndDeploy('record', 'adopt', 'claim'),
-  takingBack('claim-undo'),
-  takingBack('restore'),
-  takingBack('reload'),
-  takingBack('unstage'),
+  undoing('claim-undo'),
+  undoing('restore'),
+  undoing('reload'),
+  undoing('unstage'),
   switchedAway('signal-TERM'),
   switchedAway('migrate'),
   cleaningUp('signal-KILL', 'delete'),
@@ -55,8 +53,8 @@ const scenes: readonly Scene[] = [
     },
   },
   {
-    name: 'switch that can not be taken back: mark-needs-operator',
-    fates: ['went on'],
+    name: 'switch that can not be undone: mark-needs-operator',
+    recoveries: ['continued'],
     moments: both.moments,
     async begin(stage) {
       const color = await stage.idleColor('prod');
@@ -70,8 +68,8 @@ const scenes: readonly Scene[] = [
     settle: ({ project }) => mustSucceed(project, 'apply', '--repair'),
   },
   {
-    name: 'keeper: restart of an instance',
-    fates: ['went on'],
+    name: 'supervisor: restart of an instance',
+    recoveries: ['continued'],
     moments: both.moments,
     async begin(stage) {
       const folder = join(stage.project.directory, '.bascule/instances');
@@ -89,8 +87,8 @@ const scenes: readonly Scene[] = [
     settle: ({ project }) => untilUp(project),
   },
   {
-    name: 'keeper: start of HAProxy',
-    fates: ['went on'],
+    name: 'supervisor: start of HAProxy',
+    recoveries: ['continued'],
     moments: both.moments,
     refusesVisitors: true,
     async begin(stage) {
@@ -105,27 +103,17 @@ const scenes: readonly Scene[] = [
   },
   {
     name: 'wait for UP on the edge: health down',
-    fates: both.fates,
+    recoveries: both.recoveries,
     moments: ['before'],
     async begin(stage) {
       const { project } = stage;
       await setFailPoint(project, { activity: 'waitUntilUpOnEdge', moment: 'during', nth: 1, how: 'stop' });
       const deploying = stage.run('deploy', 'staging', await stage.release());
-      const { pid } = await readLease(project.directory);
-      await until('the worker has stopped itself', async () => {
-        return isFailPointHit(project) && /\) T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
-      });
+      await untilStopped(project);
       return [deploying];
     },
   },
 ];
-
-/** Sampled by `make test`: an act on the edge and acts on instances. */
-const sampled = ['switch: reload; deploy: start, mark-healthy'];
-
-const cells = cellsOf(scenes.filter(({ name }) => isWhole || sampled.includes(name))).filter(
-  ({ moment, fate }) => isWhole || (moment === 'before' && fate === 'went on'),
-);
 
 async function start(): Promise<LatePlace> {
   const acts = await holdActs();
@@ -147,7 +135,7 @@ async function start(): Promise<LatePlace> {
 describe('a worker that was stopped and wakes after another one took over', () => {
   testLateActs({
     start,
-    cells,
+    cells: cellsOf(scenes),
     section: 'late-acts',
     title: 'A worker is stopped for longer than its timeout, and acts late',
   });
