@@ -1,253 +1,323 @@
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
 import { renderText } from '../../src/cli/render.js';
+import { parseConfiguration } from '../../src/config/load.js';
 import type { Configuration } from '../../src/domain/configuration.js';
-import { placesOf, type Shape, settle } from '../rig/config-draft.js';
-import {
-  blueGreenModel,
-  type Colors,
-  comparableWord,
-  poolsModel,
-  routingOf,
-  type SectionModel,
-} from '../rig/config-model.js';
-import { blueGreenShapes, type EdgeShape, poolsShapes } from '../rig/config-shapes.js';
-import { isFree, isRendered, triedValue, type ValueKind } from '../rig/config-values.js';
-import { newerHaproxyFolder } from '../rig/haproxy.js';
-import { type HaproxySection, readLines, readSections } from '../rig/haproxy-words.js';
-import { replayable, seed } from '../rig/seed.js';
-
-/** Configurations of each shape. */
-const runs = 35;
+import { isBasculeError } from '../../src/errors.js';
+import { ask } from '../rig/ask.js';
+import { additions, configurations, type Field, fieldsOf, formatted, withFields } from '../rig/config-fields.js';
+import { haproxyPlaces, newerHaproxyFolder, startHaproxy } from '../rig/haproxy.js';
+import { freePort } from '../rig/ports.js';
+import { replayable } from '../rig/seed.js';
+import { isWhole } from '../rig/tier.js';
 
 let folder: string;
 let newerHaproxy: string;
 beforeAll(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), 'bascule-')));
   newerHaproxy = join(await newerHaproxyFolder(), 'haproxy');
-  await mkdir(join(folder, 'opened'));
-  await writeFile(join(folder, 'opened/base'), '# frontend\n');
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const counts = { tried: 0, accepted: 0, rendered: 0, configurations: 0 };
-const acceptedOf = new Map<ValueKind, { accepted: number; refused: number }>();
-
-describe('whatever bascule.yaml may say, haproxy.cfg says that and nothing else', () => {
-  const colors = fc.record({
-    active: fc.array(fc.constantFrom('blue' as const, 'green' as const), { minLength: 2, maxLength: 2 }),
-    hasStandby: fc.array(fc.boolean(), { minLength: 2, maxLength: 2 }),
-  });
-  test.each(Object.entries(blueGreenShapes))('blue-green, driver %s', async (_, shape) => {
-    await holdsFor(shape, colors, blueGreenModel);
-  });
-  test.each(Object.entries(poolsShapes))('multi-instance, its servers told as %s', async (_, shape) => {
-    await holdsFor(shape, fc.constant({ active: [], hasStandby: [] }), poolsModel);
-  });
-
-  test('that was shown for enough strings, of every kind', () => {
-    const { tried, accepted, rendered: inFile, configurations } = counts;
-    process.stdout.write(
-      `${tried} strings, ${accepted} accepted, ${inFile} of them rendered, ` +
-        `in ${configurations} configurations; BASCULE_TEST_SEED=${seed} repeats it\n`,
-    );
-    expect(counts.tried).toBeGreaterThanOrEqual(10_000);
-    expect(counts.rendered).toBeGreaterThanOrEqual(2_000);
-    expect(counts.configurations).toBeGreaterThanOrEqual(100);
-    for (const [kind, of] of acceptedOf) {
-      expect(of.accepted, `accepted of kind ${kind}`).toBeGreaterThan(2);
-      // What may hold nearly anything is refused too rarely to count on it.
-      if (!isFree(kind)) expect(of.refused, `refused of kind ${kind}`).toBeGreaterThan(0);
-    }
-  });
-});
-
-/** For tried strings at every place of the shape. An error that names another field than the one that is wrong fails it. */
-async function holdsFor<Input extends { readonly edge: EdgeShape }>(
-  shape: Shape<Input>,
-  anyColors: fc.Arbitrary<Colors>,
-  modelOf: (input: Input, colors: Colors) => readonly SectionModel[],
-): Promise<void> {
-  const places = placesOf(shape);
-  const values = fc.tuple(...places.map(({ kind }) => triedValue(kind)));
-  await fc.assert(
-    fc.asyncProperty(values, anyColors, async (tried, colors) => {
-      const settled = settle(shape, tried, folder);
-      note(places, settled.accepted, tried, settled.tried);
-      const text = await rendered(settled.configuration, colors);
-      const plain = settle(shape, plainValues(places, settled.accepted), folder);
-      const expected = withAbsolutePaths(modelOf(settled.input, colors), settled.input);
-      const twin = withAbsolutePaths(modelOf(plain.input, colors), plain.input);
-      expectModel(readSections(text), expected, {
-        sections: readSections(await rendered(plain.configuration, colors)),
-        model: twin,
-      });
-      await expectAccepted(text, settled.configuration);
-    }),
-    replayable(runs),
-  );
-}
-
-/** All at their base, but for what says which lines there are. */
-const plainValues = (places: readonly { kind: ValueKind; base: string }[], accepted: readonly (string | null)[]) =>
-  places.map(({ kind, base }, index) => (['logFormat', 'status'].includes(kind) ? (accepted[index] ?? base) : base));
-
-function note(
-  places: readonly { kind: ValueKind }[],
-  accepted: readonly (string | null)[],
-  tried: readonly string[],
-  count: number,
-): void {
-  counts.configurations += 1;
-  counts.tried += count;
-  for (const [index, { kind }] of places.entries()) {
-    const value = accepted[index] ?? null;
-    const of = acceptedOf.get(kind) ?? { accepted: 0, refused: 0 };
-    acceptedOf.set(kind, of);
-    if (value === null) {
-      of.refused += 1;
-      continue;
-    }
-    of.accepted += 1;
-    counts.accepted += 1;
-    if (isRendered(kind)) counts.rendered += 1;
-    if (isFree(kind)) continue;
-    expect(value, `accepted as ${kind}`).toMatch(/^[A-Za-z0-9._~:/*@+%-]+$/);
-    // A relative path gets its folder in front.
-    if (!['file', 'folder', 'socket', 'masterSocket'].includes(kind))
-      expect(value, `accepted as ${kind}`).not.toMatch(/^-/);
-    expect(tried[index]).toBe(value);
-  }
-}
-
-async function rendered(configuration: Configuration, { active, hasStandby }: Colors): Promise<string> {
-  const { environments } = configuration;
+const render = (configuration: Configuration, active: 'blue' | 'green' = 'blue', hasStandby = true) => {
+  const names = configuration.environments.map(({ name }) => name);
   return renderText(configuration, {
-    active: new Map(environments.map(({ name }, index) => [name, active[index] ?? 'blue'])),
-    withoutStandby: environments.filter((_, index) => !hasStandby[index]).map(({ name }) => name),
+    active: new Map(names.map((name) => [name, active])),
+    withoutStandby: hasStandby ? [] : names,
   });
-}
+};
 
-/** The paths of files as haproxy.cfg has them. */
-function withAbsolutePaths(model: readonly SectionModel[], { edge }: { readonly edge: EdgeShape }) {
-  const paths: Readonly<Record<string, string>> = {
-    [edge.files.socket]: join(folder, edge.files.socket),
-    [`${edge.files.certificates}/`]: `${join(folder, edge.files.certificates)}/`,
-  };
-  const at = (words: readonly string[]) => (words[0] === 'stats' ? 2 : words[0] === 'bind' ? 4 : -1);
-  return model.map((section) => ({
-    ...section,
-    lines: section.lines.map((line) => ({
-      ...line,
-      words: line.words.map((word, index) => (index === at(line.words) ? (paths[word] ?? word) : word)),
-    })),
+/** As HAProxy reads a file: each line as its words, with its number; a section begins where the indent is empty. */
+async function readByHaproxy(text: string) {
+  const file = join(folder, 'haproxy.cfg');
+  await writeFile(file, text);
+  const { stdout } = await execa(newerHaproxy, ['-dC,line', '-c', '-f', file], { reject: false });
+  return [...stdout.matchAll(/^([0-9]+)\t(\t?)(.*?) *$/gm)].map(([, number, indent, words = '']) => ({
+    number: Number(number),
+    isHead: indent === '',
+    words,
   }));
 }
 
-/** Says which entries differ: the reporter shows no more of an error than its message. */
-function expectSame(what: string, actual: readonly unknown[], expected: readonly unknown[]): void {
-  const [now, wanted] = [actual, expected].map((all) => all.map((each) => JSON.stringify(each)));
-  const beyond = (all: readonly string[] = [], others: readonly string[] = []) => {
-    const left = [...others];
-    return all.filter((each) => {
-      const index = left.indexOf(each);
-      if (index >= 0) left.splice(index, 1);
-      return index < 0;
-    });
-  };
-  const message = `${what}: ${beyond(now, wanted).join(' ')} instead of ${beyond(wanted, now).join(' ')}`;
-  expect(now, message.slice(0, 2_000)).toEqual(wanted);
-}
-
-interface Twin {
-  readonly sections: readonly HaproxySection[];
-  readonly model: readonly SectionModel[];
-}
-
-/** The file has the sections, servers, conditions and uses of the model, and every other line as its twin has it. */
-function expectModel(sections: readonly HaproxySection[], model: readonly SectionModel[], twin: Twin): void {
-  expectSame(
-    'sections',
-    sections.map(({ head }) => head.join(' ')),
-    model.map(({ head }) => head),
-  );
-  for (const [index, section] of sections.entries()) {
-    const expected = model[index];
-    if (!expected) throw new Error('a section that the model has not');
-    if (expected.routing) {
-      const { acls, uses, otherwise } = routingOf(section);
-      expectSame('conditions', acls.toSorted(), expected.routing.acls.toSorted());
-      expectSame('uses', uses, expected.routing.uses);
-      expect(otherwise).toBe(expected.routing.otherwise);
-    }
-    const { rest, constant } = withoutModelled(section, expected);
-    if (section.head[0] === 'resolvers') continue;
-    // Sections of the same rank: names differ, and `resolvers` may be missing in one of them.
-    const position = model.slice(0, index).filter(({ head }) => head !== 'resolvers dns').length;
-    const withoutResolvers = twin.model.flatMap((each, at) => (each.head === 'resolvers dns' ? [] : [at]));
-    const at = withoutResolvers[position] ?? -1;
-    const other = withoutModelled(twin.sections[at] ?? section, twin.model[at] ?? expected);
-    expectSame(`other lines of ${expected.head}`, constant, other.constant);
-    expectSame(`words behind the values of ${expected.head}`, rest, other.rest);
+/** What a configuration is refused for: `<path>: <what>` each. */
+function problemsOf(load: () => unknown): readonly string[] {
+  try {
+    load();
+    return [];
+  } catch (error) {
+    if (!isBasculeError(error) || error.code !== 'config-invalid') throw error;
+    return (error.args as { problems: readonly string[] }).problems;
   }
 }
 
-/** Lines that the model does not tell, and the constant words that follow those that it does. */
-function withoutModelled({ head, lines }: HaproxySection, model: SectionModel) {
-  const left = lines
-    .filter(([keyword = '']) => !['acl', 'use_backend', 'default_backend'].includes(keyword))
-    .map((words) => words.map(comparableWord));
-  const rest = model.lines.map(({ words, open }) => {
-    const wanted = words.map(comparableWord);
-    const index = left.findIndex(
-      (line) =>
-        (open ? line.length >= wanted.length : line.length === wanted.length) &&
-        wanted.every((word, at) => word === line[at] || (word === '*' && wanted[0] === 'server' && at === 2)),
+describe('whatever strings bascule.yaml accepts, haproxy.cfg has them and nothing else', () => {
+  test.each(Object.entries(configurations))('%s', async (_, base) => {
+    const fields = fieldsOf(base);
+    const counts = { tried: 0, accepted: 0, rendered: 0 };
+    const before = await render(load(base));
+    const structure = structureOf(await readByHaproxy(before));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.tuple(...fields.map(triedValue)),
+        fc.constantFrom('blue', 'green'),
+        fc.boolean(),
+        async (tried, active, hasStandby) => {
+          const names = tried.filter((_, index) => fields[index]?.isName);
+          fc.pre(new Set(names).size === names.length);
+          const { configuration, accepted } = settle(base, tried);
+          await mkdir(configuration.edge.files.certificates, { recursive: true });
+          // No name is looked up for it, which takes seconds where a name server does not answer.
+          const text = (await render(configuration, active, hasStandby)).replaceAll('init-addr libc', 'init-addr none');
+          const lines = await readByHaproxy(text);
+          expect(structureOf(lines)).toEqual(structure);
+          expect(lines.at(-1)?.number).toBe(text.trimEnd().split('\n').length);
+          for (const program of ['haproxy', newerHaproxy]) {
+            const { exitCode, stderr } = await execa(program, ['-c', '-f', join(folder, 'haproxy.cfg')], {
+              reject: false,
+            });
+            expect(exitCode, stderr).toBe(0);
+          }
+          for (const [index, field] of fields.entries()) {
+            const value = accepted[index];
+            counts.tried += tried[index] === undefined ? 0 : 1;
+            if (value === undefined) continue;
+            counts.accepted += 1;
+            expect(value, `accepted as ${formatted(field.path)}`).toMatch(/^[A-Za-z0-9._~:/*@+%=-]+$/);
+            if (isDuration(field) || !before.includes(String(field.base))) continue;
+            counts.rendered += 1;
+            const shown = field.path[1] === 'files' ? resolve(folder, value) : value;
+            expect(text.includes(shown) || text.includes(shown.toLowerCase()), formatted(field.path)).toBe(true);
+          }
+        },
+      ),
+      replayable(isWhole ? 50 : 4),
     );
-    if (index < 0)
-      throw new Error(`${head.join(' ')} has no line \`${wanted.join(' ')}\`, but ${JSON.stringify(left)}`);
-    const [found = []] = left.splice(index, 1);
-    return found
-      .slice(wanted.length)
-      .filter((word) => !['secure', 'has_certificate'].includes(word))
-      .map((word) => word.replace(/<title>.*?<\/title>|<h1>.*?<\/h1>/g, ''));
+    process.stdout.write(`${JSON.stringify(counts)}\n`);
+    expect(counts.accepted).toBeGreaterThan(counts.tried / 4);
+    expect(counts.accepted).toBeLessThan(counts.tried);
   });
-  return {
-    rest: rest.filter((_, index) => model.lines[index]?.open).map((words) => words.join(' ')),
-    constant: left.map((words) => words.join(' ')),
-  };
+
+  const load = (input: unknown) => parseConfiguration(stringify(input), join(folder, 'bascule.yaml'));
+  const isDuration = ({ pattern }: Field) => pattern?.endsWith('(?:ms|s|m|h)$') ?? false;
+
+  /** Valid three times in five, else with something in it that HAProxy, YAML or a shell would read as something else. */
+  function triedValue({ path, pattern, isName }: Field): fc.Arbitrary<string | undefined> {
+    if (!pattern) return fc.constant(undefined);
+    const isFile = path[1] === 'files';
+    const valid = fc
+      // Without what stringMatching does not know.
+      .stringMatching(new RegExp(pattern.replace(/\(\?[=!][^()]*\)/g, '')))
+      // A path or a name may be too long together with others; what lies above the configuration is not the test's.
+      .map((text) => (isFile || ['prefix', 'api'].includes(String(path.at(-1))) ? text.slice(0, 28) : text))
+      .filter((text) => new RegExp(pattern).test(text) && !text.includes('..') && !(isFile && text.startsWith('/')));
+    if (isName) return valid;
+    const changed = fc
+      .tuple(valid, fc.constantFrom(...additions), fc.nat(), fc.boolean())
+      .map(([text, added, at, replaces]) => {
+        const place = at % (text.length + 1);
+        return text.slice(0, place) + added + text.slice(replaces ? place + 1 : place);
+      });
+    return fc.oneof({ weight: 3, arbitrary: valid }, { weight: 2, arbitrary: changed });
+  }
+
+  /**
+   * Takes back those of the tried strings that are refused until there is no error left. Throws where an error names a field
+   * that was not changed: then a field took the blame for another.
+   */
+  function settle(base: unknown, tried: readonly (string | undefined)[]) {
+    const accepted = [...tried];
+    for (;;) {
+      const paths: string[] = [];
+      const input = withFields(base, ({ shown, base: own, isName }) => {
+        const value = accepted[paths.length];
+        paths.push(formatted(isName && value !== undefined ? [...shown.slice(0, -1), value] : shown));
+        return value ?? own;
+      });
+      const problems = problemsOf(() => load(input));
+      if (problems.length === 0) return { configuration: load(input), accepted };
+      const before = [...accepted];
+      for (const problem of problems) {
+        const told = problem.slice(join(folder, 'bascule.yaml').length).replace(/^:\d+:\d+ /, '');
+        const index = paths.findIndex((path, at) => before[at] !== undefined && told.startsWith(`${path}: `));
+        if (index < 0) throw new Error(`refused, but not by the name of what was tried: ${problem}`);
+        accepted[index] = undefined;
+      }
+    }
+  }
+
+  /** Sections in their order (those that resolve names are there where one is to be resolved), and how many lines there are of those that lead traffic. */
+  function structureOf(lines: Awaited<ReturnType<typeof readByHaproxy>>) {
+    const count = (keyword: string) => lines.filter(({ words }) => words.startsWith(`${keyword} `)).length;
+    const heads = lines.filter(({ isHead }) => isHead).map(({ words }) => words.split(' ')[0]);
+    return {
+      sections: heads.filter((head) => head !== 'resolvers'),
+      lines: ['bind', 'server', 'use_backend', 'default_backend', 'setenv', 'stats'].map(count),
+    };
+  }
+});
+const configurationText = (edge: string) => `
+version: 1
+project: demo
+edge: { http: 127.0.0.1:8088, ${edge} }
+environments: { prod: { hosts: [localhost] } }
+components:
+  api: { health: { path: / }, run: [node], routes: [{ prefix: /api }] }
+  web: { health: { path: / }, run: [node], default: true }
+artifacts: { url: "file:./{sha}.tar.gz" }
+`;
+
+/** Parts of lines that may become a section, another line, or a variable of Bascule's. */
+const parts = [
+  ...[
+    'backend',
+    'frontend',
+    'listen',
+    'defaults',
+    'global',
+    'program',
+    'userlist',
+    'peers',
+    'ring',
+    'mode',
+    'http',
+    'acl',
+  ],
+  ...[
+    'no',
+    'default',
+    'option',
+    'setenv',
+    'presetenv',
+    'unsetenv',
+    'resetenv',
+    'BASCULE_DIGEST',
+    'BASCULE_',
+    'PROBE',
+    '.if',
+    '.endif',
+  ],
+  ...['.', '[', 'back', 'end', ' ', ' ', ' ', ' ', '\t', '#', '"', "'"],
+  ...['\\', '\\x62', '\\n', '\\ ', '$SITE', '\r', '\v', '\f', '\u0085', '\u00a0', '\u2028', '\ufeff'],
+  ...['\u00e9', 'x', 'a1'],
+] as const;
+const anyLine = fc.array(fc.constantFrom(...parts), { minLength: 1, maxLength: 8 }).map((all) => all.join(''));
+const anyLines = fc.array(anyLine, { minLength: 60, maxLength: 60, size: 'max' });
+const sections = ['global', 'defaults', 'frontend', 'api', 'web'] as const;
+
+test('own lines that are accepted stay in their section, whatever is in them', async () => {
+  const extra =
+    'extra: { global: global.cfg, defaults: defaults.cfg, frontend: frontend.cfg, backend: { api: api.cfg, web: web.cfg } }';
+  const load = () => parseConfiguration(configurationText(extra), join(folder, 'bascule.yaml'));
+  const counts = { tried: 0, accepted: 0 };
+  await fc.assert(
+    fc.asyncProperty(fc.tuple(...sections.map(() => anyLines)), async (tried) => {
+      const write = (all: readonly (readonly string[])[]) =>
+        Promise.all(
+          sections.map((name, index) => writeFile(join(folder, `${name}.cfg`), `${all[index]?.join('\n')}\n`)),
+        );
+      await write(tried);
+      const refused = refusedLines(load);
+      const accepted = tried.map((lines, index) =>
+        lines.filter((_, at) => !refused.has(`${sections[index]}.cfg:${at + 1}`)),
+      );
+      counts.tried += tried.flat().length;
+      counts.accepted += accepted.flat().length;
+      await write(accepted);
+      const text = await render(load());
+      const lines = await readByHaproxy(text);
+      expect(lines.filter(({ isHead }) => isHead).map(({ words }) => words)).toEqual([
+        'global',
+        'defaults',
+        'frontend edge',
+        'backend prod_api_pool',
+        'backend prod_web_pool',
+        'backend default_503',
+      ]);
+      // HAProxy has read on to the last line, and set nothing of Bascule's but what Bascule sets.
+      expect(lines.at(-1)?.number).toBe(text.trimEnd().split('\n').length);
+      const set = lines.flatMap(({ words }) => {
+        const [keyword = '', ...names] = words.split(' ');
+        if (keyword === 'resetenv') return [keyword];
+        if (keyword === 'unsetenv') return names.filter((name) => name.startsWith('BASCULE_'));
+        return ['setenv', 'presetenv'].includes(keyword) && names[0]?.startsWith('BASCULE_') ? [names[0]] : [];
+      });
+      expect(set, set.join(' ')).toEqual(['BASCULE_DIGEST', 'BASCULE_GENERATION', 'BASCULE_PROBE']);
+    }),
+    replayable(isWhole ? 50 : 5),
+  );
+  expect(counts.accepted).toBeGreaterThan(counts.tried / 10);
+  expect(counts.accepted).toBeLessThan(counts.tried);
+});
+
+/** `<file>:<line>` of each that is refused. */
+function refusedLines(load: () => unknown): ReadonlySet<string> {
+  const refused = problemsOf(load).map((problem) => {
+    const [, file, line] = /edge\.extra\.\S+: "[^"]*\/([a-z]+\.cfg)" line ([0-9]+): /.exec(problem) ?? [];
+    if (file === undefined) throw new Error(`no line is named: ${problem}`);
+    return `${file}:${line}`;
+  });
+  return new Set(refused);
 }
 
-/** Both HAProxys accept it, and the newer one says that it read those words in those lines. */
-async function expectAccepted(text: string, { edge }: Configuration): Promise<void> {
-  const file = join(folder, 'haproxy.cfg');
-  // No name is looked up for it, which takes seconds where a name server does not answer.
-  await writeFile(file, text.replaceAll('init-addr libc,none', 'init-addr none'));
-  await mkdir(edge.files.certificates, { recursive: true });
-  const run = (...argv: readonly [string, ...string[]]) => execa(argv[0], argv.slice(1), { reject: false });
-  const [older, newer, { stdout }] = await Promise.all([
-    run('haproxy', '-c', '-f', file),
-    run(newerHaproxy, '-c', '-f', file),
-    // It prints each line as it reads it, and does nothing else.
-    run(newerHaproxy, '-dC,line', '-c', '-f', file),
-  ]);
-  for (const { exitCode, stderr } of [older, newer]) {
-    expect(exitCode, stderr.replace(/^\[(?:NOTICE|WARNING)\].*\n/gm, '')).toBe(0);
-  }
-  expectSame(
-    'as HAProxy reads it',
-    stdout
-      .replace(/\n[^\n]*$/, '')
-      .split(/\n(?=[0-9]+\t)/)
-      .map((line) => line.replace(/^([0-9]+)\t+/, '$1 ').trimEnd())
-      .filter((line) => /^[0-9]+ ./.test(line)),
-    // It sets no variable then, and leaves an empty word out.
-    readLines(text.replaceAll('init-addr libc,none', 'init-addr none')).map(({ number, words }) =>
-      [number, ...words.filter((word) => word !== '')].join(' ').trimEnd(),
-    ),
+const statuses = [400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504];
+const mostBytes = 8_000;
+const unit = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom('"', "'", '\\', '$', '#', ' ', '%', '\n', '\r', '\t', '\\n', '\\x41') },
+  { weight: 1, arbitrary: fc.constantFrom('\x01', '\x7f', '\u0085', '\u2028', '\ufeff', '%[src]', '\nbackend x\n') },
+  { weight: 2, arbitrary: fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }) },
+);
+const anyPage = fc
+  .oneof(
+    { weight: 5, arbitrary: fc.array(unit, { maxLength: 40, size: 'max' }).map((units) => units.join('')) },
+    { weight: 1, arbitrary: fc.array(unit, { minLength: 50, maxLength: 50, size: 'max' }).map(filled) },
+  )
+  .map((page) => page.replaceAll('\0', ''));
+
+test('an error page comes to the visitor as it is in its file, whatever is in it', async () => {
+  const port = await freePort();
+  const places = await haproxyPlaces();
+  const errors = statuses.map((status) => `${status}: ${status}.html`).join(', ');
+  const edge = `errors: { ${errors} }, extra: { frontend: frontend.cfg }, files: { socket: ${places.socket} }`;
+  await writeFile(
+    join(folder, 'frontend.cfg'),
+    statuses
+      .map((status) => `http-request return status ${status} default-errorfiles if { path /${status} }\n`)
+      .join(''),
   );
+  const text = async (pages: readonly string[]) => {
+    await Promise.all(statuses.map((status, index) => writeFile(join(folder, `${status}.html`), pages[index] ?? '')));
+    const file = join(folder, 'bascule.yaml');
+    return render(parseConfiguration(configurationText(edge).replace(':8088', `:${port}`), file));
+  };
+  const haproxy = await startHaproxy(places, await text(statuses.map(() => '')));
+  try {
+    await fc.assert(
+      fc.asyncProperty(fc.tuple(...statuses.map(() => anyPage)), async (pages) => {
+        await haproxy.reload(await text(pages));
+        for (const [index, status] of statuses.entries()) {
+          const answer = await ask({ address: '127.0.0.1', port }, 'localhost', `/${status}`);
+          expect(answer.status).toBe(status);
+          // A byte order mark is none of the page's text.
+          expect(answer.body).toBe(pages[index]?.replace(/^\ufeff/, ''));
+          if (answer.body !== '') expect(answer.headers['content-type']).toBe('text/html; charset=utf-8');
+        }
+      }),
+      replayable(isWhole ? 20 : 3),
+    );
+  } finally {
+    await haproxy.stop();
+  }
+});
+
+/** As many of them, one after the other, as a page may hold. */
+function filled(units: readonly string[]): string {
+  const all = units.map((each) => each.replaceAll('\0', '') || ' ');
+  let page = '';
+  for (let at = 0; Buffer.byteLength(page + all[at % all.length]) <= mostBytes; at += 1) page += all[at % all.length];
+  return page;
 }
