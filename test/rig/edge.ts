@@ -1,15 +1,17 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect, vi } from 'vitest';
 import type { AppliedConfiguration, ComponentConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
 import type { EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
 import { type Color, colors } from '../../src/domain/edge-state.js';
 import { instanceName } from '../../src/domain/names.js';
 import type { Edge } from '../../src/haproxy/edge.js';
-import { stopManagedEdge } from '../../src/haproxy/managed.js';
+import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
 import { readEdge } from '../../src/haproxy/read-edge.js';
 import { renderPlan } from '../../src/haproxy/render-plan.js';
+import { readRunning } from '../../src/haproxy/runtime.js';
 import type { Host } from '../../src/hosts/host.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { testPlace } from './test-host.js';
@@ -50,6 +52,43 @@ export async function createTestEdge(
       // A folder that was given is the giver's to remove.
       if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
+  };
+}
+
+/** Whether one edge may serve several tests; in an instance of Incus its files are not ours to put back. */
+export const isShareable = (): boolean => testPlace().instances === null;
+
+/** Keeps the files of an edge; answers how they are put back, and loaded again where HAProxy has loaded others since. */
+export async function keepFiles({
+  edge,
+  folder,
+}: TestEdge): Promise<{ restore(): Promise<void>; remove(): Promise<void> }> {
+  const { socket } = edge.configuration.files;
+  const isKept = (path: string) => !/\.(?:sock|log)$/.test(path);
+  const copy = `${folder}-copy`;
+  await cp(folder, copy, { recursive: true, filter: isKept });
+  const served = await readRunning(socket, 0);
+  return {
+    async restore() {
+      for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+        const path = join(entry.parentPath, entry.name);
+        if ((entry.isFile() || entry.isSymbolicLink()) && isKept(path)) await rm(path);
+      }
+      await cp(copy, folder, { recursive: true });
+      if (served === null) return;
+      const before = await readRunning(socket, 0);
+      if (before?.pid === served.pid) return;
+      if (before === null) await ensureManagedEdge(edge);
+      else
+        await edge.host.run(['kill', '-s', 'HUP', String((await findProcesses(edge, 0))?.master)], {
+          timeoutMs: 5_000,
+        });
+      await vi.waitFor(async () => {
+        const { pid, digest } = (await readRunning(socket, 0)) ?? {};
+        expect({ digest, isOld: pid === before?.pid }).toEqual({ digest: served.digest, isOld: false });
+      }, 10_000);
+    },
+    remove: () => rm(copy, { recursive: true, force: true }),
   };
 }
 
