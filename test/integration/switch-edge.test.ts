@@ -9,6 +9,7 @@ import { readEdge } from '../../src/haproxy/read-edge.js';
 import { colorFor, type EdgeLook, lookAt } from '../rig/edge-look.js';
 import { type EdgeWithWorker, type EdgeWorkerRig, startEdgeWorkerRig } from '../rig/edge-worker.js';
 import { freePort } from '../rig/ports.js';
+import { isWhole } from '../rig/tier.js';
 
 let rig: EdgeWorkerRig;
 /** All tests use the same one: each leaves it serving. After a failed test there is a new one. */
@@ -70,7 +71,12 @@ const steps = [
   'recordColor',
 ] as const;
 
-const broken = steps.flatMap((step) => [[step, 'before'] as const, [step, 'after'] as const]);
+/** All in make test-all, each end of what a step may have done in make test. */
+const broken = steps
+  .flatMap((step) => [[step, 'before'] as const, [step, 'after'] as const])
+  .filter(
+    ([step, when]) => isWhole || (when === 'after' && ['stageConfig', 'reloadEdge', 'recordColor'].includes(step)),
+  );
 
 describe('an edge change', () => {
   it('that succeeds gives every new visitor of its environment the other color, and nobody else', async () => {
@@ -118,8 +124,6 @@ describe('on a host where', () => {
     expect(result).toMatchObject({ outcome: 'failed', code: 'haproxy-refused' });
     expect(result.message).toContain('unknown keyword');
     expect(await look()).toEqual(before);
-    await edge().host.mend();
-    await expectNextToSucceed();
   });
 
   it('the disk is full for a moment, the change is tried again and succeeds', async () => {
@@ -134,22 +138,22 @@ describe('on a host where', () => {
     await rm(count);
   });
 
-  it('the rename of the candidate fails for good, everything stays as it was', async () => {
-    await edge().host.replace(
-      'mv',
-      `case "$*" in *"${files().staged} "*) echo "Read-only file system" >&2; exit 1;; esac\nexec "$real" "$@"`,
-    );
-    const result = await switchProd();
-    expect(result).toMatchObject({ outcome: 'failed', code: 'edge-write-failed' });
-    expect(result.message).toContain('Read-only file system');
-    expect(await look()).toEqual(before);
-  });
+  if (isWhole)
+    it('the rename of the candidate fails for good, everything stays as it was', async () => {
+      await edge().host.replace(
+        'mv',
+        `case "$*" in *"${files().staged} "*) echo "Read-only file system" >&2; exit 1;; esac\nexec "$real" "$@"`,
+      );
+      const result = await switchProd();
+      expect(result).toMatchObject({ outcome: 'failed', code: 'edge-write-failed' });
+      expect(result.message).toContain('Read-only file system');
+      expect(await look()).toEqual(before);
+    });
 
   it('somebody removes the candidate, everything stays as it was', async () => {
     edge().hooks.set('before', 'installConfig', () => rm(files().staged, { force: true }));
     expect(await switchProd()).toMatchObject({ outcome: 'failed', code: 'edge-file-missing' });
     expect(await look()).toEqual(before);
-    await expectNextToSucceed();
   });
 
   it('another program takes the new port after it was found free, the old one goes on serving', async () => {
@@ -167,7 +171,6 @@ describe('on a host where', () => {
     expect(result.message).toContain(String(port));
     expect(await look()).toEqual(before);
     await edge().configure((yaml) => yaml.replace(`http: 127.0.0.1:${port}`, from));
-    await expectNextToSucceed();
   });
 
   it('the new color hangs or is gone once its checks have passed, the old one has the visitors again', async () => {
@@ -202,7 +205,6 @@ describe('on a host where', () => {
     const result = await switchProd();
     expect(result).toMatchObject({ outcome: 'failed', code: 'state-file-is-link' });
     expect(await look()).toEqual(before);
-    await expectNextToSucceed();
   });
 });
 
@@ -219,8 +221,13 @@ describe('a change whose take-back fails', () => {
     ['restoreConfig', 'recordColor', 'new'],
     ['reloadRestored', 'recordColor', 'new'],
   ] as const;
+  /** In make test one where visitors keep the old color, and one where they have the new one. */
+  const tried = cases.filter(
+    ([undo, step]) =>
+      isWhole || ['unstageConfig stageConfig', 'restoreConfig verifyTraffic'].includes(`${undo} ${step}`),
+  );
 
-  it.each(cases)(
+  it.each(tried)(
     '(%s after %s) leaves visitors with the %s color, refuses changes, and is mended by a repair',
     async (takeBack, fails, serves) => {
       edge().hooks.break('after', fails);
