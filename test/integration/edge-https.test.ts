@@ -154,7 +154,7 @@ describe('challenges of the certificate’s authority', () => {
   });
 
   it('reach it while every server of every pool is down', async () => {
-    const names = [...edge.apps.keys()];
+    const names = Object.keys(edge.applied.addresses);
     for (const name of names) await edge.stopInstance(name);
     await edge.untilDown(names);
     expect((await edge.visit('veza.fr', '/')).status).toBe(503);
@@ -203,7 +203,7 @@ describe('challenges that the edge answers itself', () => {
   });
 
   it('hold while every server of every pool is down', async () => {
-    const names = [...edge.apps.keys()];
+    const names = Object.keys(edge.applied.addresses);
     for (const name of names) await edge.stopInstance(name);
     await edge.untilDown(names);
     expect((await edge.visit('veza.fr', '/')).status).toBe(503);

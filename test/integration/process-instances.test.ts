@@ -34,6 +34,7 @@ import {
 } from '../../src/instances/process.js';
 import { checkHealth } from '../../src/instances/process-health.js';
 import { type Instance, instanceFiles, readProcess } from '../../src/instances/record.js';
+import { ShimmedHost } from '../rig/faulty-host.js';
 
 const sha = 'aaaaaaa1';
 const owner = 'demo/prod/deploy/1';
@@ -360,13 +361,17 @@ describe('the fence of an instance', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     await once(holder.stdout, 'data');
-    await expect(stopInstance(instance, { owner, stopGraceMs: 0 })).rejects.toMatchObject({
+    const host = new ShimmedHost();
+    // The real one waits for 5 s.
+    await host.replace('flock', 'shift 2; exec "$real" -w 0.3 "$@"');
+    await expect(stopInstance({ ...instance, host }, { owner, stopGraceMs: 0 })).rejects.toMatchObject({
       code: 'instance-busy',
       isRetryable: true,
     });
+    await host.mend();
     process.kill(-(holder.pid ?? 0), 'SIGKILL');
     await stopInstance(instance, { owner, stopGraceMs: 5_000 });
-  }, 30_000);
+  });
 });
 
 describe('what does not become healthy', () => {

@@ -70,7 +70,7 @@ describe('what HAProxy says about itself', () => {
   });
 
   it('loses no reload that comes right after another, once the master answers', async () => {
-    for (let generation = 10; generation < 20; generation += 1) {
+    for (let generation = 10; generation < 15; generation += 1) {
       await edge.reload(generation % 2 === 0 ? blue : green, generation);
       expect(await readRunning(edge.haproxy.socket)).toMatchObject({ generation });
     }
@@ -106,16 +106,16 @@ describe('what HAProxy says about itself', () => {
     const name = 'demo-prod-web-green';
     await edge.reload(standingDown, 40);
     await edge.stopInstance(name);
-    const deadlineMs = 4_000;
+    const deadlineMs = 1_500;
     const began = performance.now();
     const waiting = waitUntilUp(edge.haproxy.socket, [{ backend: 'prod_web_pool', server: name }], {
       ...{ environment: 'prod', markedDownIn: null, deadlineMs, signal: AbortSignal.timeout(60_000) },
     });
     const outcome = waiting.catch((error) => error);
     let generation = 41;
-    while (performance.now() < began + deadlineMs + 1_000) {
+    while (performance.now() < began + deadlineMs + 500) {
       await edge.reload(standingDown, generation++);
-      expect(await Promise.race([outcome.then(() => 'ended'), sleep(500, 'waits')])).toBe('waits');
+      expect(await Promise.race([outcome.then(() => 'ended'), sleep(300, 'waits')])).toBe('waits');
     }
     expect(await outcome).toMatchObject({
       ...{ code: 'not-up-on-edge', message: expect.stringContaining(`${name}: DOWN`) },

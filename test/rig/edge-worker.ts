@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ApplicationFailure } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
-import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { vi } from 'vitest';
 import { createActivities } from '../../src/activities/index.js';
 import { changeEdge } from '../../src/client/edge.js';
@@ -32,7 +32,7 @@ import { startTemporal } from './temporal.js';
 
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 const service = fileURLToPath(new URL('../../examples/app/server.mjs', import.meta.url));
-const workflowsPath = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url));
+const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url));
 const changeWithinMs = 150_000;
 const upWithinMs = 20_000;
 
@@ -66,10 +66,7 @@ export interface EdgeWorkerRig {
 /** A real Temporal server, for edges whose workers' activities can be broken. */
 export async function startEdgeWorkerRig(): Promise<EdgeWorkerRig> {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const [temporal, workflowBundle] = await Promise.all([
-    startTemporal(),
-    bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') }),
-  ]);
+  const temporal = await startTemporal();
   const connection = await NativeConnection.connect({ address: temporal.address });
   const client = new Client({ connection: await Connection.connect({ address: temporal.address }) });
   const started = new Set<EdgeWithWorker>();
@@ -86,7 +83,7 @@ export async function startEdgeWorkerRig(): Promise<EdgeWorkerRig> {
       const worker = await Worker.create({
         connection,
         taskQueue: taskQueue(project),
-        workflowBundle,
+        workflowBundle: { codePath },
         activities: hooks.wrap(
           Object.assign(
             {},
@@ -131,20 +128,15 @@ function configurationOf(yaml: string, project: string, port: number): string {
     .replaceAll('interval: 1s, fall: 3, rise: 2', 'interval: 100ms, fall: 2, rise: 1');
 }
 
-/** Both colors of prod: `aaaaaaa` was deployed to green, then `bbbbbbb` to blue, which is active. Staging has blue. */
+/** Both colors of prod: `aaaaaaa` was deployed to green, which is active. Staging has blue. */
 async function prepare(edge: EdgeWithWorker): Promise<void> {
   await must(edge.change({ kind: 'apply' }));
-  const instances = ['api', 'web'].flatMap((name) => colors.map((color) => `demo-${name}-${color}`));
-  const staging = ['demo-staging-api-green', 'demo-staging-web-green'];
-  for (const name of [...instances, ...staging]) await edge.startInstance(name);
-  await edge.untilUp([...instances, ...staging]);
-  const push = { kind: 'color', history: 'push' } as const;
-  await must(edge.change({ ...push, environment: 'staging', from: 'blue', to: 'green', sha: 'ccccccc' }));
+  const prod = ['api', 'web'].flatMap((name) => colors.map((color) => `demo-${name}-${color}`));
+  const instances = [...prod, 'demo-staging-api-blue', 'demo-staging-web-blue'];
+  for (const name of instances) await edge.startInstance(name);
   await edge.untilUp(instances);
-  await must(edge.change({ ...push, environment: 'prod', from: 'blue', to: 'green', sha: 'aaaaaaa' }));
-  await edge.untilUp(instances);
-  await must(edge.change({ ...push, environment: 'prod', from: 'green', to: 'blue', sha: 'bbbbbbb' }));
-  await edge.untilUp(instances);
+  const change = { kind: 'color', history: 'push', environment: 'prod' } as const;
+  await must(edge.change({ ...change, from: 'blue', to: 'green', sha: 'aaaaaaa' }));
 }
 
 async function must(change: Promise<EdgeChangeResult>): Promise<void> {
