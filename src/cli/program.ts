@@ -48,7 +48,7 @@ export function createProgram(invocation: Invocation): Command {
     .helpCommand(false)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]/, '')}` })
     .exitOverride()
-    .configureOutput({ writeErr: () => undefined })
+    .configureOutput({ writeOut: (text) => void invocation.context.stdout.write(text), writeErr: () => undefined })
     .addHelpText(
       'after',
       '\nExamples:\n  $ bascule init && bascule dev\n  $ bascule deploy prod $(git rev-parse HEAD)\n  $ bascule rollback prod\n\nbascule COMMAND --help tells more of each.',
