@@ -1,37 +1,33 @@
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemdUnits } from '../../src/cli/systemd-units.js';
+import { runCommand } from '../rig/command.js';
 import { freePort } from '../rig/ports.js';
 
-const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
+// What the command line does without Temporal and without a worker.
+
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 
 let folder = '';
-let deafAddress = '';
+let closedAddress = '';
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'bascule-cli-'));
-  deafAddress = `127.0.0.1:${await freePort()}`;
+  closedAddress = `127.0.0.1:${await freePort()}`;
 });
 afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function run(...args: readonly string[]) {
-  const env = { NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: deafAddress };
-  const result = await execa(process.execPath, [bascule, ...args], {
-    cwd: folder,
-    env,
-    reject: false,
-    stdin: 'ignore',
+const run = (...args: readonly string[]) =>
+  runCommand(args, {
+    folder,
+    env: { ...process.env, NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: closedAddress },
   });
-  return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
-}
 
 async function runJson(...args: readonly string[]) {
   const { exitCode, stdout, stderr } = await run(...args, '--json');
@@ -60,12 +56,6 @@ describe('help', () => {
     const { exitCode, stdout } = await run(command, '--help');
     expect(exitCode).toBe(0);
     expect(stdout).toContain(`\nExample:\n  $ bascule ${command}`);
-  });
-
-  test('the version is the one of package.json', async () => {
-    const { stdout } = await run('--version');
-    const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
-    expect(stdout).toBe((JSON.parse(text) as { version: string }).version);
   });
 });
 
@@ -138,7 +128,7 @@ describe('where Temporal does not answer', () => {
     const { exitCode, document, stderr } = await runJson(...args);
     expect(exitCode, stderr).toBe(5);
     expect(document).toMatchObject({ outcome: 'unavailable', code: 'temporal-unreachable', operation: null });
-    expect(stderr).toContain(deafAddress);
+    expect(stderr).toContain(closedAddress);
   });
 
   test('--project is enough without a bascule.yaml', async () => {
@@ -192,7 +182,7 @@ describe('validate', () => {
 
   test('names an address book that is damaged, and how to go on', async () => {
     await useExample();
-    await execa('mkdir', ['-p', join(folder, '.bascule')]);
+    await mkdir(join(folder, '.bascule'));
     await writeFile(join(folder, '.bascule/addresses.json'), '{rubbish');
     const { exitCode, stderr } = await run('validate');
     expect(exitCode).toBe(2);
@@ -233,7 +223,7 @@ describe('render', () => {
   test('keeps the addresses that instances have', async () => {
     await useExample();
     const addresses = { 'demo-api-blue': { address: '127.77.9.9', port: 8081 } };
-    await execa('mkdir', ['-p', join(folder, '.bascule')]);
+    await mkdir(join(folder, '.bascule'));
     await writeFile(join(folder, '.bascule/addresses.json'), JSON.stringify(addresses));
     expect((await run('render')).stdout).toMatch(/server demo-api-blue +127\.77\.9\.9:8081/);
   });
@@ -248,37 +238,47 @@ describe('render', () => {
   });
 });
 
-describe('a worker', () => {
-  test.each([
-    ['nonsense', 'nonsense is no address', 'Write it as 127.0.0.1:9464'],
-    ['127.0.0.1:PORT', 'is taken by another process', 'ss -ltnp'],
-  ])('that cannot listen on --metrics %s says so', async (address, says, remedy) => {
-    await useExample();
-    const squatter = createServer().listen(0, '127.0.0.1');
-    await once(squatter, 'listening');
-    const { port } = squatter.address() as AddressInfo;
-    const { exitCode, stderr } = await run('worker', '--metrics', address.replace('PORT', String(port)));
-    squatter.close();
-    expect(exitCode, stderr).toBe(2);
-    expect(stderr).toContain(says);
-    expect(stderr).toContain(remedy);
+describe('init --systemd', () => {
+  /** What systemd has to say against these units. */
+  async function verify(...files: readonly string[]): Promise<{ exitCode: number | undefined; output: string }> {
+    const { exitCode, all } = await execa('systemd-analyze', ['verify', ...files], { reject: false, all: true });
+    return { exitCode, output: all };
+  }
+  const init = () => run('init', '--systemd', join(folder, 'units'));
+
+  test('writes units that systemd accepts, and never over others', async () => {
+    await cp(example, join(folder, 'bascule.yaml'));
+    const { exitCode, stdout, stderr } = await init();
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toContain('systemctl enable --now bascule-demo-temporal.service bascule-demo-worker.service');
+    const files = ['temporal', 'worker'].map((part) => join(folder, 'units', `bascule-demo-${part}.service`));
+    expect(await verify(...files)).toEqual({ exitCode: 0, output: '' });
+    const [temporal, worker] = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+    expect(temporal).toContain('--ip 127.0.0.1');
+    expect(worker).toContain('KillMode=process');
+    expect(worker).toContain(`WorkingDirectory=${folder}\n`);
+    expect(await init()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('exists already') });
   });
 
-  test('whose folder cannot be made says so', async () => {
-    await useExample();
-    await writeFile(join(folder, '.bascule'), '');
-    const { exitCode, stderr } = await run('worker');
-    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('.bascule') });
-    expect(stderr).toMatch(/→ A file lies where a folder belongs: `ls -ld \S+\.bascule`/);
+  test('lets the worker take a port below 1024 where https alone needs one', async () => {
+    await useExample((yaml) => yaml.replace(/^( +)http: .*$/m, '$&\n$1https: "*:443"'));
+    expect((await init()).exitCode).toBe(0);
+    const worker = await readFile(join(folder, 'units', 'bascule-demo-worker.service'), 'utf8');
+    expect(worker).toContain('AmbientCapabilities=CAP_NET_BIND_SERVICE');
   });
-});
 
-test('a reader that closes stdout early is no error', async () => {
-  await useExample();
-  const command = `set -o pipefail; "$0" "$1" render | head -1`;
-  const { exitCode, stderr } = await execa('bash', ['-c', command, process.execPath, bascule], {
-    cwd: folder,
-    reject: false,
+  test('writes units that systemd accepts for a folder with blanks and percent signs in its name', async () => {
+    const programs = join(folder, 'my 100% $own programs');
+    await mkdir(programs);
+    const node = join(programs, 'node');
+    await symlink(process.execPath, node);
+    const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root', main: example };
+    const units = systemdUnits({ ...place, node, program: node, temporal: node, needsLowPorts: true });
+    for (const { name, text } of units) await writeFile(join(folder, name), text);
+    expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, output: '' });
   });
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+
+  test('needs a valid bascule.yaml', async () => {
+    expect(await init()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('bascule.yaml') });
+  });
 });
