@@ -3,6 +3,9 @@ import { type Edge, masterSocket, runtimeSocket } from './edge.js';
 import { readInstalled } from './installed.js';
 import { type HaproxySocket, RuntimeApi } from './runtime.js';
 
+/** With it HAProxy checks its file, as `doctor` has it do, and ends. */
+const checkOnly = '-c';
+
 /** A HAProxy that runs this edge's file and can't be asked on one of its sockets. */
 interface SilentHaproxy {
   /** Of the master; of the process itself where there is none. */
@@ -52,14 +55,15 @@ async function findSilent(edge: Edge, socket: HaproxySocket): Promise<SilentHapr
   const pid = await findMaster(edge);
   if (pid === null) return null;
   const reason = await whySilent(socket);
-  return reason === null ? null : { pid, reason };
+  // It may have been about to end, and has ended while it was asked again and again.
+  return reason === null || (await findMaster(edge)) !== pid ? null : { pid, reason };
 }
 
-/** The process of a HAProxy with this edge's file in its command line that no other such process started. */
+/** The process that serves with this edge's file in its command line and that no other such process started. */
 async function findMaster(edge: Edge): Promise<number | null> {
   const { config } = edge.configuration.files;
   const found = (await edge.host.processesOf(config)).filter(
-    ({ name, commandLine }) => name === 'haproxy' && commandLine.includes(config),
+    ({ name, commandLine }) => name === 'haproxy' && commandLine.includes(config) && !commandLine.includes(checkOnly),
   );
   return found.find(({ parent }) => !found.some(({ pid }) => pid === parent))?.pid ?? null;
 }

@@ -1,9 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { processesOf } from '../../src/hosts/processes.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed, quick, until } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
@@ -45,19 +46,11 @@ async function haproxy(...args: readonly string[]): Promise<void> {
   await until('HAProxy serves', () => visit().catch(() => null));
 }
 
-/** By process id: whatever runs this edge's file. */
+/** By process id: whatever runs this edge's file. Returns when it has ended, which its master does after its worker. */
 async function end(): Promise<void> {
-  const { stdout } = await execa('sh', ['-c', 'grep -lzxF -e "$0" /proc/[0-9]*/cmdline', file('haproxy.cfg')], {
-    reject: false,
-  });
-  for (const [, pid] of stdout.matchAll(/^\/proc\/(\d+)\//gm)) {
-    await execa('kill', ['-TERM', pid ?? ''], { reject: false });
-  }
-  await until('HAProxy has ended', () =>
-    visit()
-      .then(() => false)
-      .catch(() => true),
-  );
+  const pids = async () => (await processesOf(file(''))).filter(({ name }) => name === 'haproxy').map(({ pid }) => pid);
+  for (const pid of await pids()) process.kill(pid, 'SIGTERM');
+  await until('HAProxy has ended', async () => (await pids()).length === 0);
 }
 
 test('a HAProxy of somebody else is taken over by a repair alone, which shows its file first', async () => {
@@ -82,7 +75,12 @@ test('a HAProxy of somebody else is taken over by a repair alone, which shows it
 test('that does not run is named with the command that starts it', async () => {
   await end();
   expect((await project.bascule('status')).stdout).toContain('HAProxy does not run');
+  // As doctor does it beside: a HAProxy that only checks the file serves nobody.
+  await symlink('/bin/sh', file('haproxy'));
+  const checking = execa(file('haproxy'), ['-c', 'read end', '-f', file('haproxy.cfg')], { reject: false });
   const result = await refused('apply', '--repair');
+  checking.stdin.end();
+  await checking;
   expect(result).toMatchObject({ exitCode: 1, code: 'edge-not-running' });
   expect(await found()).toContain('edge-not-running');
   const { address, port } = project.edge;
