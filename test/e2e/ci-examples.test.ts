@@ -9,7 +9,7 @@ import { type Project, startProject } from '../rig/project.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const examples = join(root, 'examples/ci');
-const [first, second, sick] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
+const [first, second, broken] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
 
 interface Workflow {
   readonly env: Readonly<Record<string, string>>;
@@ -23,7 +23,7 @@ let checkout: string;
 beforeAll(async () => {
   project = await startProject({ configure: quick });
   for (const sha of [first, second]) await project.releaseAll(sha);
-  await project.releaseAll(sick, { unhealthy: true });
+  await project.releaseAll(broken, { crash: true });
   checkout = join(project.directory, 'checkout');
   await mkdir(join(checkout, 'bin'), { recursive: true });
   for (const file of ['deploy.sh', 'summary.mjs']) await cp(join(examples, file), join(checkout, 'ci', file));
@@ -77,9 +77,9 @@ describe('a push', () => {
   });
 
   test('of a release that fails ends the job with its reason, and what serves', async () => {
-    const { exitCode, summary } = await runJob('forgejo.yml', 'staging', { sha: sick, id: '101' });
+    const { exitCode, summary } = await runJob('forgejo.yml', 'staging', { sha: broken, id: '101' });
     expect(exitCode).toBe(1);
-    expect(summary).toContain('failed (instance-unhealthy)');
+    expect(summary).toContain('failed (instance-exited)');
     expect(summary).toContain(`staging serves \`${first}\` (green) as before`);
     expect(summary).toContain('**Next:**');
   });

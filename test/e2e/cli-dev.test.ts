@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { stoppedSchema } from '../../src/cli/output-schema.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { makeRelease } from '../rig/artifacts.js';
+import { runCommand } from '../rig/command.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { killAllOf } from '../rig/project.js';
@@ -33,13 +34,10 @@ afterEach(async () => {
   await rm(folder, { recursive: true, maxRetries: 5 });
 });
 
-const start = (...args: readonly string[]) =>
-  execa(process.execPath, [bascule, ...args], {
-    cwd: folder,
-    env: { NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: `127.0.0.1:${temporalPort}` },
-    reject: false,
-    stdin: 'ignore',
-  });
+const env = () => ({ NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: `127.0.0.1:${temporalPort}` });
+const run = (...args: readonly string[]) => runCommand(args, { folder, env: { ...process.env, ...env() } });
+const start = (command: 'dev' | 'worker') =>
+  execa(process.execPath, [bascule, command], { cwd: folder, env: env(), reject: false, stdin: 'ignore' });
 
 /** Starts `bascule dev` and waits for what it prints when all is up. */
 async function startDev() {
@@ -56,9 +54,16 @@ async function startDev() {
   return { dev };
 }
 
-test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a second dev knows what was', async () => {
+test('dev says what to type where a file lies at .bascule, and brings all up once that is done; after Ctrl-C the edge goes on, and a second dev knows what was', async () => {
+  const file = join(folder, '.bascule');
+  await writeFile(file, '');
+  const refused = await start('dev');
+  expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(`${file}/dev.json`) });
+  expect((await run('dev', '--stop')).stdout).toContain('Nothing runs.');
+  await execa('sh', ['-c', /`(mv [^`]+)`/.exec(refused.stderr)?.[1] ?? '']);
+
   const { dev } = await startDev();
-  const status = await start('status', '--json');
+  const status = await run('status', '--json');
   expect(status.exitCode, status.stderr).toBe(0);
   expect(JSON.parse(status.stdout)).toMatchObject({ edge: { running: true, generation: 1 } });
 
@@ -74,12 +79,12 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
   expect((await fetch(`http://127.0.0.1:${edgePort}/`, { headers: { host: 'localhost' } })).status).toBe(503);
 
   const { dev: again } = await startDev();
-  expect(JSON.parse((await start('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
+  expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
   await deploy('a1a1a1a1');
   const second = await start('dev');
   expect(second).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('bascule dev --stop') });
-  const underWay = visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/?takes=4000' });
-  const stopped = await start('dev', '--stop');
+  const underWay = visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/?takes=2000' });
+  const stopped = await run('dev', '--stop');
   expect(await underWay).toMatchObject({ status: 200, sha: 'a1a1a1a1' });
   expect(stopped.exitCode, stopped.stderr).toBe(0);
   expect(stopped.stdout).toContain('stopped bascule dev');
@@ -88,7 +93,7 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
   expect((await again).exitCode).toBe(0);
   expect(await isListening(edgePort)).toBe(false);
   expect(await processesOf(folder)).toEqual([]);
-  const nothing = stoppedSchema.parse(JSON.parse((await start('dev', '--stop', '--json')).stdout));
+  const nothing = stoppedSchema.parse(JSON.parse((await run('dev', '--stop', '--json')).stdout));
   expect(nothing).toMatchObject({ dev: 'not-running', edge: 'not-running', instances: [], stopped: [] });
 
   // What was stopped comes back as it was, also where Temporal does not.
@@ -99,7 +104,7 @@ test('dev brings all up in an empty folder; after Ctrl-C the edge goes on, and a
 
 async function deploy(sha: string): Promise<void> {
   for (const component of ['api', 'web']) await makeRelease({ directory: folder, component, sha });
-  const { exitCode, stderr } = await start('deploy', 'prod', sha, '--soak', '0s');
+  const { exitCode, stderr } = await run('deploy', 'prod', sha, '--soak', '0s');
   expect(exitCode, stderr).toBe(0);
 }
 
@@ -118,19 +123,6 @@ test('dev says why the worker ended, and ends too', async () => {
   expect(exitCode).not.toBe(0);
   expect(stderr).toContain('192.0.2.1');
   expect(await isListening(temporalPort)).toBe(false);
-});
-
-test('dev where a file lies at .bascule says what to type, and works once that was typed', async () => {
-  const file = join(folder, '.bascule');
-  await writeFile(file, '');
-  const { exitCode, stderr } = await start('dev');
-  expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(`${file}/dev.json`) });
-  const typed = /`(mv [^`]+)`/.exec(stderr)?.[1] ?? '';
-  expect((await start('dev', '--stop')).stdout).toContain('Nothing runs.');
-  await execa('sh', ['-c', typed]);
-  const { dev } = await startDev();
-  dev.kill('SIGINT');
-  expect((await dev).exitCode).toBe(0);
 });
 
 function isListening(port: number): Promise<boolean> {

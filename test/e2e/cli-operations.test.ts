@@ -1,24 +1,22 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
-import { generousMs, quick } from '../rig/chaos.js';
+import { quick } from '../rig/chaos.js';
+import { runCommand } from '../rig/command.js';
 import { environmentOf } from '../rig/environment-view.js';
 import { type Project, startProject } from '../rig/project.js';
 
-const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const within = { timeout: 20_000 };
-const [first, second, third, sick] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
+const [first, second, third, broken] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
 
 let project: Project;
 
 beforeAll(async () => {
   project = await startProject({ configure: quick });
   for (const sha of [first, second, third]) await project.releaseAll(sha);
-  await project.releaseAll(sick, { unhealthy: true });
+  await project.releaseAll(broken, { crash: true });
   await project.startWorker();
 });
 afterAll(async () => {
@@ -74,10 +72,10 @@ describe('a deploy that is waited for', () => {
     expect(stdout).toContain('prod serves b2b2b2b2 already');
   });
 
-  test('ends with 1 when the release never becomes healthy, and says what serves and what was lost', async () => {
-    const { exitCode, stdout } = await project.bascule(...deploy(sick));
+  test('ends with 1 when the release does not start, and says what serves and what was lost', async () => {
+    const { exitCode, stdout } = await project.bascule(...deploy(broken));
     expect(exitCode).toBe(1);
-    expect(stdout).toContain('failed (instance-unhealthy)');
+    expect(stdout).toContain('failed (instance-exited)');
     expect(stdout).toContain('prod serves b2b2b2b2 (blue) as before');
     expect(stdout).toContain('lost: the standby a1a1a1a1 on green');
     expect(stdout).toMatch(/\n→ .*deploy again/);
@@ -90,10 +88,9 @@ describe('a deploy that is waited for', () => {
   });
 
   test('ends with 2 when the worker knows no such environment', async () => {
-    const elsewhere = await execa(process.execPath, [bascule, 'deploy', 'qa', first, '--project', 'demo', '--json'], {
-      cwd: '/',
-      env: project.env,
-      reject: false,
+    const elsewhere = await runCommand(['deploy', 'qa', first, '--project', 'demo', '--json'], {
+      folder: '/',
+      env: { ...process.env, ...project.env },
     });
     expect(elsewhere.exitCode).toBe(2);
     const document = endingSchema.parse(JSON.parse(elsewhere.stdout));
@@ -113,52 +110,57 @@ describe('what goes on without the command', () => {
     expect(followed).toMatchObject({ exitCode: 0, document: { operation: detached.document.operation, sha: third } });
   });
 
-  test('--timeout ends with 4 and the command to follow it; abort stops it, and following it ends with 1', async () => {
-    const left = await json(endingSchema, ...deploy(first, '--wait-for-approval', '--timeout', '1s'));
-    expect(left).toMatchObject({ exitCode: 4, document: { outcome: 'detached', code: 'timeout-passed' } });
-    expect(left.document.remedy).toBe(`bascule follow ${left.document.operation}`);
-    expect(await json(acceptedSchema, 'abort', 'prod', '--why', 'not today')).toMatchObject({ exitCode: 0 });
-    const followed = await json(resultSchema, 'follow', left.document.operation ?? '');
-    expect(followed).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'aborted' } });
-    expect(followed.document.message).toContain('not today');
-  });
+  describe('and waits for approval', () => {
+    let operation = '';
 
-  test('a deploy that waits for approval says so in status, and goes on when it is given', async () => {
-    const { document } = await json(
-      acceptedSchema,
-      ...deploy(first, '--wait-for-approval', '--soak', '0s', '--detach'),
-    );
-    await expect.poll(async () => (await prod()).waiting, within).toBe('approval');
-    expect((await project.bascule('status', 'prod')).stdout).toContain('→ bascule approve prod');
-    expect((await project.bascule('approve', 'prod')).exitCode).toBe(0);
-    expect(await json(resultSchema, 'follow', document.operation)).toMatchObject({ exitCode: 0 });
-  });
-
-  describe('when it is interrupted', () => {
-    let operation: string;
-    beforeAll(async () => {
-      const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
-      operation = document.operation;
-    });
-    afterAll(async () => {
-      await project.bascule('abort', 'prod');
-      await project.bascule('follow', operation);
+    test('--timeout ends with 4 and the command to follow it', async () => {
+      const { exitCode, document } = await json(
+        endingSchema,
+        ...deploy(first, '--wait-for-approval', '--timeout', '1s'),
+      );
+      expect({ exitCode, document }).toMatchObject({
+        exitCode: 4,
+        document: { outcome: 'detached', code: 'timeout-passed' },
+      });
+      operation = document.operation ?? '';
+      expect(document.remedy).toBe(`bascule follow ${operation}`);
     });
 
-    test.each([
-      ['SIGINT', 130],
-      ['SIGTERM', 143],
-      ['SIGHUP', 129],
-    ] as const)('%s ends the command with %d, and says how to follow and how to abort', async (signal, exitCode) => {
-      const options = { cwd: project.directory, env: project.env, reject: false } as const;
-      const follow = execa(process.execPath, [bascule, 'follow', operation], options);
-      await new Promise((resolve) => follow.stderr.once('data', resolve));
-      follow.kill(signal);
-      const left = await follow;
-      expect(left.exitCode).toBe(exitCode);
-      expect(left.stderr).toContain(`bascule follow ${operation}`);
-      expect(left.stderr).toContain('bascule abort prod');
+    test('SIGINT, SIGTERM and SIGHUP end the command that follows it, which says how to follow and how to abort', async () => {
+      const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+      const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+      const interrupted = await Promise.all(
+        signals.map(async (signal) => {
+          const follow = project.start('follow', operation);
+          await follow.printed(/./, 'stderr');
+          follow.kill(signal);
+          return await follow.ended;
+        }),
+      );
+      expect(interrupted.map(({ exitCode }) => exitCode)).toEqual(signals.map((signal) => exitCodes[signal]));
+      for (const { stderr } of interrupted) {
+        expect(stderr).toContain(`bascule follow ${operation}`);
+        expect(stderr).toContain('bascule abort prod');
+      }
       expect((await prod()).operation?.id).toBe(operation);
+    });
+
+    test('abort stops it, and following it ends with 1', async () => {
+      expect(await json(acceptedSchema, 'abort', 'prod', '--why', 'not today')).toMatchObject({ exitCode: 0 });
+      const followed = await json(resultSchema, 'follow', operation);
+      expect(followed).toMatchObject({ exitCode: 1, document: { outcome: 'failed', code: 'aborted' } });
+      expect(followed.document.message).toContain('not today');
+    });
+
+    test('status says so, and it goes on when approval is given', async () => {
+      const { document } = await json(
+        acceptedSchema,
+        ...deploy(first, '--wait-for-approval', '--soak', '0s', '--detach'),
+      );
+      await expect.poll(async () => (await prod()).waiting, within).toBe('approval');
+      expect((await project.bascule('status', 'prod')).stdout).toContain('→ bascule approve prod');
+      expect((await project.bascule('approve', 'prod')).exitCode).toBe(0);
+      expect(await json(resultSchema, 'follow', document.operation)).toMatchObject({ exitCode: 0 });
     });
   });
 
@@ -231,9 +233,8 @@ describe('looking', () => {
 
 describe('what dies meanwhile', () => {
   test('a worker that is killed and started again is waited for', async () => {
-    const options = { cwd: project.directory, env: project.env, reject: false } as const;
-    const waiting = execa(process.execPath, [bascule, ...deploy(third, '--soak', '2s')], options);
-    await new Promise((resolve) => waiting.stderr.once('data', resolve));
+    const waiting = project.bascule(...deploy(third, '--soak', '2s'));
+    await expect.poll(async () => (await prod()).operation, within).not.toBeNull();
     await project.killWorker();
     await project.startWorker();
     const { exitCode, stdout } = await waiting;
@@ -243,28 +244,12 @@ describe('what dies meanwhile', () => {
     });
   });
 
-  test('Temporal lost after it accepted ends with 4, and with the command that follows', async () => {
-    const { document } = await json(acceptedSchema, ...deploy(first, '--wait-for-approval', '--detach'));
-    const options = { cwd: project.directory, env: project.env, reject: false } as const;
-    const follow = execa(process.execPath, [bascule, 'follow', document.operation], options);
-    await new Promise((resolve) => follow.stderr.once('data', resolve));
-    await project.temporal.kill();
-    const { exitCode, stderr } = await follow;
-    expect(exitCode, stderr).toBe(4);
-    expect(stderr).toContain(`→ bascule follow ${document.operation}`);
-    await project.temporal.restart();
-    // The worker may take a while to be there again.
-    const abort = async () => (await project.bascule('abort', 'prod')).exitCode;
-    await expect.poll(abort, { timeout: generousMs }).toBe(0);
-    expect((await project.bascule('follow', document.operation)).exitCode).toBe(1);
-  });
-
   test('Temporal back without its database ends with 3: nobody carries it on, and visitors are served', async () => {
     const { document } = await json(acceptedSchema, ...deploy(second, '--wait-for-approval', '--detach'));
-    const follow = project.start('follow', document.operation, '--json');
+    const follow = project.bascule('follow', document.operation, '--json');
     await expect.poll(async () => (await prod()).waiting, within).toBe('approval');
     await project.temporal.loseDatabase();
-    const { exitCode, stdout } = await follow.ended;
+    const { exitCode, stdout } = await follow;
     expect(exitCode, stdout).toBe(3);
     const lost = endingSchema.parse(JSON.parse(stdout));
     expect(lost).toMatchObject({ outcome: 'needs-operator', code: 'operation-lost', operation: document.operation });
@@ -274,39 +259,13 @@ describe('what dies meanwhile', () => {
   });
 });
 
-describe.concurrent('without a worker', () => {
-  beforeAll(async () => {
-    await project.stopWorker();
-  });
-
-  test.each([['deploy', 'prod', first], ['rollback', 'prod'], ['apply'], ['status'], ['logs', 'prod', 'api']])(
-    'bascule %s ends with 5: nothing began',
-    async (...args) => {
-      const { exitCode, document } = await json(endingSchema, ...args);
-      expect({ exitCode, document }).toMatchObject({
-        exitCode: 5,
-        document: { outcome: 'unavailable', code: 'no-worker', remedy: expect.stringContaining('`bascule worker`') },
-      });
-    },
-  );
-});
-
-test('that no worker polls is said within five seconds', async () => {
-  const msOf = async (project: Project): Promise<number> => {
-    const since = performance.now();
-    expect((await project.bascule('deploy', 'prod', first)).exitCode).toBe(5);
-    return performance.now() - since;
-  };
-  const withoutTemporal: Project = await startProject({
-    temporal: project.temporal,
-    env: { TEMPORAL_ADDRESS: '127.0.0.1:1' },
-  });
-  try {
-    // What a command takes to start and to find nobody is not counted; a moment in which the machine is busy is not either.
-    await vi.waitFor(async () => expect((await msOf(project)) - (await msOf(withoutTemporal))).toBeLessThan(5_000), {
-      timeout: 60_000,
+test('every command ends with 5 where no worker runs: nothing began', async () => {
+  await project.stopWorker();
+  const commands = [['deploy', 'prod', first], ['apply'], ['status'], ['logs', 'prod', 'api']];
+  for (const answer of await Promise.all(commands.map((args) => json(endingSchema, ...args)))) {
+    expect(answer).toMatchObject({
+      exitCode: 5,
+      document: { outcome: 'unavailable', code: 'no-worker', remedy: expect.stringContaining('`bascule worker`') },
     });
-  } finally {
-    await withoutTemporal.stop();
   }
 });

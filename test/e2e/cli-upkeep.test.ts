@@ -1,7 +1,5 @@
-import { once } from 'node:events';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,7 +12,7 @@ import { type Project, startProject } from '../rig/project.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bascule = join(root, 'dist/bascule.cjs');
-const [first, second, sick] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
+const [first, second, broken] = ['a1a1a1a1', 'b2b2b2b2', 'bad0bad0'];
 const firstSecret = 'open-sesame-1';
 
 let project: Project;
@@ -32,7 +30,7 @@ beforeAll(async () => {
   });
   await writeFile(token(), `${firstSecret}\n`);
   for (const sha of [first, second]) await project.releaseAll(sha);
-  await project.releaseAll(sick, { unhealthy: true });
+  await project.releaseAll(broken, { crash: true });
   await project.startWorker();
   await mustSucceed(project, 'apply');
   await deploy(first);
@@ -124,15 +122,18 @@ describe('exec', () => {
     expect((await exec('prod', 'api', '--', 'sh', '-c', 'kill -9 $$')).exitCode).toBe(137);
   });
 
-  test.each([
-    [['prod', 'nope', '--', 'true'], 'there is no component nope', 'There are: staging api'],
-    [['staging', 'api', '--', 'true'], 'demo-staging-api-blue holds no release', '--color'],
-    [['prod', 'api', '--', 'no-such-program'], 'no-such-program is not installed', 'Install no-such-program'],
-    [['prod', 'api'], 'what is to be run follows after --', 'bascule exec ENV COMPONENT -- PROGRAM'],
-  ] as const)('%j ends with 2 and says what is missing', async (args, message, remedy) => {
-    const { exitCode, stderr } = await exec(...args);
-    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(message) });
-    expect(stderr).toContain(remedy);
+  test('ends with 2 where something is missing, and says what', async () => {
+    const cases = [
+      [['prod', 'nope', '--', 'true'], 'there is no component nope', 'There are: staging api'],
+      [['staging', 'api', '--', 'true'], 'demo-staging-api-blue holds no release', '--color'],
+      [['prod', 'api', '--', 'no-such-program'], 'no-such-program is not installed', 'Install no-such-program'],
+      [['prod', 'api'], 'what is to be run follows after --', 'bascule exec ENV COMPONENT -- PROGRAM'],
+    ] as const;
+    const answers = await Promise.all(cases.map(([args]) => exec(...args)));
+    for (const [index, [, message, remedy]] of cases.entries()) {
+      expect(answers[index]).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(message) });
+      expect(answers[index]?.stderr).toContain(remedy);
+    }
   });
 });
 
@@ -184,7 +185,7 @@ describe('cleanup', () => {
   });
 
   test('removes what a failed deploy left, and leaves the rule that a rollback has to be named', async () => {
-    expect((await project.bascule('deploy', 'prod', sick)).exitCode).toBe(1);
+    expect((await project.bascule('deploy', 'prod', broken)).exitCode).toBe(1);
     const { active } = await status();
     const other = active === 'blue' ? 'green' : 'blue';
     expect((await status()).colors[other].state).toBe('failed');
@@ -235,50 +236,29 @@ describe('another version', () => {
     const own = await ownVersion();
     const run = (...args: readonly string[]) =>
       execa(process.execPath, [main, ...args], { cwd: project.directory, env: project.env, reject: false });
-    for (const command of [['status'], ['history', 'prod'], ['approve', 'prod']]) {
-      const { stderr } = await run(...command);
+    const [status, approve] = await Promise.all([run('status'), run('approve', 'prod')]);
+    for (const { stderr } of [status, approve]) {
       expect(stderr.match(/warning: /g)).toHaveLength(1);
       expect(stderr).toContain(`the worker is version ${own}, this command is version 99.0.0`);
       expect(stderr).toContain('→ Install 99.0.0 where the worker runs too');
     }
-    expect((await run('status')).stdout).toContain(`the worker is version ${own}, this command 99.0.0`);
+    expect(status.stdout).toContain(`the worker is version ${own}, this command 99.0.0`);
     const { stdout, stderr } = await project.bascule('status');
     expect({ stdout, stderr }).toEqual({ stdout: expect.not.stringContaining('this command'), stderr: '' });
   });
 });
 
 describe('status --watch', () => {
-  test('shows what changes, says when it can not be read, and goes on', async () => {
-    const watch = execa(process.execPath, [bascule, 'status', 'prod', '--watch', '--json'], {
-      cwd: project.directory,
-      env: project.env,
-      reject: false,
-    });
-    const lines = createInterface({ input: watch.stdout })[Symbol.asyncIterator]();
-    const until = async (isIt: (line: string) => boolean) => {
-      for (;;) {
-        const { value, done } = await lines.next();
-        if (done) throw new Error(`the watching has ended: ${(await watch).stderr}`);
-        if (isIt(value)) return value;
-      }
-    };
-    await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === second);
+  test('prints each change as a line of JSON, until Ctrl-C', async () => {
+    const watch = project.start('status', 'prod', '--watch', '--json');
+    await watch.printed(new RegExp(`"sha":"${second}"`));
     await deploy(first);
-    await until((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha === first);
-    await project.temporal.kill();
-    const unreadable = endingSchema.parse(JSON.parse(await until((line) => line.includes('"temporal-unreachable"'))));
-    expect(unreadable).toMatchObject({ outcome: 'unavailable', since: expect.any(String) });
-    await project.temporal.restart();
-    await until((line) => line.includes('"environments"'));
-    await project.killWorker();
-    await until((line) => line.includes('"no-worker"'));
-    await project.startWorker();
-    await until((line) => line.includes('"environments"'));
+    await watch.printed(new RegExp(`\\n.*"active":"\\w+","sha":"${first}"`));
     watch.kill('SIGINT');
-    const [exitCode] = await once(watch, 'exit');
+    const { exitCode, stdout } = await watch.ended;
     expect(exitCode).toBe(130);
-    // Each line is a document of its own, to the last.
-    expect((await lines.next()).done).toBe(true);
+    const shas = stdout.split('\n').map((line) => statusSchema.parse(JSON.parse(line)).environments[0]?.sha);
+    expect([shas[0], shas.at(-1)]).toEqual([second, first]);
   });
 
   test('is drawn in place on a terminal, with the cursor hidden until Ctrl-C', async () => {

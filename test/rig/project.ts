@@ -27,8 +27,8 @@ export const failPointFile = (directory: string): string => join(directory, 'fai
 
 export interface RunningCommand {
   kill(signal: NodeJS.Signals): void;
-  /** Waits until its stdout holds this; fails where it ends before. */
-  printed(text: RegExp): Promise<void>;
+  /** Waits until a stream of it holds this; fails where it ends before. */
+  printed(text: RegExp, stream?: 'stdout' | 'stderr'): Promise<void>;
   /** `exitCode` is -1 where a signal ended it. */
   readonly ended: Promise<CommandResult>;
 }
@@ -102,19 +102,21 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       reject: false,
       stdin: 'ignore',
     });
-    let stdout = '';
-    command.stdout.on('data', (chunk) => {
-      stdout += String(chunk);
-    });
+    const output = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      command[name].on('data', (chunk) => {
+        output[name] += String(chunk);
+      });
+    }
     return {
       kill: (signal) => void command.kill(signal),
-      async printed(text) {
-        while (!text.test(stdout)) {
+      async printed(text, stream = 'stdout') {
+        while (!text.test(output[stream])) {
           const hasEnded = await Promise.race([
-            once(command.stdout, 'data').then(() => false),
+            once(command[stream], 'data').then(() => false),
             command.then(() => true),
           ]);
-          if (hasEnded) throw new Error(`it ended, and had not printed ${text}: ${stdout}`);
+          if (hasEnded) throw new Error(`it ended, and had not printed ${text}: ${output[stream]}`);
         }
       },
       ended: command.then(({ exitCode, stdout, stderr }) => ({ exitCode: exitCode ?? -1, stdout, stderr })),
