@@ -46,6 +46,7 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
   const head = { schemaVersion: 1, project } as const;
   let examination: Examination | null = null;
   const checks: CheckReport[] = [];
+  let askedAt = Date.now();
   const temporal = await check('Temporal', async () => {
     await invocation.withClient(async (client) => {
       const attributes = await check('search attributes', () => examineSearchAttributes(client));
@@ -53,6 +54,7 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
       if (attributes.findings.some(({ code }) => code === 'namespace-missing')) return;
       checks.push(
         await check('worker', async () => {
+          askedAt = Date.now();
           examination = await look(client, project, { what: 'doctor' });
           return describeWorker(client, project);
         }),
@@ -64,7 +66,7 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
   checks.unshift(temporal);
   const seen = examination as Examination | null;
   if (seen) {
-    const clocks = await check('clocks', async () => clockDifferences(seen));
+    const clocks = await check('clocks', async () => clockDifferences(seen, askedAt));
     return { ...head, examinedBy: 'worker', checks: [...checks, clocks, ...seen.checks], usage: seen.usage };
   }
   const { checks: more, usage } = await examineHere(invocation);
@@ -89,9 +91,13 @@ async function describeWorker(client: Client, project: string): Promise<string> 
   return latest?.identity ?? '';
 }
 
-/** Clocks that are more than some seconds apart, as `clock-differs` each. */
-export function clockDifferences({ at, temporalAheadMs }: Examination): readonly BasculeError[] {
-  const workerAheadMs = Date.parse(at) - Date.now();
+/**
+ * Clocks that are more than some seconds apart, as `clock-differs` each. The worker read its own between `askedAt` and now,
+ * which on a busy machine are some seconds apart themselves.
+ */
+export function clockDifferences({ at, temporalAheadMs }: Examination, askedAt: number): readonly BasculeError[] {
+  const read = Date.parse(at);
+  const workerAheadMs = read < askedAt ? read - askedAt : Math.max(0, read - Date.now());
   const isTemporalOff =
     temporalAheadMs !== null && (temporalAheadMs > clockToleranceMs || temporalAheadMs < -taskDelayMs);
   return [

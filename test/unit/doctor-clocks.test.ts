@@ -7,13 +7,15 @@ const seen = (workerAheadMs: number, temporalAheadMs: number | null) => ({
   checks: [],
   usage: [],
 });
-const said = (...of: Parameters<typeof seen>) => clockDifferences(seen(...of)).map(({ message }) => message);
+const said = (workerAheadMs: number, temporalAheadMs: number | null, askedAt = Date.now()) =>
+  clockDifferences(seen(workerAheadMs, temporalAheadMs), askedAt).map(({ message }) => message);
 
 describe('doctor on clocks', () => {
   test('finds nothing where they agree, as far as a task may take', () => {
     expect(said(0, 0)).toEqual([]);
     expect(said(1_000, -1_000)).toEqual([]);
     expect(said(0, null)).toEqual([]);
+    expect(said(-30_000, 0, Date.now() - 40_000)).toEqual([]);
   });
 
   test.each([3_600_000, -3_600_000])("names the worker's clock that is %i ms off", (aheadMs) => {
