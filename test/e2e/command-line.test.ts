@@ -272,7 +272,7 @@ describe('init --systemd', () => {
     await mkdir(programs);
     const node = join(programs, 'node');
     await symlink(process.execPath, node);
-    const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root', main: example };
+    const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root' };
     const units = systemdUnits({ ...place, node, program: node, temporal: node, needsLowPorts: true });
     for (const { name, text } of units) await writeFile(join(folder, name), text);
     expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, output: '' });
