@@ -19,7 +19,11 @@ const kinds = [
   { name: 'e2e', timeoutMs: 180_000, group: 2, filesAtOnce: 4 },
   { name: 'integration', timeoutMs: 60_000, group: 2, filesAtOnce: 4 },
   { name: 'incus', timeoutMs: 180_000, group: 3, filesAtOnce: 1, globalSetup: 'test/incus/rig/global-setup.ts' },
+  // With a daemon of its own: what CI has time for.
+  { name: 'story', timeoutMs: 180_000, group: 4, filesAtOnce: 1, globalSetup: 'test/incus/rig/limits.ts' },
 ];
+
+const story = 'test/incus/story.test.ts';
 
 /** Tests of one file that run at once, where it asks for that: they wait most of the time. */
 const testsAtOnce = 3;
@@ -39,8 +43,8 @@ export default defineConfig({
     projects: kinds.map(({ name, timeoutMs, group, filesAtOnce, globalSetup }) => ({
       test: {
         name,
-        include: [`test/${name}/**/*.test.ts`],
-        exclude: isWhole ? [] : ['**/*.all.test.ts'],
+        include: name === 'story' ? [story] : [`test/${name}/**/*.test.ts`],
+        exclude: [...(isWhole ? [] : ['**/*.all.test.ts']), ...(name === 'incus' ? [story] : [])],
         ...(globalSetup ? { globalSetup } : {}),
         pool: 'forks',
         // Files of a kind that run one after the other read the sources once.

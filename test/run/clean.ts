@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stopEngine } from '../e2e/rig/engines.js';
+import { stopIncusd } from '../incus/rig/incusd.js';
 
 const goneWithinMs = 15_000;
 
@@ -13,6 +16,15 @@ export interface RunMark {
 /** Ends what a run has left behind: its processes, mounts and files. Answers what was still running. */
 export async function cleanUp(mark: RunMark): Promise<readonly string[]> {
   const left = new Map<number, string>();
+  for (const name of existsSync(mark.folder) ? readdirSync(mark.folder) : []) {
+    const stop = name.startsWith('bascule-incus-')
+      ? stopIncusd
+      : name.startsWith('bascule-engine-')
+        ? stopEngine
+        : null;
+    // Its containers and bridges know nothing of the run that made them.
+    await stop?.(join(mark.folder, name)).catch((error: unknown) => console.error(error));
+  }
   const deadline = Date.now() + goneWithinMs;
   for (let running = processesOf(mark); running.length > 0 && Date.now() < deadline; running = processesOf(mark)) {
     for (const { pid, command } of running) {

@@ -86,8 +86,7 @@ async function runTests(): Promise<{ summary: RunSummary; flaky: readonly Failur
 
 /** `--project NAME` of the arguments, without the files they name. */
 function projectArguments(): readonly string[] {
-  const at = vitestArguments.indexOf('--project');
-  return at < 0 ? [] : vitestArguments.slice(at, at + 2);
+  return vitestArguments.filter((word, index) => word === '--project' || vitestArguments[index - 1] === '--project');
 }
 
 /** Runs vitest in a process group of its own, and reads what it noted. */
@@ -96,7 +95,8 @@ async function runVitest(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<RunSummary> {
-  mkdirSync(mark.folder, { recursive: true, mode: 0o700 });
+  // Containers' root is another user here, who has to pass.
+  mkdirSync(mark.folder, { recursive: true, mode: 0o711 });
   const events = join(mark.folder, `${name}.events`);
   closeSync(openSync(events, 'w'));
   const [variable = '', value = ''] = mark.variable.split('=');

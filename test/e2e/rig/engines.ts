@@ -151,7 +151,7 @@ async function startDaemon(directory: string): Promise<void> {
   if (ended) throw new Error(`Docker's daemon ended: ${await readFile(log.file, 'utf8')}`);
 }
 
-async function stopEngine(directory: string): Promise<void> {
+export async function stopEngine(directory: string): Promise<void> {
   const { name, command } = engineIn(directory);
   const daemonOf = () => readIdentity(join(directory, 'daemon-process.json'));
   if (name === 'docker') {
