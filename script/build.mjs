@@ -20,7 +20,9 @@ const common = {
   format: 'cjs',
   target: 'node20',
   // What is read at each start, and kept in memory, is as small as it can be; stack traces are read by the source map.
-  minify: true,
+  minifyWhitespace: true,
+  minifySyntax: true,
+  minifyIdentifiers: true,
   sourcemap: true,
   sourcesContent: false,
   // One byte a character, which is read faster.
@@ -89,6 +91,8 @@ await build({
   ...common,
   ...wrapped,
   entryPoints: { worker: 'src/worker.ts' },
+  // Its log and Temporal's UI show stack traces as they are: with the names of functions.
+  minifyIdentifiers: false,
   plugins: [temporalWorker],
   external: ['@temporalio/core-bridge'],
   supported: { 'dynamic-import': false },

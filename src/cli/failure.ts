@@ -1,6 +1,7 @@
 import { isBasculeError } from '../errors.js';
 import { type Ending, endingOfError, exitCodes } from './exit-codes.js';
 import type { Invocation } from './invocation.js';
+import { originalStack } from './original-stack.js';
 
 /** What is printed of an error, as `--json` has it. */
 interface ErrorDocument {
@@ -53,5 +54,5 @@ const codeGiven = (args: object): string => ('code' in args ? String(args.code) 
 /** With what caused it. */
 function stackOf(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by: ${stackOf(error.cause)}` : '';
-  return `${error.stack ?? error.message}${cause}`;
+  return `${originalStack(error.stack ?? error.message)}${cause}`;
 }
