@@ -107,9 +107,10 @@ const ofTemporal = createRequire(createRequire(import.meta.url).resolve('@tempor
 copyFileSync(ofTemporal.resolve('source-map/lib/mappings.wasm'), `${partial}/mappings.wasm`);
 await bundleWorkflows('workflow-bundle-encrypted.js', { failureConverterPath: `${partial}/encoded-failures.cjs` });
 await bundleWorkflows('workflow-bundle.js', {});
-for (const name of ['commands', 'worker']) writeCodeCache(name);
 rmSync(`${root}dist`, { recursive: true, force: true });
 renameSync(partial, `${root}dist`);
+// Last, since a code cache holds the path of what it is of.
+for (const name of ['commands', 'worker']) writeCodeCache(name);
 
 async function bundleWorkflows(name, options) {
   const workflowsPath = `${root}src/workflows/index.ts`;
@@ -119,9 +120,9 @@ async function bundleWorkflows(name, options) {
 
 /** With what a command compiles to its first question to Temporal, of whom there is none at this address. */
 function writeCodeCache(name) {
-  const file = `${partial}/${name}.cjs`;
+  const file = `${root}dist/${name}.cjs`;
   execaSync(process.execPath, [`${root}script/code-cache.cjs`, file, 'status', '--project', 'none'], {
-    env: { TEMPORAL_ADDRESS: '127.0.0.1:1', BASCULE_CONFIG: `${partial}/none.yaml` },
+    env: { TEMPORAL_ADDRESS: '127.0.0.1:1', BASCULE_CONFIG: `${root}dist/none.yaml` },
     reject: false,
     timeout: 60_000,
   });

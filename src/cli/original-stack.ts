@@ -7,8 +7,8 @@ export function originalStack(stack: string): string {
   return stack.replace(/(\/[^():\n]+\.cjs):(\d+):(\d+)/g, (place, file: string, line: string, column: string) => {
     const map = maps.get(file) ?? readMap(file);
     maps.set(file, map);
-    const found = map?.findEntry(Number(line) - 1, Number(column) - 1) ?? {};
-    return 'originalSource' in found ? `${found.originalSource}:${found.originalLine + 1}` : place;
+    const found = map?.findEntry(Number(line) - 1, Number(column) - 1);
+    return found && 'originalSource' in found ? `${found.originalSource}:${found.originalLine + 1}` : place;
   });
 }
 
