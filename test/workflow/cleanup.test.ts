@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { operationCalls } from './rig/edge-world.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { holdStep } from './rig/steps.js';
+import { setFaults } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;
@@ -26,11 +26,9 @@ const calls = () => operationCalls(world);
 
 /** A deploy of ccccccc to green that failed: its instances are there for a look. */
 async function failDeploy(): Promise<void> {
-  world.faults.set('startInstance web', 'fails');
-  const held = holdStep(world, 'startInstance web');
+  const fail = setFaults(world, { 'startInstance web': 'fails' });
   const accepted = await operator.deploy('ccccccc');
-  await held.reached;
-  held.releaseStep();
+  await fail();
   await operator.ended(accepted);
   world.faults.mend('startInstance web');
   world.faults.calls.length = 0;

@@ -11,7 +11,7 @@ import { Operator } from './rig/operator.js';
 import { provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { certificateRuns } from './rig/runs.js';
-import { edgeSteps, forEachStep, holdStep, migrationLost, rollingSteps, rollingUndo } from './rig/steps.js';
+import { edgeSteps, forEachStep, holdStep, migrationLost, rollingSteps, rollingUndo, setFaults } from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
 // Each activity of each operation fails in each way, and each operation is aborted in each of its steps. The tables are
@@ -137,16 +137,11 @@ const before = { color: 'blue', sha: 'bbbbbbb', standby: 'aaaaaaa' };
 
 /** Runs an operation in a world of its own, with what goes wrong in it. */
 async function runOperation({ begin, steps }: Operation, faults: Faults) {
-  const world = newWorld(faults);
+  const world = newWorld({});
   const operator = new Operator(rig, world);
-  // What fails for good stops those that run at the same time, which have to stand still for that.
-  const failing = Object.keys(faults).find((step) => !faults[step]?.includes('once') && !isEdgeStep(step));
-  const held = failing === undefined ? null : holdStep(world, failing, (step) => step in steps);
+  const fail = setFaults(world, faults, (step) => step in steps);
   const accepted = await begin(operator);
-  if (held) {
-    await held.reached;
-    held.releaseStep();
-  }
+  await fail();
   return { world, result: await operator.waitedFor(accepted) };
 }
 

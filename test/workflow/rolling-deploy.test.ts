@@ -5,7 +5,7 @@ import { isWhole } from '../rig/tier.js';
 import type { Fault } from './rig/faults.js';
 import { Operator } from './rig/operator.js';
 import { type Rig, startRig } from './rig/rig.js';
-import { forEachStep, holdStep, rollingSteps } from './rig/steps.js';
+import { forEachStep, rollingSteps, setFaults } from './rig/steps.js';
 import type { World } from './rig/world.js';
 
 let rig: Rig;
@@ -33,17 +33,10 @@ function begin(faults: Readonly<Record<string, Fault>> = {}, ...shas: readonly s
 }
 
 async function run(asked: Begin, faults: Readonly<Record<string, Fault>> = {}) {
-  const { world, sideBySide, operator } = begin(faults);
-  const failing = Object.keys(faults).find(
-    (step) => step.startsWith('fetchArtifact') && !faults[step]?.includes('once'),
-  );
-  // Those that run at the same time stand still while one fails.
-  const held = failing === undefined ? null : holdStep(world, failing, (step) => step in rollingSteps);
+  const { world, sideBySide, operator } = begin();
+  const fail = setFaults(world, faults, (step) => step in rollingSteps);
   const accepted = await asked(operator);
-  if (held) {
-    await held.reached;
-    held.releaseStep();
-  }
+  await fail();
   return { world, sideBySide, result: await operator.waitedFor(accepted) };
 }
 

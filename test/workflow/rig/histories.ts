@@ -11,10 +11,11 @@ import {
 } from '../../../src/domain/names.js';
 import type { Accepted } from '../../../src/domain/operation.js';
 import type { ProvisionRequest } from '../../../src/domain/provision.js';
+import type { Fault } from './faults.js';
 import { Operator } from './operator.js';
 import { type Rig, startRigThatContinuesAsNew } from './rig.js';
 import { beginProvision, beginRun, certificateRuns } from './runs.js';
-import { holdStep } from './steps.js';
+import { setFaults } from './steps.js';
 import { project, type World } from './world.js';
 
 type Save = (name: string, history: string) => Promise<void>;
@@ -37,7 +38,7 @@ export async function recordHistories(isWanted: (name: string) => boolean, saveT
   };
   const rig = await startRigThatContinuesAsNew(suggestAfterEvents);
   try {
-    for (const [name, run] of Object.entries(stories)) {
+    for (const [name, run] of Object.entries(scenarios)) {
       const others = othersOf[name] ?? {};
       if (![name, ...Object.keys(others)].some(isWanted)) continue;
       const world = rig.newWorld();
@@ -64,7 +65,7 @@ type Run = string | { readonly workflowId: string; readonly runId: string };
 const runOf = (run: Run): { workflowId: string; runId?: string } =>
   typeof run === 'string' ? { workflowId: run } : run;
 
-/** What else a story shows, by the names of the histories. */
+/** What else a scenario shows, by the names of the histories. */
 const othersOf: Readonly<Record<string, Readonly<Record<string, (scene: Scene) => string>>>> = {
   'deploy.rolled-back': {
     'environment.rolled-back': ({ operator }) => operator.environmentId,
@@ -84,41 +85,65 @@ function certificateOf({ world: { name } }: Scene): string {
   return certificateWorkflowId(project, `${name}.a`);
 }
 
-/** Each answers the workflow whose history is kept. */
-const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
-  'deploy.succeeded': async ({ operator }) => endedId(operator, await operator.deploy('ccccccc')),
+type Scenario = (scene: Scene) => Promise<Run>;
+type Begin = (scene: Scene) => Promise<Accepted>;
 
+interface Course {
+  readonly faults?: Readonly<Record<string, Fault>>;
+  /** Releases that rolling instances hold, oldest first. */
+  readonly rolling?: readonly string[];
+  /** A step in which something is done: it is aborted unless `act` says otherwise. */
+  readonly at?: string;
+  readonly act?: (scene: Scene, accepted: Accepted) => Promise<unknown>;
+}
+
+const rolling = ['aaaaaaa', 'bbbbbbb'];
+const deploy: Begin = ({ operator }) => operator.deploy('ccccccc');
+const rollback: Begin = ({ operator }) => operator.rollback();
+const fullRollback: Begin = ({ operator }) => operator.rollback({ full: true });
+const switchToGreen: Begin = ({ operator }) => operator.switch({ color: 'green' });
+const cleanup: Begin = ({ operator }) => operator.cleanup({ standby: true });
+const failoverTest: Begin = ({ operator }) => operator.failoverTest({ component: 'backend' });
+
+/** The edge makes no change, and what was asked of it can't be withdrawn. */
+const unanswered = (change: string): Readonly<Record<string, Fault>> => ({
+  ...{ [`requestEdgeChange ${change}`]: 'fails', withdrawEdgeChange: 'fails' },
+});
+
+function operation(begin: Begin, { faults = {}, rolling, at, act }: Course = {}): Scenario {
+  return async (scene) => {
+    const { world, operator } = scene;
+    if (rolling) world.standSideBySide(...rolling);
+    // A cleanup drains as a deploy does, and fetches nothing.
+    const fail = setFaults(world, faults, (step) => begin !== cleanup || !step.startsWith('fetch'));
+    const held = at === undefined ? null : world.faults.hold(at);
+    const accepted = await begin(scene);
+    await fail();
+    await held?.reached;
+    if (held) await (act ?? (() => operator.abort()))(scene, accepted);
+    return endedId(operator, accepted);
+  };
+}
+
+/** Each answers the workflow whose history is kept. */
+const scenarios: Readonly<Record<string, Scenario>> = {
+  'deploy.succeeded': operation(deploy),
   'deploy.approved': async ({ operator }) => {
     const accepted = await operator.deploy('ccccccc', { waitForApproval: true });
     await operator.untilItWaitsForApproval(accepted);
     await operator.approve();
     return endedId(operator, accepted);
   },
-
-  'deploy.failed-at-start': async ({ operator, world }) => {
-    world.faults.set('startInstance web', 'fails');
-    const held = holdStep(world, 'startInstance web');
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    held.releaseStep();
-    return endedId(operator, accepted);
-  },
-
-  'deploy.failed-in-soak': async ({ operator, world }) => {
-    world.faults.set('watchSoak', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolled-back': async ({ operator, world }) => {
-    const held = world.faults.hold('watchSoak');
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    await operator.signal('rollback');
-    await endedId(operator, accepted);
-    await expect.poll(async () => (await operator.status()).last?.kind, { timeout: 10_000 }).toBe('rollback');
-    return accepted.operation;
-  },
-
+  'deploy.failed-at-start': operation(deploy, { faults: { 'startInstance web': 'fails' } }),
+  'deploy.failed-in-soak': operation(deploy, { faults: { watchSoak: 'fails' } }),
+  'deploy.rolled-back': operation(deploy, {
+    at: 'watchSoak',
+    act: async ({ operator }, accepted) => {
+      await operator.signal('rollback');
+      await endedId(operator, accepted);
+      await expect.poll(async () => (await operator.status()).last?.kind, { timeout: 10_000 }).toBe('rollback');
+    },
+  }),
   'deploy.aborted-in-switch': async ({ operator, world }) => {
     const asking = world.faults.hold('requestEdgeChange switch');
     const accepted = await operator.deploy('ccccccc');
@@ -129,181 +154,74 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
     await operator.abort();
     return endedId(operator, accepted);
   },
+  'deploy.needs-operator': operation(deploy, {
+    faults: { watchSoak: 'fails', 'requestEdgeChange switch-back': 'fails' },
+  }),
+  'deploy.failed-at-pin': operation(deploy, { faults: { pinRelease: 'fails' } }),
+  'deploy.failed-on-the-edge': operation(deploy, { faults: { readEdge: 'fails' } }),
+  'deploy.cancelled': operation(deploy, {
+    at: 'pinRelease',
+    act: ({ rig }, accepted) => rig.client.workflow.getHandle(accepted.operation).cancel(),
+  }),
 
-  'deploy.needs-operator': async ({ operator, world }) => {
-    world.faults.set('watchSoak', 'fails');
-    world.faults.set('requestEdgeChange switch-back', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
+  'rollback.fast': operation(rollback),
+  'rollback.fast-failed': operation(rollback, { faults: { 'requestEdgeChange switch': 'fails' } }),
+  'rollback.fast-aborted': operation(rollback, { at: 'requestEdgeChange switch' }),
+  'rollback.fast-needs-operator': operation(rollback, { faults: unanswered('switch') }),
+  'rollback.full': operation(fullRollback),
+  'rollback.full-failed': operation(fullRollback, { faults: { pinRelease: 'fails' } }),
+  'rollback.full-aborted': operation(fullRollback, { at: 'pinRelease' }),
+  'rollback.full-needs-operator': operation(fullRollback, { faults: unanswered('stand-down') }),
+
+  'switch.succeeded': operation(switchToGreen),
+  'switch.dry-run': operation(({ operator }) => operator.switch({ color: 'green', dryRun: true })),
+  'switch.failed': operation(switchToGreen, { faults: { planSwitch: 'fails' } }),
+  'switch.aborted': operation(switchToGreen, { at: 'requestEdgeChange switch' }),
+  'switch.needs-operator': operation(switchToGreen, { faults: unanswered('switch') }),
+
+  'cleanup.nothing-to-do': operation(({ operator }) => operator.cleanup()),
+  'cleanup.succeeded': operation(cleanup),
+  'cleanup.failed': operation(cleanup, { faults: { drainColor: 'fails' } }),
+  'cleanup.failed-at-removal': operation(cleanup, { faults: { 'removeInstance web': 'fails' } }),
+  'cleanup.aborted': operation(cleanup, { at: 'drainColor' }),
+  'cleanup.aborted-at-removal': operation(cleanup, { at: 'removeInstance web' }),
+  'cleanup.needs-operator': operation(cleanup, { faults: unanswered('stand-down') }),
+
+  'deploy.rolling-succeeded': operation(deploy, { rolling }),
+  'deploy.rolling-failed': operation(deploy, { rolling, faults: { 'startInstance backend-2': 'fails' } }),
+  'deploy.rolling-first-failed': operation(deploy, { rolling: [], faults: { 'admitInstance backend-2': 'fails' } }),
+  'deploy.rolling-needs-operator': operation(deploy, {
+    rolling,
+    faults: { 'recordReleases now': 'fails', 'startInstance backend-1 again': 'fails' },
+  }),
+  'deploy.rolling-aborted': operation(deploy, { rolling, at: 'admitInstance backend-2' }),
+  'deploy.rolling-rolled-back': operation(deploy, {
+    rolling,
+    at: 'drainInstance backend-2',
+    act: async ({ operator }) => endedId(operator, await operator.rollback()),
+  }),
+  'rollback.rolling-succeeded': operation(rollback, { rolling }),
+  'rollback.rolling-failed': operation(rollback, { rolling, faults: { 'drainInstance web-1': 'fails' } }),
+  'rollback.rolling-aborted': operation(rollback, { rolling, at: 'startInstance backend-1' }),
+  'rollback.rolling-needs-operator': operation(rollback, {
+    rolling,
+    faults: { 'admitInstance backend-1': 'fails', 'admitInstance backend-1 again': 'fails' },
+  }),
+  'cleanup.side-by-side': async (scene) => {
+    await operation(deploy, { rolling: [], faults: { 'startInstance backend-2': 'fails' } })(scene);
+    return endedId(scene.operator, await scene.operator.cleanup());
   },
 
-  'deploy.failed-at-pin': async ({ operator, world }) => {
-    world.faults.set('pinRelease', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
+  'failoverTest.succeeded': operation(failoverTest),
+  'failoverTest.failed': (scene) => {
+    scene.world.failover.isServedMeanwhile = false;
+    return operation(failoverTest)(scene);
   },
-
-  'deploy.failed-on-the-edge': async ({ operator, world }) => {
-    world.faults.set('readEdge', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.cancelled': async ({ rig, operator, world }) => {
-    const held = world.faults.hold('pinRelease');
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    await rig.client.workflow.getHandle(accepted.operation).cancel();
-    return endedId(operator, accepted);
-  },
-
-  'rollback.fast': async ({ operator }) => endedId(operator, await operator.rollback()),
-
-  'rollback.full': async ({ operator }) => endedId(operator, await operator.rollback({ full: true })),
-
-  'switch.succeeded': async ({ operator }) => endedId(operator, await operator.switch({ color: 'green' })),
-
-  'rollback.fast-failed': async ({ operator, world }) => {
-    world.faults.set('requestEdgeChange switch', 'fails');
-    return endedId(operator, await operator.rollback());
-  },
-
-  'rollback.fast-aborted': (scene) => aborted(scene, 'requestEdgeChange switch', () => scene.operator.rollback()),
-
-  'rollback.fast-needs-operator': (scene) => unheard(scene, 'switch', () => scene.operator.rollback()),
-
-  'rollback.full-failed': async ({ operator, world }) => {
-    world.faults.set('pinRelease', 'fails');
-    return endedId(operator, await operator.rollback({ full: true }));
-  },
-
-  'rollback.full-aborted': (scene) => aborted(scene, 'pinRelease', () => scene.operator.rollback({ full: true })),
-
-  'rollback.full-needs-operator': (scene) =>
-    unheard(scene, 'stand-down', () => scene.operator.rollback({ full: true })),
-
-  'switch.dry-run': async ({ operator }) => endedId(operator, await operator.switch({ color: 'green', dryRun: true })),
-
-  'switch.failed': async ({ operator, world }) => {
-    world.faults.set('planSwitch', 'fails');
-    return endedId(operator, await operator.switch({ color: 'green' }));
-  },
-
-  'switch.aborted': (scene) =>
-    aborted(scene, 'requestEdgeChange switch', () => scene.operator.switch({ color: 'green' })),
-
-  'switch.needs-operator': (scene) => unheard(scene, 'switch', () => scene.operator.switch({ color: 'green' })),
-
-  'cleanup.nothing-to-do': async ({ operator }) => endedId(operator, await operator.cleanup()),
-
-  'cleanup.failed': async ({ operator, world }) => {
-    world.faults.set('drainColor', 'fails');
-    return endedId(operator, await operator.cleanup({ standby: true }));
-  },
-
-  'cleanup.failed-at-removal': async ({ operator, world }) => {
-    world.faults.set('removeInstance web', 'fails');
-    const held = holdStep(world, 'removeInstance web');
-    const accepted = await operator.cleanup({ standby: true });
-    await held.reached;
-    held.releaseStep();
-    return endedId(operator, accepted);
-  },
-
-  'cleanup.aborted': (scene) => aborted(scene, 'drainColor', () => scene.operator.cleanup({ standby: true })),
-
-  'cleanup.aborted-at-removal': (scene) =>
-    aborted(scene, 'removeInstance web', () => scene.operator.cleanup({ standby: true })),
-
-  'cleanup.needs-operator': (scene) => unheard(scene, 'stand-down', () => scene.operator.cleanup({ standby: true })),
-
-  'cleanup.succeeded': async ({ operator }) => endedId(operator, await operator.cleanup({ standby: true })),
-
-  'deploy.rolling-succeeded': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolling-failed': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    world.faults.set('startInstance backend-2', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolling-first-failed': async ({ operator, world }) => {
-    world.standSideBySide();
-    world.faults.set('admitInstance backend-2', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolling-needs-operator': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    world.faults.set('recordReleases now', 'fails');
-    world.faults.set('startInstance backend-1 again', 'fails');
-    return endedId(operator, await operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolling-aborted': async (scene) => {
-    scene.world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    return aborted(scene, 'admitInstance backend-2', () => scene.operator.deploy('ccccccc'));
-  },
-
-  'deploy.rolling-rolled-back': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    const held = world.faults.hold('drainInstance backend-2');
-    const accepted = await operator.deploy('ccccccc');
-    await held.reached;
-    const rollback = await operator.rollback();
-    await endedId(operator, rollback);
-    return accepted.operation;
-  },
-
-  'rollback.rolling-succeeded': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    return endedId(operator, await operator.rollback());
-  },
-
-  'rollback.rolling-failed': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    world.faults.set('drainInstance web-1', 'fails');
-    return endedId(operator, await operator.rollback());
-  },
-
-  'rollback.rolling-aborted': async (scene) => {
-    scene.world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    return aborted(scene, 'startInstance backend-1', () => scene.operator.rollback());
-  },
-
-  'rollback.rolling-needs-operator': async ({ operator, world }) => {
-    world.standSideBySide('aaaaaaa', 'bbbbbbb');
-    world.faults.set('admitInstance backend-1', 'fails');
-    world.faults.set('admitInstance backend-1 again', 'fails');
-    return endedId(operator, await operator.rollback());
-  },
-
-  'cleanup.side-by-side': async ({ operator, world }) => {
-    world.standSideBySide();
-    world.faults.set('startInstance backend-2', 'fails');
-    await endedId(operator, await operator.deploy('ccccccc'));
-    return endedId(operator, await operator.cleanup());
-  },
-
-  'failoverTest.succeeded': async ({ operator }) =>
-    endedId(operator, await operator.failoverTest({ component: 'backend' })),
-
-  'failoverTest.failed': async ({ operator, world }) => {
-    world.failover.isServedMeanwhile = false;
-    return endedId(operator, await operator.failoverTest({ component: 'backend' }));
-  },
-
-  'failoverTest.aborted': (scene) =>
-    aborted(scene, 'waitUntilDown', () => scene.operator.failoverTest({ component: 'backend' })),
-
-  'failoverTest.needs-operator': async ({ operator, world }) => {
-    world.faults.set('waitUntilDown', 'fails');
-    world.faults.set('startAgain', 'fails');
-    return endedId(operator, await operator.failoverTest({ component: 'backend' }));
-  },
-
+  'failoverTest.aborted': operation(failoverTest, { at: 'waitUntilDown' }),
+  'failoverTest.needs-operator': operation(failoverTest, {
+    faults: { waitUntilDown: 'fails', startAgain: 'fails' },
+  }),
   'scheduledFailoverTest.succeeded': (scene) => scheduled(scene),
-
   'scheduledFailoverTest.failed': async (scene) => {
     scene.world.faults.set('planFailoverTest', 'fails');
     return scheduled(scene);
@@ -370,17 +288,17 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
 
   'switchEdge.withdrawn': async ({ rig, world }) => withdrawn(rig, world, standDown(world)),
 
-  ...storiesOf('colors', ({ name }) => ({
+  ...changesOf('colors', ({ name }) => ({
     ...{ kind: 'color', id: 'op/switch', operation: 'op', environment: name },
     ...{ from: 'blue', to: 'green', sha: 'aaaaaaa', history: 'back' },
   })),
 
-  ...storiesOf('apply', ({ edge }) => {
+  ...changesOf('apply', ({ edge }) => {
     edge.configures('new');
     return { kind: 'apply', id: 'op/apply', operation: 'op' };
   }),
 
-  ...storiesOf('certificates', ({ name }) => ({
+  ...changesOf('certificates', ({ name }) => ({
     ...{ kind: 'certificates', id: 'op/install', operation: 'op' },
     certificates: [{ name: `${name}.a`, names: [`${name}.a`], key: 'ecdsa', serial: '1', sha256: 'of a' }],
   })),
@@ -472,7 +390,7 @@ const stories: Readonly<Record<string, (scene: Scene) => Promise<Run>>> = {
 function runsOf(
   name: keyof typeof certificateRuns,
   { step, change }: { readonly step: string; readonly change: string | null },
-): Readonly<Record<string, (scene: Scene) => Promise<Run>>> {
+): Readonly<Record<string, Scenario>> {
   const run = certificateRuns[name];
   const story =
     (happens: (world: World) => void) =>
@@ -511,10 +429,7 @@ async function endedRun(rig: Rig, id: string): Promise<string> {
 }
 
 /** Each outcome of a kind of edge change. */
-function storiesOf(
-  kind: string,
-  changeOf: (world: World) => EdgeChange,
-): Readonly<Record<string, (scene: Scene) => Promise<Run>>> {
+function changesOf(kind: string, changeOf: (world: World) => EdgeChange): Readonly<Record<string, Scenario>> {
   return {
     [`switchEdge.${kind}-succeeded`]: ({ rig, world }) => changed(rig, world, changeOf(world), 'succeeded'),
     [`switchEdge.${kind}-failed`]: ({ rig, world }) => {
@@ -539,15 +454,6 @@ async function endedId(operator: Operator, accepted: { operation: string }): Pro
   return accepted.operation;
 }
 
-/** Stopped in the middle of a step. */
-async function aborted({ operator, world }: Scene, step: string, begin: () => Promise<Accepted>): Promise<string> {
-  const held = world.faults.hold(step);
-  const accepted = await begin();
-  await held.reached;
-  await operator.abort();
-  return endedId(operator, accepted);
-}
-
 /** As a Schedule starts it. */
 async function scheduled({ rig, world }: Scene): Promise<string> {
   const id = `${project}/apply/${world.name}`;
@@ -556,17 +462,12 @@ async function scheduled({ rig, world }: Scene): Promise<string> {
   return id;
 }
 
-/** What was asked of the edge can't be withdrawn. */
-async function unheard({ operator, world }: Scene, change: string, begin: () => Promise<Accepted>): Promise<string> {
-  world.faults.set(`requestEdgeChange ${change}`, 'fails');
-  world.faults.set('withdrawEdgeChange', 'fails');
-  return endedId(operator, await begin());
-}
-
-/** Asks again and again; answers the run that ended by it. */
+/** Asks again and again, and once more of the run that follows; answers the run that ended by it. */
 async function untilItContinues(rig: Rig, workflowId: string, ask: (number: number) => Promise<unknown>): Promise<Run> {
   const runId = await rig.runOf(workflowId);
-  for (let number = 1; (await rig.runOf(workflowId)) === runId; number += 1) await ask(number);
+  let number = 1;
+  for (; (await rig.runOf(workflowId)) === runId; number += 1) await ask(number);
+  await ask(number);
   return { workflowId, runId };
 }
 

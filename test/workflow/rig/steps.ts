@@ -1,4 +1,4 @@
-import type { Held } from './faults.js';
+import type { Fault, Held } from './faults.js';
 import type { World } from './world.js';
 
 /** Steps of a deploy in order; those that run at the same time stand together. */
@@ -65,6 +65,9 @@ export const edgeSteps: Readonly<Record<string, readonly string[]>> = {
   recordColor: ['restoreColors', 'restoreConfig', 'reloadRestored', 'unstageConfig'],
 };
 
+const togetherWith = (step: string): readonly string[] =>
+  [...deploySteps, removal].find((steps) => steps.includes(step)) ?? [step];
+
 /**
  * Holds a step and those that run at the same time. A test that stops a deploy must hold all of them: the test server
  * hangs for ten seconds if an activity ends while its cancellation is on the way.
@@ -76,7 +79,7 @@ export function holdStep(
   step: string,
   isTaken: (other: string) => boolean = () => true,
 ): Held & { releaseStep(): void } {
-  const together = ([...deploySteps, removal].find((steps) => steps.includes(step)) ?? [step]).filter(isTaken);
+  const together = togetherWith(step).filter(isTaken);
   const holds = together.map((one) => ({ one, held: faults.hold(one) }));
   return {
     reached: Promise.all(holds.map(({ held }) => held.reached)).then(() => {}),
@@ -84,6 +87,27 @@ export function holdStep(
       for (const { held } of holds) held.release();
     },
     releaseStep: () => holds.find(({ one }) => one === step)?.held.release(),
+  };
+}
+
+/**
+ * Sets what goes wrong. A step that fails for good stops those that run at the same time, which have to stand still for
+ * that: call the answer when the operation has begun.
+ *
+ * @param isTaken whether the operation has a step at all
+ */
+export function setFaults(
+  world: World,
+  faults: Readonly<Record<string, Fault>>,
+  isTaken?: (step: string) => boolean,
+): () => Promise<void> {
+  for (const [step, fault] of Object.entries(faults)) world.faults.set(step, fault);
+  const failing = Object.keys(faults).find((step) => togetherWith(step).length > 1 && !faults[step]?.includes('once'));
+  if (failing === undefined) return async () => {};
+  const held = holdStep(world, failing, isTaken);
+  return async () => {
+    await held.reached;
+    held.releaseStep();
   };
 }
 
