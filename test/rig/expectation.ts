@@ -241,7 +241,7 @@ export class Expectation {
       const codes = [...(row.fails ? [row.fails] : []), ...(hits.length > 0 ? ['broken'] : []), ...stops];
       // What was stopped may have ended well all the same: then the next step is where it ends.
       const left = isStoppedHere ? [...row.left, ...(rows[index + 1]?.left ?? [])] : row.left;
-      const failing = (row.takeBacks ?? []).filter((one) => this.disturbances.some(({ step }) => one.step.test(step)));
+      const failing = (row.undoSteps ?? []).filter((one) => this.disturbances.some(({ step }) => one.step.test(step)));
       for (const code of codes) {
         endings.push(...left.map((state) => ended('failed', code, state)));
         for (const { outcome, left } of failing) {

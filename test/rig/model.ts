@@ -1,37 +1,29 @@
 /**
- * The second definition of what Bascule does: what an environment is after each operation, by the contract and not by
- * the code, small enough to be read in one sitting. Random schedules compare the program with it.
+ * What an environment is after each operation, for random schedules to compare the program with. The plans of
+ * `src/domain` say what an operation changes; the rows below say what is left where a step fails for good, or where it
+ * is stopped there:
  *
- * Every operation goes through stages. Where it is stopped, or a step fails for good, it ends `failed`, and the
- * environment is what the table says for the stage that it was in:
+ * | stage            | steps                                     | what is left of it                                   |
+ * | ---------------- | ----------------------------------------- | ---------------------------------------------------- |
+ * | requested        | pin or plan, disable the standby          | everything as before                                 |
+ * | standby disabled | drain, fetch                              | no standby; the inactive color's instances as before |
+ * | touched          | recreate, migrate, start, approve, switch | no standby; the inactive color is partial            |
+ * | switched         | soak                                      | the same: it is switched back                        |
  *
- * | stage       | steps                                     | what is left of it                                        |
- * | ----------- | ----------------------------------------- | --------------------------------------------------------- |
- * | asked       | pin or plan, the stand-down               | everything as before                                      |
- * | stood down  | drain, fetch                              | no standby; the inactive color's instances as before      |
- * | touched     | recreate, migrate, start, approve, switch | no standby; rubble on the inactive color                  |
- * | switched    | soak                                      | the same: it is switched back                             |
+ * A failed deploy leaves a mark: until something else is active, a rollback has to name its release. A rollback that was
+ * requested while the deploy ran has nothing more to do.
  *
- * | operation           | goes through                          | done                                                     |
- * | ------------------- | ------------------------------------- | -------------------------------------------------------- |
- * | deploy              | all four                              | other color active, the one before its standby, a line   |
- * | deploy, same sha    | asked                                 | as before                                                |
- * | switch              | asked                                 | to a line of the history: that line on top; no standby   |
- * | rollback, fast      | asked                                 | as a switch to that line                                 |
- * | rollback, full      | asked, stood down, touched            | other color active, the line rewritten; no standby       |
- * | cleanup             | asked, stood down, touched            | no standby; nothing on the inactive color                |
- *
- * A failed deploy leaves a mark: until something else is in force, a rollback has to name its release, since the one
- * that serves was never left. A rollback that was asked for while the deploy ran has nothing more to do.
- *
- * Schedules are random and two clients act at once, so a moment may be unknown: the model keeps every state that is
- * possible and drops those that an answer rules out. None left is a violation.
+ * Two clients act at once, so a moment may be unknown: the model keeps every state that is possible and drops those that
+ * an answer rules out. None left is a violation.
  */
+import type { ColorChange, EdgeChange, EdgeRecord } from '../../src/domain/edge-change.js';
+import { planChange } from '../../src/domain/edge-plan.js';
 import { type Color, otherColor } from '../../src/domain/edge-state.js';
 import type { OperationKind } from '../../src/domain/names.js';
+import { planRollback, planSwitch } from '../../src/domain/plans.js';
 
 /** What the instances of a color hold: a release that runs on all of them, nothing, or neither. */
-export type Held = { readonly sha: string } | 'nothing' | 'rubble';
+export type Held = { readonly sha: string } | 'nothing' | 'partial';
 
 /** What anybody can see of an environment on the edge and on its instances. */
 export interface Seen {
@@ -80,14 +72,13 @@ export const isUnhealthy = (sha: string): boolean => sha.startsWith('bad');
 interface Row {
   readonly step: RegExp;
   readonly left: readonly State[];
-  /** Steps that take it back and can fail. */
-  readonly takeBacks?: readonly TakeBack[];
+  /** Steps that undo it and can fail, what is left then, and how the operation ends. */
+  readonly undoSteps?: readonly UndoStep[];
   /** It fails by itself. */
   readonly fails?: string;
 }
 
-/** What is left where a take-back fails, and how the operation ends then. */
-export interface TakeBack {
+interface UndoStep {
   readonly step: RegExp;
   readonly left: readonly State[];
   readonly outcome: 'failed' | 'needs-operator';
@@ -98,20 +89,18 @@ export interface Journey {
   readonly done: State;
 }
 
-const historyLength = 5;
-const line = (color: Color, sha: string): string => `${color} ${sha}`;
 const holds = (state: State, color: Color, held: Held): State => ({ ...state, held: { ...state.held, [color]: held } });
-const isHeld = (state: State, color: Color, sha: string): boolean => {
-  const held = state.held[color];
-  return typeof held === 'object' && held.sha === sha;
+const heldOn = ({ held }: State, color: Color): string | null => {
+  const one = held[color];
+  return typeof one === 'object' ? one.sha : null;
 };
-const refused = (state: State, fails: string): Journey => ({
-  rows: [{ step: /^plan/, left: [state], fails }],
+const fails = (state: State, step: RegExp, code: string): Journey => ({
+  rows: [{ step, left: [state], fails: code }],
   done: state,
 });
-const asBefore = (state: State, step: RegExp): Journey => ({ rows: [{ step, left: [state] }], done: state });
+const changesNothing = (state: State, step: RegExp): Journey => ({ rows: [{ step, left: [state] }], done: state });
 
-/** The way of an operation that begins in a state. */
+/** The steps of an operation that begins in a state. */
 export function journey(request: Request, state: State): Journey {
   switch (request.kind) {
     case 'deploy':
@@ -125,60 +114,28 @@ export function journey(request: Request, state: State): Journey {
   }
 }
 
-function deploy({ sha, again }: Extract<Request, { kind: 'deploy' }>, before: State): Journey {
-  const state = { ...before, mustName: true };
-  const runs = isHeld(state, state.color, sha) && state.sha === sha && !again;
-  if (isUnknown(sha))
-    return { rows: [{ step: /^pinRelease$/, left: [state], fails: 'artifact-not-found' }], done: state };
-  if (runs) return { rows: [{ step: /^pinRelease$/, left: [state] }], done: { ...state, mustName: false } };
-  const target = otherColor(state.color);
-  const added = line(target, sha);
-  const history = state.history[0] === added ? state.history : [added, ...state.history].slice(0, historyLength);
-  const switched = { ...state, color: target, sha, standby: state.sha, history };
-  return replaceInactive(sha, state, { ...switched, mustName: false }, holds(switched, target, { sha }));
+const name = 'environment';
+const linesOf = ({ history }: Seen) =>
+  history.map((line) => ({ at: '', color: line.split(' ')[0] as Color, sha: line.split(' ')[1] ?? '' }));
+
+/** What the edge records after a change, by its plan. */
+function changed(state: State, change: { kind: 'stand-down' } | Omit<ColorChange, 'id' | 'operation' | 'environment'>) {
+  const { color, sha, standby } = state;
+  const record = { states: [{ name, color, sha, standby }], histories: { [name]: linesOf(state) } };
+  const named = { id: '', operation: '', environment: name, ...change } as EdgeChange;
+  const { states, histories } = planChange(named, record as unknown as EdgeRecord, [name], '');
+  const history = (histories[name] ?? []).map((line) => `${line.color} ${line.sha}`);
+  return { ...state, ...(({ color, sha, standby }) => ({ color, sha, standby }))(states[0] ?? state), history };
 }
 
-/**
- * What a deploy and a full rollback have in common.
- *
- * @param keptOn what it is where the switch can't be taken back; null where nothing comes after the switch
- */
-function replaceInactive(sha: string, before: State, done: State, keptOn: State | null): Journey {
-  const target = otherColor(before.color);
-  const stoodDown = { ...before, standby: null };
-  const touched = holds(stoodDown, target, 'rubble');
-  // Instances that are not marked as failed look like a release that runs; no visitor notices.
-  const markFailed = [touched, holds(stoodDown, target, { sha }), stoodDown];
-  const takeBacks: readonly TakeBack[] = [{ step: /^markFailed$/, left: markFailed, outcome: 'failed' }];
-  const isDeploy = keptOn !== null;
-  const switchBack = (left: State): TakeBack => ({
-    step: /^(requestEdgeChange|\w+ of) switch-back$/,
-    left: [left],
-    outcome: 'needs-operator',
-  });
-  return {
-    rows: [
-      { step: isDeploy ? /^pinRelease$/ : /^(planRollback|pinRelease)$/, left: [before] },
-      standDownOf(before),
-      ...(before.history.length > 0 ? [{ step: /^drainColor$/, left: [stoodDown] }] : []),
-      { step: /^fetchArtifact \w+$/, left: [stoodDown] },
-      { step: /^recreateInstance \w+$/, left: [stoodDown, touched], takeBacks },
-      ...(isDeploy ? [{ step: /^migrate \w+$/, left: [touched], takeBacks }] : []),
-      {
-        step: /^startInstance \w+$/,
-        left: [touched],
-        takeBacks,
-        ...(isUnhealthy(sha) ? { fails: 'instance-unhealthy' } : {}),
-      },
-      { step: /^(waitUntilUpOnEdge|requestEdgeChange switch|\w+ of switch)$/, left: [touched], takeBacks },
-      ...(keptOn ? [{ step: /^watchSoak$/, left: [touched], takeBacks: [...takeBacks, switchBack(keptOn)] }] : []),
-    ],
-    done: holds(done, target, { sha }),
-  };
+function switched(state: State, to: Color, sha: string, how: Pick<ColorChange, 'history' | 'rewrite'>): State {
+  return { ...changed(state, { kind: 'color', from: state.color, to, sha, ...how }), mustName: false };
 }
+
+const standbyDisabled = (state: State): State => changed(state, { kind: 'stand-down' });
 
 /** Where there is no standby, the edge has nothing to change. */
-const standDownOf = (state: State): Row => ({
+const disableStandby = (state: State): Row => ({
   step:
     state.standby === null
       ? /^(requestEdgeChange|(readEdge|renderConfig) of) stand-down$/
@@ -186,57 +143,103 @@ const standDownOf = (state: State): Row => ({
   left: [state],
 });
 
-/** The lines above go, and the release becomes active; nobody falls back to the one that is left. */
-function goBack(state: State, color: Color, sha: string): State {
-  const index = state.history.indexOf(line(color, sha));
-  return { ...state, color, sha, standby: null, history: state.history.slice(index), mustName: false };
+/** Where nothing was ever deployed nobody is drained. */
+const drain = (state: State, left: State): readonly Row[] =>
+  state.history.length > 0 ? [{ step: /^drainColor$/, left: [left] }] : [];
+
+function deploy({ sha, again }: Extract<Request, { kind: 'deploy' }>, before: State): Journey {
+  const state = { ...before, mustName: true };
+  if (isUnknown(sha)) return fails(state, /^pinRelease$/, 'artifact-not-found');
+  if (state.sha === sha && heldOn(state, state.color) === sha && !again) {
+    return { ...changesNothing(state, /^pinRelease$/), done: { ...state, mustName: false } };
+  }
+  const target = otherColor(state.color);
+  const done = switched(state, target, sha, { history: 'push' });
+  return replaceInactive(sha, state, done, holds({ ...done, mustName: true }, target, { sha }));
+}
+
+/**
+ * What a deploy and a full rollback have in common.
+ *
+ * @param notSwitchedBack what is left where the switch can't be undone; null where nothing comes after the switch
+ */
+function replaceInactive(sha: string, before: State, done: State, notSwitchedBack: State | null): Journey {
+  const target = otherColor(before.color);
+  const disabled = standbyDisabled(before);
+  const touched = holds(disabled, target, 'partial');
+  // Instances that are not marked as failed look like a release that runs; no user notices.
+  const notMarked = [touched, holds(disabled, target, { sha }), disabled];
+  const undoSteps: readonly UndoStep[] = [{ step: /^markFailed$/, left: notMarked, outcome: 'failed' }];
+  const switchBack = (left: State): UndoStep => ({
+    step: /^(requestEdgeChange|\w+ of) switch-back$/,
+    left: [left],
+    outcome: 'needs-operator',
+  });
+  const isDeploy = notSwitchedBack !== null;
+  return {
+    rows: [
+      { step: isDeploy ? /^pinRelease$/ : /^(planRollback|pinRelease)$/, left: [before] },
+      disableStandby(before),
+      ...drain(before, disabled),
+      { step: /^fetchArtifact \w+$/, left: [disabled] },
+      { step: /^recreateInstance \w+$/, left: [disabled, touched], undoSteps },
+      ...(isDeploy ? [{ step: /^migrate \w+$/, left: [touched], undoSteps }] : []),
+      {
+        step: /^startInstance \w+$/,
+        left: [touched],
+        undoSteps,
+        ...(isUnhealthy(sha) ? { fails: 'instance-unhealthy' } : {}),
+      },
+      { step: /^(waitUntilUpOnEdge|requestEdgeChange switch|\w+ of switch)$/, left: [touched], undoSteps },
+      ...(isDeploy
+        ? [{ step: /^watchSoak$/, left: [touched], undoSteps: [...undoSteps, switchBack(notSwitchedBack)] }]
+        : []),
+    ],
+    done: holds(done, target, { sha }),
+  };
 }
 
 const edgeSwitch = /^(planRollback|planSwitch|requestEdgeChange switch|\w+ of switch)$/;
-const edgeSwitchToTheSame = /^(planSwitch|(requestEdgeChange|(readEdge|renderConfig) of) switch)$/;
 
 function switchTo(color: Color, state: State): Journey {
-  if (color === state.color) return asBefore(state, edgeSwitchToTheSame);
-  const held = state.held[color];
-  if (typeof held !== 'object') return refused(state, 'switch-refused|color-not-up');
-  if (state.history.slice(1).includes(line(color, held.sha))) {
-    return { rows: [{ step: edgeSwitch, left: [state] }], done: goBack(state, color, held.sha) };
+  if (color === state.color) {
+    return changesNothing(state, /^(planSwitch|(requestEdgeChange|(readEdge|renderConfig) of) switch)$/);
   }
-  return refused(state, 'switch-refused');
+  const sha = heldOn(state, color);
+  const plan = planSwitch({ name, ...state }, linesOf(state), color, [sha]);
+  if ('refused' in plan) return fails(state, /^plan/, sha ? 'switch-refused' : 'switch-refused|color-not-up');
+  const done = switched(state, color, sha ?? '', { history: plan.history });
+  return { rows: [{ step: edgeSwitch, left: [state] }], done };
 }
 
 function rollback({ to, full }: Extract<Request, { kind: 'rollback' }>, state: State): Journey {
-  const plan = /^planRollback$/;
-  // The release that serves was never left: there is nothing to take back.
+  // The release that serves was never left: there is nothing to undo.
   if (!to && state.mustName) return { rows: [], done: state };
-  if (to && to === state.sha) return asBefore(state, plan);
-  const below = state.history.slice(1).find((one) => !to || one.endsWith(` ${to}`));
-  const sha = below?.split(' ')[1] ?? to;
-  if (!sha || state.sha === null) return refused(state, 'nothing-to-roll-back-to');
-  const color: Color = below?.startsWith('green') ? 'green' : 'blue';
-  if (below && !full && isHeld(state, color, sha)) {
-    return { rows: [{ step: edgeSwitch, left: [state] }], done: goBack(state, color, sha) };
+  const plan = planRollback({ name, ...state }, linesOf(state), to ?? null);
+  if (!plan) return fails(state, /^plan/, 'nothing-to-roll-back-to');
+  const { color, sha } = plan.to;
+  if (sha === state.sha && color === state.color) return changesNothing(state, /^planRollback$/);
+  const isInHistory = state.history.slice(1).includes(`${color} ${sha}`);
+  if (isInHistory && !full && heldOn(state, color) === sha) {
+    return { rows: [{ step: edgeSwitch, left: [state] }], done: switched(state, color, sha, { history: 'back' }) };
   }
-  if (isUnknown(sha)) return { rows: [{ step: /^p/, left: [state], fails: 'artifact-not-found' }], done: state };
-  const target = otherColor(state.color);
-  // A release without a line takes the place of the active one's.
-  const rest = below ? state.history.slice(state.history.indexOf(below) + 1) : state.history.slice(1);
-  const done = { ...state, color: target, sha, standby: null, history: [line(target, sha), ...rest], mustName: false };
+  if (isUnknown(sha)) return fails(state, /^p/, 'artifact-not-found');
+  const done = switched(state, otherColor(state.color), sha, { history: 'back', rewrite: true });
   return replaceInactive(sha, state, done, null);
 }
 
 function cleanup({ standby }: Extract<Request, { kind: 'cleanup' }>, state: State): Journey {
   const target = otherColor(state.color);
   const plan = /^planCleanup$/;
-  if (state.held[target] === 'nothing' || (state.standby !== null && !standby)) return asBefore(state, plan);
-  const stoodDown = { ...state, standby: null };
-  const done = holds(stoodDown, target, 'nothing');
+  if (state.held[target] === 'nothing' || (state.standby !== null && !standby)) return changesNothing(state, plan);
+  const disabled = standbyDisabled(state);
+  const done = holds(disabled, target, 'nothing');
   return {
     rows: [
       { step: plan, left: [state] },
-      standDownOf(state),
-      ...(state.history.length > 0 ? [{ step: /^drainColor$/, left: [stoodDown] }] : []),
-      { step: /^removeInstance \w+$/, left: [stoodDown, holds(stoodDown, target, 'rubble'), done] },
+      disableStandby(state),
+      ...drain(state, disabled),
+      { step: /^removeInstance \w+$/, left: [disabled, holds(disabled, target, 'partial'), done] },
     ],
     done,
   };

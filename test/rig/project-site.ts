@@ -163,5 +163,5 @@ async function untilServersAreUp(project: Project): Promise<void> {
 
 function heldBy({ sha, components }: ColorView): Held {
   if (components.every(({ state }) => state === 'empty')) return 'nothing';
-  return sha !== null && components.every(({ state }) => state === 'running') ? { sha } : 'rubble';
+  return sha !== null && components.every(({ state }) => state === 'running') ? { sha } : 'partial';
 }

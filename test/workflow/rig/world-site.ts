@@ -122,5 +122,5 @@ function heldBy(world: World, color: Color): Held {
   if (found.every((one) => one.endsWith(': none'))) return 'nothing';
   const [sha] = new Set(found.map((one) => / running (\S+)$/.exec(one)?.[1] ?? null));
   const isWhole = sha && found.every((one) => one.endsWith(` running ${sha}`));
-  return isWhole ? { sha } : 'rubble';
+  return isWhole ? { sha } : 'partial';
 }
