@@ -3,26 +3,26 @@ import type { OperationResult } from '../../src/domain/operation.js';
 import { journey, neverDeployed, type Request, type Seen, type State } from './model.js';
 
 /** Without a request: steers what runs, or the operation that is named. */
-export type Ask = Request | Steer<'approve'> | Steer<'abort'>;
+export type Ask = Request | Steer;
 
-interface Steer<Kind> {
-  readonly kind: Kind;
+interface Steer {
+  readonly kind: 'approve' | 'abort';
   readonly operation?: string;
 }
 
-/** What the one who asked was told; a signal that was dropped, or joined, says nothing. */
+export const isSteer = (ask: Ask): ask is Steer => ask.kind === 'approve' || ask.kind === 'abort';
+
+/** What the client was answered; a signal that was dropped, or joined, says nothing. */
 export type Answer =
   | { readonly operation: string; readonly joined: boolean }
   | { readonly refused: string }
   | 'nothing said';
 
-/** What goes wrong with a step. Where it says so, the step or its take-back fails for good. */
+/** What goes wrong with a step. Where it says so, the step or its undo fails for good. */
 export interface Disturbance {
   readonly step: string;
   readonly isForGood: boolean;
 }
-
-type Certainty = 'never' | 'maybe' | 'surely';
 
 interface Operation {
   readonly id: string;
@@ -31,8 +31,8 @@ interface Operation {
   readonly stops: Set<string>;
   /** The step at which it stood still when it was stopped. */
   stoppedAt: string | null;
-  /** Something else took its place in the queue. */
-  overtaken: Certainty;
+  /** Whether something else took its place in the queue. */
+  overtaken: 'never' | 'maybe' | 'surely';
   /** It may have been aborted while it waited. */
   mayBeRemoved: boolean;
 }
@@ -50,7 +50,7 @@ export class Expectation {
   private open: Operation[] = [];
   private disturbances: Disturbance[] = [];
   private paused: { operation: Operation; step: string } | null = null;
-  /** When something was asked for last that was taken: no operation that is known ended before. */
+  /** When a request was taken last: no operation that is known ended before. */
   private takenAt = Date.now();
 
   constructor(readonly environment: string) {}
@@ -77,28 +77,27 @@ export class Expectation {
   /** @param isAlone whether nobody else asked at the same moment */
   answered(ask: Ask, answer: Answer, isAlone: boolean): void {
     if (!isAlone) this.paused = null;
-    if (ask.kind === 'approve') this.approveAnswered(ask, answer);
-    else if (ask.kind === 'abort') this.abortAnswered(ask, answer);
+    if (isSteer(ask)) this.steered(ask, answer);
     else if (answer === 'nothing said' || 'refused' in answer) this.notTaken(ask, answer, isAlone);
     else if (answer.joined) this.joined(ask, answer.operation, isAlone);
     else this.accepted(ask, answer.operation, isAlone);
   }
 
-  /** Compares with what came of all that was open, and with what is seen now that nothing runs. */
+  /** Compares with how all that was open ended, and with what is seen now that nothing runs. */
   settle(results: ReadonlyMap<string, OperationResult>, seen: Seen): void {
     let possible = this.possible;
     for (const operation of this.open) {
       const result = results.get(operation.id);
       if (!result) throw this.violation(`${operation.id} has no result`);
       const allowed = possible.flatMap((before) =>
-        this.endings(operation, before).map((ending) => ({ ...ending, before })),
+        this.endings(operation, before).map((ending) => ({ ending, isSo: isThat(ending, before, result) })),
       );
-      possible = distinct(allowed.filter((ending) => isThat(ending, ending.before, result)).map(({ after }) => after));
+      possible = distinct(allowed.filter(({ isSo }) => isSo).map(({ ending }) => ending.after));
       if (possible.length === 0) {
         const { outcome, code, message, to, lost } = result;
         throw this.violation(
-          `${operation.id} ended as ${JSON.stringify({ outcome, code, message, to, lost })}`,
-          allowed.map(({ before, ...ending }) => ending),
+          `${operation.id} ended as ${text({ outcome, code, message, to, lost })}`,
+          allowed.map(({ ending }) => ending),
         );
       }
     }
@@ -110,21 +109,16 @@ export class Expectation {
     this.paused = null;
   }
 
-  private approveAnswered(ask: { operation?: string }, answer: Answer): void {
-    if (answer === 'nothing said' || !('refused' in answer)) return;
-    if (answer.refused !== 'nothing-to-steer') throw this.violation(`an approval was refused with ${answer.refused}`);
-    if (this.runsSurely(ask.operation)) throw this.violation('an approval was refused while an operation ran');
-  }
-
-  private abortAnswered(ask: { operation?: string }, answer: Answer): void {
+  private steered(ask: Steer, answer: Answer): void {
+    const { paused } = this;
     if (answer !== 'nothing said' && 'refused' in answer) {
-      if (answer.refused !== 'nothing-to-steer') throw this.violation(`an abort was refused with ${answer.refused}`);
-      if (this.runsSurely(ask.operation)) throw this.violation('an abort was refused while an operation ran');
+      const runs = paused !== null && (ask.operation ?? paused.operation.id) === paused.operation.id;
+      if (runs || answer.refused !== 'nothing-to-steer') throw this.violation(`${text(ask)} got ${text(answer)}`);
       return;
     }
+    if (ask.kind === 'approve') return;
     if (answer !== 'nothing said' && this.isQuiet) throw this.violation('an abort was taken where nothing ran');
     for (const operation of this.open.filter(({ id }) => !ask.operation || id === ask.operation)) {
-      const { paused } = this;
       if (paused && operation !== paused.operation) operation.mayBeRemoved = ask.operation === operation.id;
       else this.stop(operation, 'aborted');
     }
@@ -135,39 +129,30 @@ export class Expectation {
     return Date.now() - this.takenAt > rollbackRepeatsMs;
   }
 
-  /** Whether the operation, or where none is named any, stands still in the middle of its work. */
-  private runsSurely(operation: string | undefined): boolean {
-    return this.paused !== null && (operation ?? this.paused.operation.id) === this.paused.operation.id;
-  }
-
   private notTaken(request: Request, answer: Exclude<Answer, { operation: string }>, isAlone: boolean): void {
     const why = answer === 'nothing said' ? 'dropped' : answer.refused;
-    if (request.kind !== 'rollback' || !['dropped', 'rollback-refused'].includes(why)) {
-      throw this.violation(`${text(request)} was refused with ${why}`);
-    }
-    if (!isAlone || (!this.isQuiet && !this.paused)) return;
-    if (this.paused) {
+    const what = `${text(request)} was ${why}`;
+    if (request.kind !== 'rollback' || !['dropped', 'rollback-refused'].includes(why)) throw this.violation(what);
+    if (this.paused && isAlone) {
       if (why === 'dropped' && this.isAskedAlready(request)) return;
-      throw this.violation(`${text(request)} was ${why} while an operation ran`);
+      throw this.violation(`${what} while an operation ran`);
     }
+    if (!isAlone || !this.isQuiet) return;
     this.keep(
       (state) =>
         isRefused(request, state) ||
         (why === 'dropped' && isRepeated(request, state)) ||
         (this.isLongAgo && mustBeNamed(request, state)),
-      `${text(request)} was ${why}`,
+      what,
     );
   }
 
   private joined(request: Request, id: string, isAlone: boolean): void {
     const same = this.open.find((one) => one.id === id);
-    if (same) {
-      const isSame =
-        request.kind === 'rollback' ? isToTheSame(request, same.request) : text(request) === text(same.request);
-      if (!isSame) throw this.violation(`${text(request)} joined ${id}, which is ${text(same.request)}`);
-      return;
+    if (same && !isSame(request, same.request)) {
+      throw this.violation(`${text(request)} joined ${id}, which is ${text(same.request)}`);
     }
-    if (!isAlone || !this.isQuiet) return;
+    if (same || !isAlone || !this.isQuiet) return;
     this.keep(
       (state) => isRepeated(request, state) && state.last?.id === id,
       `${text(request)} joined ${id}, which had ended`,
@@ -175,13 +160,10 @@ export class Expectation {
   }
 
   private accepted(request: Request, id: string, isAlone: boolean): void {
-    if (this.paused && this.isAskedAlready(request))
-      throw this.violation(`${text(request)} did not join, and is ${id}`);
+    const what = `${text(request)} was taken as ${id}`;
+    if (this.paused && this.isAskedAlready(request)) throw this.violation(`${what}, and did not join`);
     if (isAlone && this.isQuiet) {
-      this.keep(
-        (state) => !isRefused(request, state) && (!isRepeated(request, state) || this.isLongAgo),
-        `${text(request)} was taken as ${id}`,
-      );
+      this.keep((state) => !isRefused(request, state) && (!isRepeated(request, state) || this.isLongAgo), what);
     }
     this.takenAt = Date.now();
     for (const other of this.open) this.givesWay(other, request);
@@ -190,50 +172,42 @@ export class Expectation {
   }
 
   /** A rollback stops what runs and empties the queue; a deploy takes the place of one that waits. */
-  private givesWay(other: Operation, request: Request): void {
-    const { paused } = this;
-    const mayRun = !paused || paused.operation === other;
-    const mayWait = paused?.operation !== other;
-    const certainty = paused ? 'surely' : 'maybe';
-    if (request.kind === 'rollback') {
-      if (mayWait && other.overtaken !== 'surely') other.overtaken = certainty;
-      if (mayRun && other.request.kind === 'deploy') this.stop(other, 'rolled-back');
-      if (mayRun && other.request.kind === 'cleanup') this.stop(other, 'aborted');
+  private givesWay(other: Operation, { kind }: Request): void {
+    const isPaused = this.paused?.operation === other;
+    const isDeploy = other.request.kind === 'deploy';
+    if (kind === 'rollback' || (kind === 'deploy' && isDeploy)) {
+      if (!isPaused && other.overtaken !== 'surely') other.overtaken = this.paused ? 'surely' : 'maybe';
     }
-    if (request.kind === 'deploy' && other.request.kind === 'deploy' && mayWait && other.overtaken !== 'surely') {
-      other.overtaken = certainty;
-    }
+    if (kind !== 'rollback' || (this.paused && !isPaused)) return;
+    if (isDeploy) this.stop(other, 'rolled-back');
+    if (other.request.kind === 'cleanup') this.stop(other, 'aborted');
   }
 
   private stop(operation: Operation, code: string): void {
     operation.stops.add(code);
-    if (this.paused?.operation !== operation) return;
-    operation.stoppedAt = this.paused.step;
+    if (this.paused?.operation === operation) operation.stoppedAt = this.paused.step;
   }
 
   private isAskedAlready(request: Request): boolean {
-    return this.open.some(
-      (one) =>
-        one.stops.size === 0 &&
-        one.overtaken === 'never' &&
-        !one.mayBeRemoved &&
-        (request.kind === 'rollback' ? isToTheSame(request, one.request) : text(request) === text(one.request)) &&
-        request.kind !== 'switch',
-    );
+    const goesOn = ({ stops, overtaken, mayBeRemoved }: Operation) =>
+      stops.size === 0 && overtaken === 'never' && !mayBeRemoved;
+    return request.kind !== 'switch' && this.open.some((one) => goesOn(one) && isSame(request, one.request));
   }
 
   private endings(operation: Operation, before: State): readonly Ending[] {
-    const { request, stops, overtaken, mayBeRemoved, stoppedAt } = operation;
+    const { id, request, stops, overtaken, mayBeRemoved, stoppedAt } = operation;
     const untouched = (code: string): Ending => ({ outcome: 'failed', code, after: before });
     if (overtaken === 'surely') return [untouched('superseded'), ...(mayBeRemoved ? [untouched('aborted')] : [])];
     const endings: Ending[] = [];
     if (overtaken === 'maybe') endings.push(untouched('superseded'));
     if (mayBeRemoved || stops.has('aborted')) endings.push(untouched('aborted'));
 
-    const ended = (outcome: Ending['outcome'], code: string | null, after: State): Ending => {
-      const to = request.kind === 'rollback' ? (request.to ?? null) : null;
-      return { outcome, code, after: { ...after, last: { id: operation.id, kind: request.kind, outcome, to } } };
-    };
+    const to = request.kind === 'rollback' ? (request.to ?? null) : null;
+    const ended = (outcome: Ending['outcome'], code: string | null, after: State): Ending => ({
+      outcome,
+      code,
+      after: { ...after, last: { id, kind: request.kind, outcome, to } },
+    });
     const { rows, done } = journey(request, before);
     for (const [index, row] of rows.entries()) {
       const hits = this.disturbances.filter(({ step, isForGood }) => isForGood && row.step.test(step));
@@ -241,15 +215,17 @@ export class Expectation {
       const codes = [...(row.fails ? [row.fails] : []), ...(hits.length > 0 ? ['broken'] : []), ...stops];
       // What was stopped may have ended well all the same: then the next step is where it ends.
       const left = isStoppedHere ? [...row.left, ...(rows[index + 1]?.left ?? [])] : row.left;
-      const failing = (row.undoSteps ?? []).filter((one) => this.disturbances.some(({ step }) => one.step.test(step)));
+      const undoFails = (row.undoSteps ?? []).filter((one) =>
+        this.disturbances.some(({ step }) => one.step.test(step)),
+      );
       for (const code of codes) {
         endings.push(...left.map((state) => ended('failed', code, state)));
-        for (const { outcome, left } of failing) {
-          const told = outcome === 'failed' ? code : 'needs-operator';
-          endings.push(...left.map((state) => ended(outcome, told, state)));
+        for (const { outcome, left } of undoFails) {
+          const known = outcome === 'failed' ? code : 'needs-operator';
+          endings.push(...left.map((state) => ended(outcome, known, state)));
         }
       }
-      // A request that had its effect is found to be in force.
+      // A request that had its effect is found to be done.
       const isSure = hits.some(({ step }) => !step.startsWith('requestEdgeChange'));
       if (row.fails || isSure || isStoppedHere) return endings;
     }
@@ -271,8 +247,9 @@ export class Expectation {
 function isThat({ outcome, code, after }: Ending, before: State, result: OperationResult): boolean {
   if (outcome !== result.outcome) return false;
   if (code === null ? result.code !== null : !code.split('|').includes(result.code ?? '')) return false;
-  if (outcome === 'succeeded')
+  if (outcome === 'succeeded') {
     return result.to.color === null || (result.to.color === after.color && result.to.sha === after.sha);
+  }
   const isLost = before.standby !== null && after.standby === null;
   return outcome === 'needs-operator' || isLost === result.lost.some((one) => one.startsWith('the standby'));
 }
@@ -288,17 +265,12 @@ function isRepeated(request: Request, { last }: State): boolean {
   return last.outcome === 'succeeded' && last.to === (request.to ?? null);
 }
 
-const isToTheSame = (a: { readonly to?: string }, b: Request): boolean => b.kind === 'rollback' && a.to === b.to;
-const numberOf = (id: string): number => Number(id.split('/').at(-1));
+const isSame = (a: Request, b: Request): boolean =>
+  a.kind === 'rollback' ? b.kind === 'rollback' && a.to === b.to : text(a) === text(b);
+export const numberOf = (operation: string): number => Number(operation.split('/').at(-1));
 const text = (value: unknown): string => JSON.stringify(value);
-const seenOf = ({ color, sha, standby, history, held }: Seen): Seen => ({
-  color,
-  sha,
-  standby,
-  history,
-  held: { blue: held.blue, green: held.green },
+const seenOf = ({ color, sha, standby, history, held: { blue, green } }: Seen): Seen => ({
+  ...{ color, sha, standby, history },
+  held: { blue, green },
 });
-
-function distinct<T>(values: readonly T[]): T[] {
-  return [...new Map(values.map((value) => [text(value), value])).values()];
-}
+const distinct = <T>(values: readonly T[]): T[] => [...new Map(values.map((value) => [text(value), value])).values()];

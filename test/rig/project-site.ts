@@ -33,23 +33,25 @@ export async function projectSite(): Promise<Site> {
 
 function siteOf(project: Project, temporal: Temporal): Site {
   const { client } = temporal;
-  const askings = Object.fromEntries(environments.map((name) => [name, askingOf(temporal, name)])) as Record<
-    Environment,
-    Asking
-  >;
+  const askings: Record<Environment, Asking> = {
+    staging: askingOf(temporal, 'staging'),
+    prod: askingOf(temporal, 'prod'),
+  };
   // One that is killed is started again at once.
-  const keeping = setInterval(() => {
+  const restarting = setInterval(() => {
     if (!project.workerRuns()) project.spawnWorker();
   }, 100);
 
   return {
     ask: (environment, who, ask) => askings[environment].ask(who, ask),
+    pause() {},
+    hasPaused: async () => false,
 
     async disturb(_, { what, step }) {
       if (what === masterKilled) {
         await untilNothingMoves(temporal);
-        const served = await killMaster(project);
-        await served();
+        const untilBack = await killMaster(project);
+        await untilBack();
         await untilServersAreUp(project);
       } else if (step !== null) {
         const [activity = '', moment] = step.split(' ') as [string, FailPoint['moment']];
@@ -57,9 +59,6 @@ function siteOf(project: Project, temporal: Temporal): Site {
       }
       return [];
     },
-
-    pause() {},
-    hasPaused: async () => false,
 
     async settle(environment, operations) {
       const results = new Map<string, OperationResult>();
@@ -75,14 +74,13 @@ function siteOf(project: Project, temporal: Temporal): Site {
     },
 
     async see(environment) {
-      const { environments: views } = await project.look();
-      const view = views.find(({ name }) => name === environment);
+      const view = (await project.look()).environments.find(({ name }) => name === environment);
       if (!view?.colors) throw new Error(`status says nothing of ${environment}`);
       const { blue, green } = view.colors;
       return {
         color: view.active,
         sha: view.sha,
-        standby: blue.state === 'standby' ? blue.sha : green.state === 'standby' ? green.sha : null,
+        standby: [blue, green].find(({ state }) => state === 'standby')?.sha ?? null,
         history: view.history.map(({ color, sha }) => `${color} ${sha}`),
         held: { blue: heldBy(blue), green: heldBy(green) },
       };
@@ -94,7 +92,7 @@ function siteOf(project: Project, temporal: Temporal): Site {
     },
 
     async end() {
-      clearInterval(keeping);
+      clearInterval(restarting);
       await temporal.close();
       await project.stop();
     },
@@ -108,54 +106,41 @@ function askingOf({ client, signal }: Temporal, environment: Environment): Askin
   return new Asking({
     // Each kind comes with its own argument.
     update: (kind, argument) =>
-      patiently(`${environment} takes ${kind}`, () =>
+      untilAnswered(`${environment} takes ${kind}`, () =>
         request<'deploy'>(client, name, kind as 'deploy', argument as DeployRequest),
       ),
     signal: (kind, argument) => signal(environmentWorkflowId('demo', environment), kind, argument),
-    result: (operation) => patiently(`${environment} answers`, () => readResult(client, name, operation)),
+    result: (operation) => untilAnswered(`${environment} answers`, () => readResult(client, name, operation)),
     rollbackId: (number) => operationId('demo', environment, 'rollback', number),
   });
 }
 
 /** While a worker is started again nobody answers, and nothing begins. */
-function patiently<T extends object>(what: string, ask: () => Promise<T>): Promise<T> {
-  return until(what, () =>
+const untilAnswered = <T extends object | boolean>(what: string, ask: () => Promise<T>) =>
+  until(what, () =>
     ask().catch((error: unknown) => {
       const isTooEarly = isBasculeError(error) && ['no-worker', 'temporal-unreachable'].includes(error.code);
       if (isTooEarly || isUnanswered(error)) return null;
       throw error;
     }),
   );
-}
 
 /** An edge that is gone fails what goes through it; what is compared are schedules of which it is known how they end. */
 async function untilNothingMoves({ client }: Temporal): Promise<void> {
   for (const environment of environments) {
-    const movesNothing = async () => {
-      const { operation, queue } = (await readEnvironment(client, nameOf(environment))) ?? {
-        operation: null,
-        queue: [],
-      };
-      if (operation === null) return queue.length === 0;
+    await untilAnswered(`nothing moves in ${environment}`, async () => {
+      const { operation, queue } = (await readEnvironment(client, nameOf(environment))) ?? {};
+      if (!operation) return (queue ?? []).length === 0;
       return (await readProgress(client, operation.id))?.waiting === 'approval';
-    };
-    await until(`nothing moves in ${environment}`, () => movesNothing().catch(nullWhereUnanswered));
+    });
   }
-}
-
-/** A worker that is killed, or busy with what was asked of it before, answers later. */
-function nullWhereUnanswered(error: unknown): null {
-  if (isUnanswered(error)) return null;
-  throw error;
 }
 
 async function untilServersAreUp(project: Project): Promise<void> {
   await until('HAProxy has checked all that runs', async () => {
-    const { environments: views } = await project.look();
-    const running = views
-      .flatMap(({ colors }) => Object.values(colors ?? {}))
-      .filter((view) => view.state !== 'failed');
-    return running
+    const colors = (await project.look()).environments.flatMap((view) => Object.values(view.colors ?? {}));
+    return colors
+      .filter((color) => color.state !== 'failed')
       .flatMap(({ components }) => components)
       .every(({ state, health }) => state !== 'running' || health?.startsWith('UP L7OK'));
   });

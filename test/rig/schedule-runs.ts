@@ -16,53 +16,49 @@ export interface ScheduleRuns extends ScheduleOptions {
   readonly newSite: () => Promise<Site>;
 }
 
-interface Found {
+interface Violation {
   readonly seed: number;
   readonly path: string;
-  readonly said: string;
+  readonly report: string;
 }
 
 /**
- * Acts out random schedules, and reports them under the name of a part of the table. Answers what went against the model,
- * with the shortest schedule that was found for it and what to set to act it out again (CHAOS_SEED and so on); an empty
- * text where nothing did.
+ * Acts out random schedules, and reports them as a part of the table. Answers what went against the model, with the
+ * shortest schedule that was found for it and what to set to act it out again; an empty text where nothing did.
  */
-export async function violationsOf(part: string, { newSite, ...options }: ScheduleRuns): Promise<string> {
+export async function violationsOf(part: string, options: ScheduleRuns): Promise<string> {
   const { on, runs, lanes, shrinkMs } = options;
-  const count = { schedules: 0, operations: 0, faults: 0 };
-  const wanted = { ...options, newSite: async () => counted(await newSite(), count) };
   const { CHAOS_PATH: path, CHAOS_REPLAY: replayPath } = process.env;
   const { seed } = chance();
+  const count = { schedules: 0, operations: 0, faults: 0 };
+  const counting = { ...options, newSite: async () => counted(await options.newSite(), count) };
   if (path) {
-    const replayed = await check(wanted, { seed, path, endOnFailure: true }, replayPath);
-    return replayed?.said ?? '';
+    const parameters = { seed, path, endOnFailure: true };
+    return (await check({ ...counting, ...(replayPath && { replayPath }) }, parameters))?.report ?? '';
   }
+  const numRuns = Math.ceil(runs / lanes);
   const all = await Promise.all(
-    Array.from({ length: lanes }, (_, lane) =>
-      check(wanted, { seed: seed + lane, numRuns: Math.ceil(runs / lanes), endOnFailure: true }),
-    ),
+    Array.from({ length: lanes }, (_, lane) => check(counting, { seed: seed + lane, numRuns, endOnFailure: true })),
   );
-  const [first, ...others] = all.filter((found) => found !== null);
-  const violations = all.filter((found) => found !== null).length;
+  const found = all.filter((one) => one !== null);
   reportCells(`schedules.${part}`, {
     title: 'Random schedules',
     about:
       'Two clients ask for random operations on two environments while random steps fail; how each operation ends, what is ' +
       'served and what is remembered is compared with a model of it all (`test/rig/model.ts`).',
     columns: ['on', 'schedules', 'operations', 'faults', 'against the model'],
-    rows: [[on, ...[count.schedules, count.operations, count.faults, violations].map(String)]],
+    rows: [[on, ...[count.schedules, count.operations, count.faults, found.length].map(String)]],
     operations: count.operations,
     faults: count.faults,
-    violations,
+    violations: found.length,
   });
+  const [first] = found;
   if (!first) return '';
-  const shorter = await check(wanted, { seed: first.seed, path: first.path, interruptAfterTimeLimit: shrinkMs });
-  return [...(shorter ? [`${shorter.said}\nfound as`] : []), ...[first, ...others].map(({ said }) => said)].join(
-    '\n\n',
-  );
+  const shorter = await check(counting, { seed: first.seed, path: first.path, interruptAfterTimeLimit: shrinkMs });
+  return [...(shorter ? [shorter, { report: 'found as' }] : []), ...found].map(({ report }) => report).join('\n\n');
 }
 
-function counted(site: Site, count: { schedules: number; operations: number; faults: number }): Site {
+const counted = (site: Site, count: { schedules: number; operations: number; faults: number }): Site => {
   count.schedules += 1;
   return {
     ...site,
@@ -76,33 +72,23 @@ function counted(site: Site, count: { schedules: number; operations: number; fau
       return site.disturb(...what);
     },
   };
-}
+};
 
 async function check(
-  { newSite, withinMs, ...options }: Omit<ScheduleRuns, 'on'>,
+  { newSite, withinMs, ...options }: ScheduleRuns,
   parameters: fc.Parameters<[Iterable<Command>]>,
-  replayPath?: string,
-): Promise<Found | null> {
-  const drawn = schedules({ ...options, ...(replayPath ? { replayPath } : {}) });
-  const acted = fc.asyncProperty(drawn, async (commands) => {
+): Promise<Violation | null> {
+  const acted = fc.asyncProperty(schedules(options), async (commands) => {
     const site = await newSite();
-    try {
-      await actOut(commands, site);
-    } finally {
-      await site.end();
-    }
+    await actOut(commands, site).finally(() => site.end());
   });
   const found = await fc.check(acted, { ...parameters, timeout: withinMs });
   if (!found.failed || found.counterexamplePath === null) return null;
-  const { seed, counterexamplePath, counterexample, errorInstance } = found;
+  const { seed, counterexamplePath: path, counterexample, errorInstance } = found;
   const commands = counterexample?.[0] ?? [];
   const replay = /replayPath="([^"]*)"/.exec(String(commands))?.[1] ?? '';
-  const again = `CHAOS_SEED=${seed} CHAOS_PATH=${counterexamplePath} CHAOS_REPLAY=${replay}`;
   const error = errorInstance instanceof Error ? errorInstance.message : String(errorInstance);
-  const lines = [...commands].filter((command) => !('hasRan' in command) || command.hasRan);
-  return {
-    seed,
-    path: counterexamplePath,
-    said: [`${again}: ${error}`, 'in the schedule', ...lines.map((line) => `  ${String(line)}`)].join('\n'),
-  };
+  const lines = [...commands].filter((command) => !('hasRan' in command) || command.hasRan).map((line) => `  ${line}`);
+  const repeat = `CHAOS_SEED=${seed} CHAOS_PATH=${path} CHAOS_REPLAY=${replay}`;
+  return { seed, path, report: [`${repeat}: ${error}`, 'in the schedule', ...lines].join('\n') };
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Color } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
-import { type Answer, type Ask, type Disturbance, Expectation } from './expectation.js';
+import { type Answer, type Ask, type Disturbance, Expectation, isSteer, numberOf } from './expectation.js';
 import type { Seen } from './model.js';
 
 export const environments = ['staging', 'prod'] as const;
@@ -47,90 +47,73 @@ type Aimed = Ask & { readonly nth?: number };
 
 const mostOpen = 4;
 
-/**
- * Somebody asks for something. Where nothing else is under way: `faults` hit what begins then, and it stands still at
- * `pauseAt`.
- */
-class Asks implements Command {
-  constructor(
-    private readonly environment: Environment,
-    private readonly who: Client,
-    private readonly wanted: Aimed,
-    private readonly pauseAt: string | null,
-    private readonly faults: readonly SiteFault[],
-  ) {}
+const hasRoom =
+  (environment: Environment, room: number): Command['check'] =>
+  (all) =>
+    all[environment].openOperations.length + room <= mostOpen;
 
-  check = (expectations: Readonly<Expectations>): boolean =>
-    expectations[this.environment].openOperations.length < mostOpen;
-
-  async run(expectations: Expectations, site: Site): Promise<void> {
-    const expectation = expectations[this.environment];
-    const isPausing = expectation.isQuiet && this.pauseAt !== null;
-    if (expectation.isQuiet) await goWrong(this.faults, expectation, this.environment, site);
-    if (isPausing && this.pauseAt) site.pause(this.environment, this.pauseAt);
-    const ask = aimed(this.wanted, expectation);
-    const answer = await site.ask(this.environment, this.who, ask);
+/** Somebody asks for something. Where nothing else runs: `faults` hit what begins then, and it stands still at `pauseAt`. */
+const asks = (
+  environment: Environment,
+  who: Client,
+  wanted: Aimed,
+  pauseAt: string | null,
+  faults: readonly SiteFault[],
+): Command => ({
+  check: hasRoom(environment, 1),
+  async run(all, site) {
+    const expectation = all[environment];
+    const pausing = expectation.isQuiet ? pauseAt : null;
+    if (expectation.isQuiet) await goWrong(faults, expectation, environment, site);
+    if (pausing) site.pause(environment, pausing);
+    const ask = aimed(wanted, expectation);
+    const answer = await site.ask(environment, who, ask);
     expectation.answered(ask, answer, true);
-    if (!isPausing || !this.pauseAt) return;
+    if (!pausing) return;
     const begun = answer === 'nothing said' || 'refused' in answer || answer.joined ? null : answer.operation;
-    if (await site.hasPaused(this.environment, begun)) expectation.pausesAt(begun ?? '', this.pauseAt);
-  }
-
-  toString = (): string =>
+    if (await site.hasPaused(environment, begun)) expectation.pausesAt(begun ?? '', pausing);
+  },
+  toString: () =>
     [
-      `${this.environment}: ${this.who} asks ${JSON.stringify(this.wanted)}`,
-      ...(this.faults.length > 0 ? [inWords(this.faults)] : []),
-      ...(this.pauseAt ? [`it stands still at ${this.pauseAt}`] : []),
-    ].join(', ');
-}
+      `${environment}: ${who} asks ${JSON.stringify(wanted)}`,
+      ...(faults.length > 0 ? [inWords(faults)] : []),
+      ...(pauseAt ? [`it stands still at ${pauseAt}`] : []),
+    ].join(', '),
+});
 
 /** Both ask at the same moment. */
-class BothAsk implements Command {
-  constructor(
-    private readonly environment: Environment,
-    private readonly first: Aimed,
-    private readonly second: Aimed,
-  ) {}
-
-  check = (expectations: Readonly<Expectations>): boolean =>
-    expectations[this.environment].openOperations.length < mostOpen - 1;
-
-  async run(expectations: Expectations, site: Site): Promise<void> {
-    const expectation = expectations[this.environment];
+const bothAsk = (environment: Environment, first: Aimed, second: Aimed): Command => ({
+  check: hasRoom(environment, 2),
+  async run(all, site) {
+    const expectation = all[environment];
     // Nobody could tell which of two rollbacks is the one that was signalled.
-    const second: Client = this.first.kind === 'rollback' && this.second.kind === 'rollback' ? 'ci' : 'operator';
-    const answers = await Promise.all(
-      ([this.first, this.second] as const).map(async (wanted, index) => {
-        const ask = aimed(wanted, expectation);
-        return { ask, answer: await site.ask(this.environment, index === 0 ? 'ci' : second, ask) };
-      }),
-    );
+    const other: Client = first.kind === 'rollback' && second.kind === 'rollback' ? 'ci' : 'operator';
+    const asking = async (who: Client, wanted: Aimed) => {
+      const ask = aimed(wanted, expectation);
+      return { ask, answer: await site.ask(environment, who, ask) };
+    };
+    const answers = await Promise.all([asking('ci', first), asking(other, second)]);
     const order = ({ answer }: { answer: Answer }): number =>
       answer === 'nothing said' || 'refused' in answer
         ? Number.MAX_SAFE_INTEGER
-        : 2 * Number(answer.operation.split('/').at(-1)) + (answer.joined ? 1 : 0);
+        : 2 * numberOf(answer.operation) + (answer.joined ? 1 : 0);
     for (const { ask, answer } of answers.sort((a, b) => order(a) - order(b))) expectation.answered(ask, answer, false);
-  }
+  },
+  toString: () => `${environment}: at once ${JSON.stringify(first)} and ${JSON.stringify(second)}`,
+});
 
-  toString = (): string =>
-    `${this.environment}: at once ${JSON.stringify(this.first)} and ${JSON.stringify(this.second)}`;
-}
+const goesWrong = (environment: Environment, faults: readonly SiteFault[]): Command => ({
+  // A step that is to fail has not begun yet; a worker may be killed at any time.
+  check: (all) => all[environment].isQuiet || faults.every(({ step }) => step === null),
+  run: (all, site) => goWrong(faults, all[environment], environment, site),
+  toString: () => `${environment}: ${inWords(faults)}`,
+});
 
-class GoesWrong implements Command {
-  constructor(
-    private readonly environment: Environment,
-    private readonly faults: readonly SiteFault[],
-  ) {}
-
-  /** A step that is to fail has not begun yet; a worker may be killed at any time. */
-  check = (expectations: Readonly<Expectations>): boolean =>
-    expectations[this.environment].isQuiet || this.faults.every(({ step }) => step === null);
-
-  run = (expectations: Expectations, site: Site): Promise<void> =>
-    goWrong(this.faults, expectations[this.environment], this.environment, site);
-
-  toString = (): string => `${this.environment}: ${inWords(this.faults)}`;
-}
+const settles = (environment: Environment): Command => ({
+  check: () => true,
+  run: (all, site) => settle(all[environment], environment, site),
+  toString: () => `${environment}: wait`,
+});
 
 async function goWrong(
   faults: readonly SiteFault[],
@@ -144,15 +127,6 @@ async function goWrong(
 const inWords = (faults: readonly SiteFault[]): string =>
   faults.map(({ what, step }) => (step ? `${step} ${what}` : what)).join(', ');
 
-class Settles implements Command {
-  constructor(private readonly environment: Environment) {}
-
-  check = (): boolean => true;
-  run = (expectations: Expectations, site: Site): Promise<void> =>
-    settle(expectations[this.environment], this.environment, site);
-  toString = (): string => `${this.environment}: wait`;
-}
-
 async function settle(expectation: Expectation, environment: Environment, site: Site): Promise<void> {
   const operations = expectation.openOperations.map(({ id, request }) => ({
     id,
@@ -164,7 +138,7 @@ async function settle(expectation: Expectation, environment: Environment, site: 
 
 function aimed({ nth, ...ask }: Aimed, { openOperations }: Expectation): Ask {
   const named = nth === undefined ? undefined : openOperations[nth];
-  return named && (ask.kind === 'abort' || ask.kind === 'approve') ? { ...ask, operation: named.id } : ask;
+  return named && isSteer(ask) ? { ...ask, operation: named.id } : ask;
 }
 
 /** Shas of which three are good, one is nowhere, and the instances of one never get healthy. */
@@ -178,35 +152,22 @@ const anySha = fc.oneof(
 );
 const rarely = (weight: number) =>
   fc.oneof({ weight, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
-const anyColor = fc.constantFrom<Color>('blue', 'green');
-const nth = fc.nat({ max: 2 });
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq = 5) => fc.option(arbitrary, { nil: undefined, freq });
 
 /** Only what is set, as a client sends it. */
-type Sparse<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-const sparse = <T extends object>(value: T): Sparse<T> =>
-  Object.fromEntries(Object.entries(value).filter(([, one]) => one !== false && one !== undefined)) as Sparse<T>;
+const sparse = (value: object) =>
+  Object.fromEntries(Object.entries(value).filter(([, one]) => one !== false && one !== undefined)) as unknown as Aimed;
 
-const asks: fc.Arbitrary<Aimed> = fc.oneof(
-  {
-    weight: 8,
-    arbitrary: fc
-      .record({ sha: anySha, again: rarely(6), waitForApproval: rarely(6) })
-      .map((one): Aimed => ({ kind: 'deploy', ...sparse(one) })),
-  },
-  {
-    weight: 4,
-    arbitrary: fc
-      .record({ to: fc.option(anySha, { nil: undefined, freq: 2 }), full: rarely(3) })
-      .map((one): Aimed => ({ kind: 'rollback', ...sparse(one) })),
-  },
-  { weight: 2, arbitrary: anyColor.map((color): Aimed => ({ kind: 'switch', color })) },
-  { weight: 2, arbitrary: rarely(1).map((standby): Aimed => ({ kind: 'cleanup', ...sparse({ standby }) })) },
-  {
-    weight: 2,
-    arbitrary: fc
-      .record({ kind: fc.constantFrom('abort' as const, 'approve' as const), nth: fc.option(nth, { nil: undefined }) })
-      .map(({ kind, ...one }): Aimed => ({ kind, ...sparse(one) })),
-  },
+const request = <T>(kind: Aimed['kind'], options: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record<T>(options).map((one) => sparse({ kind, ...one }));
+
+const anyRequest: fc.Arbitrary<Aimed> = fc.oneof(
+  { weight: 8, arbitrary: request('deploy', { sha: anySha, again: rarely(6), waitForApproval: rarely(6) }) },
+  { weight: 4, arbitrary: request('rollback', { to: maybe(anySha, 2), full: rarely(3) }) },
+  { weight: 2, arbitrary: request('switch', { color: fc.constantFrom<Color>('blue', 'green') }) },
+  { weight: 2, arbitrary: request('cleanup', { standby: rarely(1) }) },
+  { weight: 1, arbitrary: request('abort', { nth: maybe(fc.nat({ max: 2 })) }) },
+  { weight: 1, arbitrary: request('approve', { nth: maybe(fc.nat({ max: 2 })) }) },
 );
 
 export interface ScheduleOptions {
@@ -230,10 +191,10 @@ export function schedules({
   const pauseAt =
     pauses.length === 0 ? fc.constant(null) : fc.option(fc.constantFrom(...pauses), { nil: null, freq: 1 });
   const hit = fc.oneof(fc.constant<readonly SiteFault[]>([]), faults);
-  const asking = fc.tuple(where, who, asks, pauseAt, hit).map((values): Command => new Asks(...values));
-  const bothAsking = fc.tuple(where, asks, asks).map((values): Command => new BothAsk(...values));
-  const goingWrong = fc.tuple(where, faults).map((values): Command => new GoesWrong(...values));
-  const settling = where.map((environment): Command => new Settles(environment));
+  const asking = fc.tuple(where, who, anyRequest, pauseAt, hit).map((values) => asks(...values));
+  const bothAsking = fc.tuple(where, anyRequest, anyRequest).map((values) => bothAsk(...values));
+  const goingWrong = fc.tuple(where, faults).map((values) => goesWrong(...values));
+  const settling = where.map(settles);
   const commands = fc.commands<Expectations, Site, false>(
     // fast-check takes each kind of command as often as any other.
     [asking, asking, asking, bothAsking, goingWrong, settling, settling],
