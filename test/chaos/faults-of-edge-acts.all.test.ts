@@ -15,14 +15,16 @@ import { identityOf } from '../../src/hosts/process-identity.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import {
   applyChange,
+  change,
   createTestEdge,
+  load,
   type Planned,
   planned,
   switchChange,
   type TestEdge,
+  takeBackAll,
   version,
 } from '../rig/edge.js';
-import { change, load, takeBackAll } from '../rig/edge-change.js';
 import { type EdgeLook, lookAt } from '../rig/edge-look.js';
 import { FaultyHost, mountSmallDisk } from '../rig/faulty-host.js';
 import { errorOf, type FaultErrors, type HostFault, type OneFault, testHostFaults } from '../rig/host-faults.js';

@@ -5,13 +5,13 @@ import type { CertificatesResult } from '../../src/domain/issuance.js';
 import type { Notice } from '../../src/domain/notice.js';
 import { servedSerial } from '../../src/haproxy/certificates.js';
 import { LocalHost } from '../../src/hosts/local.js';
+import { type Listener, startListener } from '../rig/app.js';
 import { ask } from '../rig/ask.js';
 import { problem, startCaProxy } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
 import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
 import type { CommandResult } from '../rig/command.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
-import { type Listener, startListener } from '../rig/listener.js';
 import { isIssuedBy } from '../rig/pebble.js';
 
 const shop = ['shop.test', 'www.shop.test'];

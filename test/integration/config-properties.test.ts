@@ -13,8 +13,7 @@ import { ask } from '../rig/ask.js';
 import { additions, configurations, type Field, fieldsOf, formatted, withFields } from '../rig/config-fields.js';
 import { haproxyPlaces, newerHaproxyFolder, startHaproxy } from '../rig/haproxy.js';
 import { freePort } from '../rig/ports.js';
-import { replayable } from '../rig/seed.js';
-import { isWhole } from '../rig/tier.js';
+import { isWhole, replayable, seed } from '../rig/tier.js';
 
 let folder: string;
 let newerHaproxy: string;
@@ -97,7 +96,7 @@ describe('whatever strings bascule.yaml accepts, haproxy.cfg has them and nothin
       ),
       replayable(isWhole ? 50 : 4),
     );
-    process.stdout.write(`${JSON.stringify(counts)}\n`);
+    process.stdout.write(`strings: ${JSON.stringify(counts)}; BASCULE_TEST_SEED=${seed} repeats it\n`);
     expect(counts.accepted).toBeGreaterThan(counts.tried / 4);
     expect(counts.accepted).toBeLessThan(counts.tried);
   });

@@ -7,8 +7,7 @@ import { drainOldWorkers, type Shut } from '../../src/haproxy/drain.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from '../rig/app.js';
-import { applyChange, createTestEdge, switchChange, type TestEdge } from '../rig/edge.js';
-import { change } from '../rig/edge-change.js';
+import { applyChange, change, createTestEdge, switchChange, type TestEdge } from '../rig/edge.js';
 
 let test: TestEdge;
 let apps: App[];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Color } from '../../src/domain/edge-state.js';
-import type { AppProcess } from '../rig/app-process.js';
+import type { AppProcess } from '../rig/app.js';
 import { stateOf } from '../rig/applied.js';
 import { type ExampleEdge, startExampleEdge } from '../rig/example-edge.js';
 import { isWhole } from '../rig/tier.js';

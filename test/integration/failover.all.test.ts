@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { AppProcess } from '../rig/app.js';
 import { stateOf } from '../rig/applied.js';
 import { say } from '../rig/chaos.js';
 import { type ExampleEdge, startExampleEdge } from '../rig/example-edge.js';
-import { type ServiceProcess, startService } from '../rig/service-process.js';
 import { type Report, type Stream, startVisitors, type VisitorRequest } from '../rig/visitors.js';
 
 /** As in the example, where the interval is 5 s. The bound is that of a quiet machine: it is shown in make test-all alone. */
@@ -23,7 +23,7 @@ const streams: readonly Stream[] = [
 ];
 
 let edge: ExampleEdge;
-let primaries: ServiceProcess[];
+let primaries: AppProcess[];
 beforeEach(async () => {
   primaries = [];
   edge = await startExampleEdge('veza', {
@@ -38,20 +38,16 @@ beforeEach(async () => {
   });
   for (const pool of pools) {
     const name = `veza-${pool}-blue`;
-    await edge.stopInstance(name);
-    const place = edge.applied.addresses[name];
-    if (!place) throw new Error(`no address for ${name}`);
-    primaries.push(await startService(place, 'blue'));
+    primaries.push(await edge.startProcess(name, { BASCULE_COLOR: 'blue' }));
   }
   await edge.untilUp(pools.flatMap((pool) => [`veza-${pool}-blue`, `veza-${pool}-green`]));
 });
 afterEach(async () => {
-  for (const primary of primaries) await primary.stop();
   await edge.dispose();
 });
 
 /** Has all primaries end at once under load, until the standby has answered for a while. */
-async function visitWhile(signal: 'SIGKILL' | 'SIGSTOP'): Promise<Report & { readonly at: number }> {
+async function visitWhile(end: 'kill' | 'hang'): Promise<Report & { readonly at: number }> {
   const { http, https } = edge.applied.configuration.edge;
   const visitors = await startVisitors({
     target: { ...http, https: { port: https?.port ?? 0, trusted: edge.trusted } },
@@ -60,7 +56,7 @@ async function visitWhile(signal: 'SIGKILL' | 'SIGSTOP'): Promise<Report & { rea
   });
   await vi.waitFor(() => expect(visitors.progress().sent).toBeGreaterThan(100), 20_000);
   const at = Date.now();
-  for (const primary of primaries) primary.kill(signal);
+  for (const primary of primaries) void primary[end]();
   await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(at + boundMs + 500), { timeout: 20_000, interval: 50 });
   return { ...(await visitors.stop()), at };
 }
@@ -104,12 +100,12 @@ function expectStandbyWithinBound({ at, requests }: Report & { readonly at: numb
 
 describe('when all primaries of an environment', () => {
   it.each([
-    ['are killed', 'SIGKILL'],
-    ['hang', 'SIGSTOP'],
+    ['are killed', 'kill'],
+    ['hang', 'hang'],
   ] as const)(
     '%s, the standby answers within fall × interval + 1 s, and only requests under way are lost',
-    async (_what, signal) => {
-      const report = await visitWhile(signal);
+    async (_what, end) => {
+      const report = await visitWhile(end);
       expectStandbyWithinBound(report);
       expectOnlyThoseUnderWayFailed(report);
     },

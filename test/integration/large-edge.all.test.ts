@@ -6,10 +6,9 @@ import { parseInstalledConfiguration, stampConfiguration } from '../../src/hapro
 import { renderConfiguration } from '../../src/haproxy/render.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from '../rig/app.js';
-import { stateOf } from '../rig/applied.js';
+import { largeEnvironments as environments, largeConfiguration, stateOf } from '../rig/applied.js';
 import { ask } from '../rig/ask.js';
 import { type Haproxy, haproxyPlaces, startHaproxy } from '../rig/haproxy.js';
-import { largeEnvironments as environments, largeConfiguration } from '../rig/large-configuration.js';
 
 const components = 200;
 

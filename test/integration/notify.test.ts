@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { noticeOf } from '../../src/domain/notice.js';
 import { notify } from '../../src/notify.js';
-import { type Listener, startListener } from '../rig/listener.js';
+import { type Listener, startListener } from '../rig/app.js';
 
 const notice = noticeOf({
   ...{ operation: 'shop/prod/deploy/7', environment: 'prod', kind: 'deploy', outcome: 'succeeded', changed: true },

@@ -6,7 +6,6 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } fro
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { create } from 'tar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LocalHost } from '../../src/hosts/local.js';
@@ -165,7 +164,7 @@ describe('a release that is deployed to an instance', () => {
     await prepare(instance);
     const { host: _, ...place } = instance;
     const input = JSON.stringify({ place, start: { owner, sha, sha256: artifact.sha256, run, env: {} } });
-    const parent = spawn(process.execPath, ['--import', 'tsx', parentProgram, input], {
+    const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', parentProgram, input], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const [line] = await once(parent.stdout, 'data');
@@ -601,7 +600,15 @@ test('a damaged record is an error, and nothing is guessed from it', async () =>
   await writeFile(record, before);
 });
 
-const parentProgram = fileURLToPath(new URL('../rig/start-instance.ts', import.meta.url));
+const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
+/** Starts an instance, prints its process and stays: the worker that is killed. */
+const parentProgram = `
+import { LocalHost } from ${source('hosts/local.ts')};
+import { startInstance } from ${source('instances/process.ts')};
+const { place, start } = JSON.parse(process.argv[1]);
+console.log(JSON.stringify(await startInstance({ host: new LocalHost(), ...place }, start)));
+setInterval(() => {}, 60_000);
+`;
 
 /** Has each file of /nowhere where the tests have theirs. */
 class OtherHost extends LocalHost {

@@ -16,11 +16,11 @@ import { reloadEdge } from '../../src/haproxy/reload.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
 import { stageConfiguration } from '../../src/haproxy/stage.js';
 import { ask } from '../rig/ask.js';
-import { BareHost } from '../rig/bare-host.js';
 import { applyChange, createTestEdge, type Planned, planned, type TestEdge } from '../rig/edge.js';
 import { ShimmedHost } from '../rig/faulty-host.js';
 import { newerHaproxyFolder } from '../rig/haproxy.js';
 import { freePort } from '../rig/ports.js';
+import { BareHost } from '../rig/test-host.js';
 import { isWhole } from '../rig/tier.js';
 
 const timeoutMs = 8_000;

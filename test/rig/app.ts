@@ -1,5 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
 
 export interface App {
@@ -62,4 +67,76 @@ function respond(request: IncomingMessage, response: ServerResponse, answer: str
   if (path.endsWith('/moved')) response.writeHead(302, { Location: '/elsewhere' });
   if (path.endsWith('/fail')) response.writeHead(500);
   response.end(answer);
+}
+
+const service = fileURLToPath(new URL('../../examples/app/server.mjs', import.meta.url));
+
+/** The demo service as a process of its own; `sha` in its answers is the instance's name. */
+export interface AppProcess {
+  /** Dies at once, as in a crash: its kernel closes its connections. */
+  kill(): Promise<void>;
+  /** Does nothing any more, while its connections stay open. */
+  hang(): void;
+  /** Its health path answers 500 from now on; all else goes on. */
+  failHealth(): Promise<void>;
+}
+
+/** @param folder one of its own */
+export async function startAppProcess(
+  folder: string,
+  { address, port, name }: { readonly address: string; readonly port: number; readonly name: string },
+  env: Readonly<Record<string, string>> = {},
+): Promise<AppProcess> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  await copyFile(service, join(folder, 'server.mjs'));
+  const child = spawn(process.execPath, ['server.mjs'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { HOST: address, PORT: String(port), BASCULE_SHA: name, ...env },
+  });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  await once(child.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
+  return {
+    kill: async () => {
+      child.kill('SIGKILL');
+      await ended;
+    },
+    hang: () => {
+      child.kill('SIGSTOP');
+    },
+    failHealth: async () => await writeFile(join(folder, 'unhealthy'), ''),
+  };
+}
+
+/** Who is told by POST. */
+export interface Listener {
+  readonly url: string;
+  /** The documents that it was sent, oldest first. */
+  readonly heard: readonly unknown[];
+  /** What it answers next, in turn, before it answers 200 again. */
+  answer(...statuses: readonly number[]): void;
+  stop(): void;
+}
+
+export async function startListener(): Promise<Listener> {
+  const heard: unknown[] = [];
+  const next: number[] = [];
+  const server = createServer(async (asked, answer) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of asked) chunks.push(chunk);
+    heard.push(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+    answer.writeHead(next.shift() ?? 200).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/hooks/secret-of-the-hook`,
+    heard,
+    answer: (...statuses) => void next.push(...statuses),
+    stop() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

@@ -7,6 +7,7 @@ import type {
 } from '../../src/domain/configuration.js';
 import { type Color, colors, type EnvironmentState } from '../../src/domain/edge-state.js';
 import { instanceName } from '../../src/domain/names.js';
+import { freeLoopbackRange, freePort } from './ports.js';
 
 /** A component with every default that a test does not care about. */
 export function component(name: string, changed: Partial<ComponentConfiguration> = {}): ComponentConfiguration {
@@ -91,4 +92,26 @@ export function stateOf(
   { hasStandby }: { readonly hasStandby: boolean },
 ): EnvironmentState {
   return { name, color, sha: 'aaaaaaa', standby: hasStandby ? 'bbbbbbb' : null };
+}
+
+export const largeEnvironments = ['staging', 'prod'];
+
+/** An edge with so many components in two environments: each has a route of its own, and a loopback address an instance. */
+export async function largeConfiguration(components: number, socket: string): Promise<AppliedConfiguration> {
+  const range = freeLoopbackRange();
+  const prefix = range.cidr.split('.').slice(0, 2).join('.');
+  return appliedConfiguration({
+    environments: largeEnvironments.map((name) => environment(name, [`${name}.localhost`])),
+    components: Array.from({ length: components }, (_, number) =>
+      component(`c${number}`, {
+        routes: [{ prefix: `/c${number}` }],
+        isDefault: number === 0,
+        health: { path: '/health', intervalMs: 60_000, fall: 3, rise: 2 },
+      }),
+    ),
+    socket,
+    address: (number) => `${prefix}.${Math.floor(number / 250)}.${(number % 250) + 1}`,
+    port: await freePort(range.address(1)),
+    edge: { http: { address: '127.0.0.1', port: await freePort() } },
+  });
 }

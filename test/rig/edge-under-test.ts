@@ -11,8 +11,7 @@ import type { EnvironmentState } from '../../src/domain/edge-state.js';
 import { stampConfiguration } from '../../src/haproxy/header.js';
 import { renderConfiguration } from '../../src/haproxy/render.js';
 import { RuntimeApi, readServers, type ServerStatus } from '../../src/haproxy/runtime.js';
-import { type App, startApp } from './app.js';
-import { type AppProcess, startAppProcess } from './app-process.js';
+import { type App, type AppProcess, startApp, startAppProcess } from './app.js';
 import { appliedConfiguration } from './applied.js';
 import { type Answer, ask } from './ask.js';
 import { type Haproxy, type HaproxyPlaces, haproxyPlaces, startHaproxy } from './haproxy.js';
@@ -27,7 +26,7 @@ export interface EdgeUnderTest {
   /** Starts an app that answers with its instance's name. */
   startInstance(name: string): Promise<void>;
   /** Starts an instance, or starts it again, as a process of its own; answers when it is UP on the edge. */
-  startProcess(name: string): Promise<AppProcess>;
+  startProcess(name: string, env?: Readonly<Record<string, string>>): Promise<AppProcess>;
   stopInstance(name: string): Promise<void>;
   /** The file for a state, as generation `generation`. */
   text(states: readonly EnvironmentState[], generation: number): string;
@@ -123,9 +122,9 @@ export async function startEdgeOf(
     port: http.port,
     apps,
     startInstance,
-    startProcess: async (name) => {
+    startProcess: async (name, env) => {
       await stopInstance(name);
-      const instance = await startAppProcess(join(places.folder, name), { ...placeOf(name), name });
+      const instance = await startAppProcess(join(places.folder, name), { ...placeOf(name), name }, env);
       processes.set(name, instance);
       const known = (await readServers(haproxy.socket)).servers.filter((server) => server.name === name);
       const api = new RuntimeApi(haproxy.socket);

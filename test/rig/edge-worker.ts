@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,14 +23,13 @@ import { backendName, taskQueue } from '../../src/domain/names.js';
 import type { Edge } from '../../src/haproxy/edge.js';
 import { stopManagedEdge } from '../../src/haproxy/managed.js';
 import { RuntimeApi, readServers } from '../../src/haproxy/runtime.js';
-import { type App, startApp } from './app.js';
+import { type App, type AppProcess, startApp, startAppProcess } from './app.js';
 import { ShimmedHost } from './faulty-host.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { killAllOf } from './project.js';
 import { startTemporal } from './temporal.js';
 
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
-const service = fileURLToPath(new URL('../../examples/app/server.mjs', import.meta.url));
 const codePath = fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url));
 const changeWithinMs = 150_000;
 const upWithinMs = 20_000;
@@ -51,7 +49,7 @@ export interface EdgeWithWorker {
   /** Starts an instance within this process: it says who it is to every request. */
   startInstance(name: string): Promise<App>;
   /** Ends an instance, and starts it as a process of its own; answers when it is UP on the edge. */
-  startAsProcess(name: string): Promise<ChildProcess>;
+  startAsProcess(name: string): Promise<AppProcess>;
   stopInstance(name: string): Promise<void>;
   untilUp(names: readonly string[]): Promise<void>;
   dispose(): Promise<void>;
@@ -202,17 +200,12 @@ function edgeOf({ client, folder, edge, port, host, hooks, configurationFile, en
       const { address, port: instancePort } = await placeOf(name);
       const { environment, component, color } = identityOf(name);
       await stopInstance(name);
-      const instance = spawn(process.execPath, [service], {
-        // Its folder is what ends it with the edge.
-        cwd: folder,
-        stdio: 'ignore',
-        env: {
-          HOST: address,
-          PORT: String(instancePort),
-          BASCULE_ENVIRONMENT: environment,
-          BASCULE_COMPONENT: component,
-          BASCULE_COLOR: color,
-        },
+      // Its folder is what ends it with the edge.
+      const place = { address, port: instancePort, name };
+      const instance = await startAppProcess(join(folder, name), place, {
+        BASCULE_ENVIRONMENT: environment,
+        BASCULE_COMPONENT: component,
+        BASCULE_COLOR: color,
       });
       await new RuntimeApi(files.socket).command(`set server ${backendOf(name)}/${name} health down`);
       await untilUp([name]);

@@ -4,14 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import type { AppliedConfiguration, ComponentConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
-import type { EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
+import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
 import { type Color, colors } from '../../src/domain/edge-state.js';
 import { instanceName } from '../../src/domain/names.js';
 import type { Edge } from '../../src/haproxy/edge.js';
+import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
 import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
 import { readEdge } from '../../src/haproxy/read-edge.js';
+import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
+import { recordColors, restoreColors } from '../../src/haproxy/record.js';
+import { reloadEdge, reloadRestored } from '../../src/haproxy/reload.js';
 import { renderPlan } from '../../src/haproxy/render-plan.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
+import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
+import { verifyTraffic } from '../../src/haproxy/verify.js';
 import type { Host } from '../../src/hosts/host.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { testPlace } from './test-host.js';
@@ -78,15 +84,14 @@ export async function keepFiles({
       if (served === null) return;
       const before = await readRunning(socket, 0);
       if (before?.pid === served.pid) return;
-      if (before === null) await ensureManagedEdge(edge);
-      else
-        await edge.host.run(['kill', '-s', 'HUP', String((await findProcesses(edge, 0))?.master)], {
-          timeoutMs: 5_000,
-        });
+      // A master in the middle of a reload answers a moment later; a signal that comes before is lost.
+      const master = before && (await findProcesses(edge, 5_000))?.master;
+      if (master) await edge.host.run(['kill', '-s', 'HUP', String(master)], { timeoutMs: 5_000 });
+      else await ensureManagedEdge(edge);
       await vi.waitFor(async () => {
         const { pid, digest } = (await readRunning(socket, 0)) ?? {};
         expect({ digest, isOld: pid === before?.pid }).toEqual({ digest: served.digest, isOld: false });
-      }, 10_000);
+      }, 20_000);
     },
     remove: () => rm(copy, { recursive: true, force: true }),
   };
@@ -141,6 +146,38 @@ export async function planned(
   const owner = `${run}/do`;
   const takeBack = { change, record, doOwner: owner, undoOwner: `${run}/undo` };
   return { change, record, plan, owner, version, takeBack, ...wantedApplied };
+}
+
+const timeoutMs = 8_000;
+
+/** All steps of switchEdge. */
+export async function change(
+  test: TestEdge,
+  run: string,
+  what: EdgeChange,
+  wanted?: AppliedConfiguration,
+): Promise<Claim> {
+  const { edge } = test;
+  const step = await planned(test, run, what, wanted);
+  await refuseUnlessReady(edge, what, step.record);
+  const claim = await stageConfiguration(edge, step);
+  await load(test, step, claim);
+  await verifyTraffic(edge, { ...step, timeoutMs });
+  await recordColors(edge, { claim, ...step });
+  return claim;
+}
+
+export async function load(test: TestEdge, step: Planned, claim: Claim): Promise<void> {
+  const target = await installConfiguration(test.edge, { claim, ...step });
+  await reloadEdge(test.edge, { claim, target, timeoutMs });
+}
+
+/** As the saga takes a change back, newest step first. */
+export async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<void> {
+  await restoreColors(edge, takeBack);
+  await restoreConfiguration(edge, takeBack);
+  await reloadRestored(edge, takeBack, timeoutMs);
+  await unstageConfiguration(edge, takeBack);
 }
 
 async function testConfiguration(folder: string, project: string): Promise<AppliedConfiguration> {
