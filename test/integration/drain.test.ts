@@ -1,28 +1,35 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { drainOldWorkers, type Shut } from '../../src/haproxy/drain.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from '../rig/app.js';
-import { applyChange, change, createTestEdge, switchChange, type TestEdge } from '../rig/edge.js';
+import { applyChange, change, createTestEdge, keepFiles, switchChange, type TestEdge } from '../rig/edge.js';
 
 let test: TestEdge;
 let apps: App[];
-let open: { end(): void }[];
-beforeEach(async () => {
+let kept: Awaited<ReturnType<typeof keepFiles>>;
+const open: { end(): void }[] = [];
+beforeAll(async () => {
   test = await createTestEdge();
-  open = [];
   apps = await Promise.all(
     Object.entries(test.applied.addresses).map(([name, { address, port }]) => startApp(address, port, name)),
   );
   await change(test, 'run-1', applyChange);
+  kept = await keepFiles(test);
+});
+beforeEach(async () => {
+  await kept.restore();
   await expect.poll(countUp, { timeout: 10_000 }).toBe(8);
 });
-afterEach(async () => {
-  for (const each of open) each.end();
+afterEach(() => {
+  for (const each of open.splice(0)) each.end();
+});
+afterAll(async () => {
+  await kept.remove();
   await Promise.all(apps.map((app) => app.stop()));
   await test.dispose();
 });

@@ -61,7 +61,7 @@ describe.each(topologies)('a WebSocket of the example $example', (topology) => {
       const survivor = await openTo(other, topology);
       await die(instanceOf(own));
       await untilCut(socket);
-      expect(appOf(await edge.openWebSocket(host, path))).toBe(other);
+      await vi.waitFor(async () => expect(appOf(await edge.openWebSocket(host, path))).toBe(other), 20_000);
       if (survivor) await untilHeardFrom(survivor, other);
     },
   );
@@ -109,9 +109,15 @@ function instanceOf(name: string): AppProcess {
 /** A WebSocket to this very instance, where new ones can reach it: side by side, not as a standby. */
 async function openTo(name: string | undefined, { example, host, path }: (typeof topologies)[number]) {
   if (example !== 'lab') return null;
-  const socket = await edge.openWebSocket(host, path);
-  expect(appOf(socket)).toBe(name);
-  return socket;
+  return await vi.waitFor(
+    async () => {
+      const socket = await edge.openWebSocket(host, path);
+      if (appOf(socket) === name) return socket;
+      await socket.close();
+      throw new Error(`${name} gets no new connection`);
+    },
+    { timeout: 20_000, interval: 20 },
+  );
 }
 
 async function untilCut(socket: OpenWebSocket): Promise<void> {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { Claim } from '../../src/domain/edge-change.js';
 import { claimArguments, type Edge, edgeFiles, runAct } from '../../src/haproxy/edge.js';
@@ -16,7 +16,7 @@ import { reloadEdge } from '../../src/haproxy/reload.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
 import { stageConfiguration } from '../../src/haproxy/stage.js';
 import { ask } from '../rig/ask.js';
-import { applyChange, createTestEdge, type Planned, planned, type TestEdge } from '../rig/edge.js';
+import { applyChange, createTestEdge, keepFiles, type Planned, planned, type TestEdge } from '../rig/edge.js';
 import { ShimmedHost } from '../rig/faulty-host.js';
 import { newerHaproxyFolder } from '../rig/haproxy.js';
 import { freePort } from '../rig/ports.js';
@@ -42,9 +42,29 @@ async function newEdge(): Promise<TestEdge> {
   return test;
 }
 
-/** An edge whose HAProxy serves the first configuration. */
+/** By PATH: one for each HAProxy. */
+const shared = new Map<string, TestEdge & { restore(): Promise<void> }>();
+afterAll(async () => {
+  for (const each of shared.values()) await each.dispose();
+});
+
+/** An edge whose HAProxy serves the first configuration. Its files are put back between tests. */
 async function servingEdge(): Promise<TestEdge> {
-  const test = await newEdge();
+  const before = shared.get(process.env.PATH ?? '');
+  if (before) {
+    await before.restore();
+    await vi.waitFor(async () => expect(await visit(before)).toBe('demo-prod-web-blue'), timeoutMs);
+    return before;
+  }
+  const test = await newServingEdge();
+  const { restore, remove } = await keepFiles(test);
+  const dispose = async () => void (await Promise.all([remove(), test.dispose()]));
+  shared.set(process.env.PATH ?? '', { ...test, restore, dispose });
+  return test;
+}
+
+async function newServingEdge(): Promise<TestEdge> {
+  const test = await createTestEdge();
   await test.serve('prod', 'blue');
   const { edge } = test;
   const { claim, target } = await install(test, await planned(test, 'run-1', applyChange));
@@ -187,7 +207,8 @@ describe('HAProxy 2.8, asked for a reload', () => {
   });
 
   it('says why it failed also where its own output goes nowhere', async () => {
-    const test = await servingEdge();
+    const test = await newServingEdge();
+    disposals.push(() => test.dispose());
     await stopManagedEdge(test.edge);
     const { config, masterSocket } = test.edge.configuration.files;
     const haproxy = execa('haproxy', ['-W', '-S', masterSocket, '-f', config], { stdio: 'ignore', reject: false });
