@@ -1,9 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { EdgeChange } from '../../src/domain/edge-change.js';
@@ -18,6 +16,7 @@ import { renderPlan } from '../../src/haproxy/render-plan.js';
 import { readRunning, readServers } from '../../src/haproxy/runtime.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import { verifyTraffic } from '../../src/haproxy/verify.js';
+import { ask } from '../rig/ask.js';
 import {
   applyChange,
   change,
@@ -93,16 +92,8 @@ async function errorOf(promise: Promise<unknown>): Promise<{ code: string; messa
 }
 
 async function visit(test: TestEdge, path = '/'): Promise<string> {
-  const { address, port } = test.applied.configuration.edge.http;
-  return await new Promise((resolve, reject) => {
-    const options = { host: address, port, path, headers: { host: 'prod.localhost' }, agent: false };
-    const sent = request(options, (response) => {
-      let text = '';
-      response.on('data', (chunk) => (text += chunk));
-      response.on('end', () => resolve(response.statusCode === 200 ? text : String(response.statusCode)));
-    });
-    sent.on('error', reject).end();
-  });
+  const { status, body } = await ask(test.applied.configuration.edge.http, 'prod.localhost', path);
+  return status === 200 ? body : String(status);
 }
 
 async function driftOf(edge: Edge): Promise<string[]> {
@@ -125,11 +116,7 @@ async function swapByHand({ edge }: TestEdge): Promise<void> {
 }
 
 async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error('it never came');
-    await sleep(20);
-  }
+  await vi.waitFor(async () => expect(await isSo()).toBe(true), { timeout: 20_000, interval: 20 });
 }
 
 /** Has another program of the edge's host listen there. */

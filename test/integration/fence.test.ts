@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmod, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { Claim } from '../../src/domain/edge-change.js';
 import { claimArguments, type Edge, edgeFiles, runAct } from '../../src/haproxy/edge.js';
 import { claimEdge, claimTakeBack } from '../../src/haproxy/fence.js';
@@ -656,12 +655,7 @@ async function signal(name: 'STOP' | 'CONT', pid: number): Promise<void> {
   await testPlace().host.run(['kill', '-s', name, String(pid)], { timeoutMs: 5_000 });
 }
 
-async function waitFor<T>(read: () => Promise<T | null>): Promise<T> {
-  const deadline = Date.now() + 8_000;
-  for (;;) {
-    const value = await read();
-    if (value !== null) return value;
-    if (Date.now() > deadline) throw new Error('it never came');
-    await sleep(10);
-  }
+function waitFor<T>(read: () => Promise<T | null>): Promise<T> {
+  const check = async () => (await read()) ?? Promise.reject(new Error('it never came'));
+  return vi.waitFor(check, { timeout: 20_000, interval: 10 });
 }

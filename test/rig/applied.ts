@@ -48,10 +48,10 @@ export function appliedConfiguration(of: {
   readonly address?: (number: number) => string;
   readonly port?: number;
 }): AppliedConfiguration {
-  const { environments, components, address = (number) => `127.77.0.${number}`, port = 8080 } = of;
+  const { environments, components, address = (number) => `127.77.0.${number}` } = of;
   const socket = of.socket ?? '/run/bascule/haproxy.sock';
   const instances = environments.flatMap((each) =>
-    components.flatMap(({ name }) => colors.map((color) => instanceName(each, name, color))),
+    components.flatMap(({ name, port }) => colors.map((color) => ({ name: instanceName(each, name, color), port }))),
   );
   return {
     schemaVersion: 1,
@@ -80,7 +80,7 @@ export function appliedConfiguration(of: {
       },
     },
     addresses: Object.fromEntries(
-      instances.map((name, index) => [name, { address: address(index + 1), port }]),
+      instances.map(({ name, port }, index) => [name, { address: address(index + 1), port: of.port ?? port }]),
     ) satisfies AddressBook,
   };
 }

@@ -3,9 +3,9 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import type { AppliedConfiguration, ComponentConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
+import type { AppliedConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
 import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
-import { type Color, colors } from '../../src/domain/edge-state.js';
+import type { Color } from '../../src/domain/edge-state.js';
 import { instanceName } from '../../src/domain/names.js';
 import type { Edge } from '../../src/haproxy/edge.js';
 import { installConfiguration, restoreConfiguration } from '../../src/haproxy/install.js';
@@ -19,6 +19,7 @@ import { readRunning } from '../../src/haproxy/runtime.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import { verifyTraffic } from '../../src/haproxy/verify.js';
 import type { Host } from '../../src/hosts/host.js';
+import { appliedConfiguration, component, environment } from './applied.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { testPlace } from './test-host.js';
 
@@ -183,52 +184,36 @@ export async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<vo
 async function testConfiguration(folder: string, project: string): Promise<AppliedConfiguration> {
   const range = freeLoopbackRange();
   const { address, instances: bridge } = testPlace();
-  const port = await freePort();
-  const api = { ...component('api', 8081), routes: [{ prefix: '/api/v1' }] };
-  const components = [api, { ...component('web', 8082), isDefault: true }];
-  const environments = ['staging', 'prod'].map((name) => ({
-    name,
-    prefix: `demo-${name}-`,
-    hosts: [`${name}.localhost`],
-    approval: false,
-    soak: { forMs: 0, errorShare: 0.05, minRequests: 50 },
-    drainMs: 1_000,
-  }));
-  const addresses: Record<string, InstanceAddress> = {};
-  for (const environment of environments) {
-    for (const { name, port: componentPort } of components) {
-      for (const color of colors) {
-        const own = { address: range.address(Object.keys(addresses).length + 2), port: componentPort };
-        addresses[instanceName(environment, name, color)] =
-          bridge === null ? own : { address: bridge, port: await freePort(bridge) };
-      }
-    }
-  }
   const file = (name: string) => join(folder, 'edge', name);
-  return {
-    schemaVersion: 1,
-    addresses,
-    configuration: {
-      project,
-      topology: 'blue-green',
-      edge: {
-        name: 'local',
-        host: { driver: 'local' },
-        manage: true,
-        http: { address, port },
-        files: {
-          config: file('haproxy.cfg'),
-          state: file('state'),
-          certificates: file('certificates'),
-          socket: file('haproxy.sock'),
-          masterSocket: file('master.sock'),
-        },
-        httpKeepAliveMs: 1_000,
-        hardStopAfterMs: 10_000,
+  const health = { path: '/health', intervalMs: 100, fall: 2, rise: 1 };
+  const { configuration, addresses, ...rest } = appliedConfiguration({
+    environments: ['staging', 'prod'].map((name) => environment(name, [`${name}.localhost`])),
+    components: [
+      component('api', { port: 8081, health, routes: [{ prefix: '/api/v1' }] }),
+      component('web', { port: 8082, health, isDefault: true }),
+    ],
+    address: (number) => range.address(number + 1),
+    edge: {
+      http: { address, port: await freePort() },
+      files: {
+        config: file('haproxy.cfg'),
+        state: file('state'),
+        certificates: file('certificates'),
+        socket: file('haproxy.sock'),
+        masterSocket: file('master.sock'),
       },
-      environments,
-      components,
-      artifacts: { url: 'file:///nowhere', maxBytes: 1_000, timeoutMs: 1_000 },
+      httpKeepAliveMs: 1_000,
+      hardStopAfterMs: 10_000,
+    },
+  });
+  const onBridge =
+    bridge && Object.keys(addresses).map(async (name) => [name, { address: bridge, port: await freePort(bridge) }]);
+  return {
+    ...rest,
+    addresses: onBridge ? Object.fromEntries(await Promise.all(onBridge)) : addresses,
+    configuration: {
+      ...configuration,
+      project,
       instances: {
         driver: 'process',
         addresses: { address: range.address(0), prefixLength: 24 },
@@ -237,23 +222,6 @@ async function testConfiguration(folder: string, project: string): Promise<Appli
         releasesKept: 5,
       },
     },
-  };
-}
-
-function component(name: string, port: number): ComponentConfiguration {
-  return {
-    name,
-    pool: `${name}_pool`,
-    port,
-    health: { path: '/health', intervalMs: 100, fall: 2, rise: 1 },
-    routes: [],
-    isDefault: false,
-    balance: { kind: 'roundrobin' },
-    timeouts: {},
-    run: ['true'],
-    env: {},
-    startDeadlineMs: 1_000,
-    stopGraceMs: 1_000,
   };
 }
 
