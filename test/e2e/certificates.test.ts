@@ -240,8 +240,6 @@ test('a file that is no certificate is named before the authority is asked', asy
   expect([exitCode, stdout]).toEqual([1, expect.stringContaining(`${file} holds no certificate`)]);
   expect(https.pebble.orders()).toBe(orders);
   await rm(file);
-  expect((await run('certs', 'issue', 'b.test')).exitCode).toBe(0);
-  expect((await served('b.test')).names).toEqual(['b.test']);
 });
 
 test('with two kinds of keys a visitor gets the one that he takes', async () => {
@@ -291,7 +289,6 @@ test('another authority, as after one that is for trials, is written into bascul
     expect(exitCode, stdout).toBe(0);
     expect((await served('new.test')).serial).not.toBe(before.serial);
     expect((await run('apply')).exitCode).toBe(0);
-    expect((await run('certs', 'issue', 'new.test', '--force')).exitCode).toBe(0);
   } finally {
     await other.stop();
   }

@@ -1,24 +1,31 @@
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
 import { create } from 'tar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resultSchema, statusSchema } from '../../src/cli/output-schema.js';
-import { mustSucceed, quick } from '../rig/chaos.js';
+import { processesOf } from '../../src/hosts/processes.js';
+import { mustSucceed, quick, until } from '../rig/chaos.js';
 import { environmentOf } from '../rig/environment-view.js';
+import { readHistories } from '../rig/histories.js';
 import { visitOnce } from '../rig/one-visit.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const base = 'a0a0a0a0';
-const cutOff = 'e0000003';
-const token = 'letmein-93ab';
-const secret = 'open-sesame-93ab';
+const [cutOff, crashing, unhealthy] = ['e0000003', 'c0000001', 'c0000002'];
+/** In each secret, and in nothing that another test gives a program of this machine. */
+const canary = 'canary-of-secrets';
+const token = `${canary}-token-5f1c9a`;
+const secret = `${canary}-password-77e0b2`;
 
 let project: Project;
 let registry: Server;
-let deployOfCutOff: Promise<{ exitCode: number; document: unknown; stderr: string }>;
+/** Deploys that take their time, each in an environment of its own. */
+let deployOfCutOff: ReturnType<typeof runDeploy>;
+let deployOfUnhealthy: ReturnType<typeof runDeploy>;
 /** Everything that any command printed. */
 let printed = '';
 
@@ -35,6 +42,7 @@ beforeAll(async () => {
     configure: (yaml) =>
       quick(yaml)
         .replace(/url: "file:[^"]*"/, `url: "http://127.0.0.1:${port}/{component}/{sha}.tar.gz"`)
+        .replace('environments:', 'environments:\n  qa: { prefix: demo-qa-, hosts: [qa.localhost], drain: 1s }')
         .replace('\nartifacts:', '\nartifacts:\n  token: { env: REGISTRY_TOKEN }\n  maxSize: 1MB')
         .replace(
           '    run: ["node"',
@@ -50,8 +58,10 @@ beforeAll(async () => {
     response.writeHead(200, { 'content-length': 5_000 });
     response.write('too little', () => response.destroy());
   });
-  // It is tried again for half a minute, in an environment of its own.
-  deployOfCutOff = project.json('deploy', 'staging', cutOff);
+  // It is tried again for half a minute.
+  deployOfCutOff = runDeploy('staging', cutOff);
+  await release(unhealthy, undefined, { unhealthy: true });
+  await release(crashing, undefined, { crash: true });
 });
 afterAll(async () => {
   await project?.stop();
@@ -83,12 +93,18 @@ function startRegistry(): Promise<Server> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
-/** Types the deploy, and holds what it printed for the last test; visitors are served as before. */
-async function deploy(sha: string, ...more: readonly string[]) {
-  const { exitCode, document, stderr } = await project.json<unknown>('deploy', 'prod', sha, ...more);
+/** Keeps what it printed for the last test. */
+async function runDeploy(environment: string, sha: string, ...more: readonly string[]) {
+  const { exitCode, document, stderr } = await project.json<unknown>('deploy', environment, sha, ...more);
   printed += `${JSON.stringify(document)}${stderr}`;
-  expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
   return { exitCode, ...resultSchema.parse(document) };
+}
+
+/** The active release serves as before. */
+async function deploy(sha: string, ...more: readonly string[]) {
+  const result = await runDeploy('prod', sha, ...more);
+  expect((await visitOnce({ ...project.edge, host: 'localhost', path: '/' })).sha).toBe(base);
+  return result;
 }
 
 describe('an artifact that', () => {
@@ -173,20 +189,10 @@ describe('an artifact that', () => {
 
 describe('a component that', () => {
   test('ends at once is shown with its last lines', async () => {
-    await release('c0000001', undefined, { crash: true });
-    const result = await deploy('c0000001');
+    const result = await runDeploy('qa', crashing);
+    deployOfUnhealthy = runDeploy('qa', unhealthy);
     expect(result).toMatchObject({ exitCode: 1, code: 'instance-exited' });
     expect(result.message).toContain('this release crashes as it starts');
-  });
-
-  test('is never healthy is shown with its last five answers', async () => {
-    await release('c0000002', undefined, { unhealthy: true });
-    const result = await deploy('c0000002');
-    expect(result).toMatchObject({ exitCode: 1, code: 'instance-unhealthy' });
-    expect(result.message).toMatch(/it answered: (?:.*500.*, ){4}.*500/);
-    // Nor with lines of the release that crashed there before.
-    expect(result.message).not.toContain('crashes');
-    expect(result.remedy).toContain('startDeadline');
   });
 
   test('dies in the soak gives visitors the release before', async () => {
@@ -253,22 +259,110 @@ describe('a migration that', () => {
   });
 });
 
+test('a component that is never healthy is shown with its last five answers', async () => {
+  const result = await deployOfUnhealthy;
+  expect(result).toMatchObject({ exitCode: 1, code: 'instance-unhealthy' });
+  expect(result.message).toMatch(/it answered: (?:.*500.*, ){4}.*500/);
+  // Nor with lines of the release that crashed there before.
+  expect(result.message).not.toContain('crashes');
+  expect(result.remedy).toContain('startDeadline');
+});
+
 test('an artifact that stays cut off, however often it is fetched, ends the deploy', async () => {
-  const { exitCode, document, stderr } = await deployOfCutOff;
-  printed += `${JSON.stringify(document)}${stderr}`;
-  const result = resultSchema.parse(document);
-  expect({ exitCode, ...result }).toMatchObject({ exitCode: 1, code: 'artifact-truncated' });
+  const result = await deployOfCutOff;
+  expect(result).toMatchObject({ exitCode: 1, code: 'artifact-truncated' });
   expect(result.message).toContain('bytes of 5000');
   expect(result.remedy).toContain('upload the artifact anew');
 });
 
-test('no token and no secret was ever printed', async () => {
-  printed += (await project.bascule('status')).stdout + (await project.bascule('doctor')).stdout;
-  printed += await project.workerLog();
-  expect(printed).toContain('REGISTRY_TOKEN');
-  expect(printed).not.toContain(token);
-  expect(printed).not.toContain(secret);
+describe('a secret', () => {
+  test('is in the environment of the worker and of the program that it is for, and of no other', async () => {
+    const holders = async (value: string) => {
+      const programs = new Set<string>();
+      for (const { pid, commandLine } of await processesOf(project.directory)) {
+        const environment = await readFile(`/proc/${pid}/environ`, 'utf8');
+        if (environment.includes(value)) programs.add(commandLine.at(-1) ?? '');
+      }
+      return [...programs].sort();
+    };
+    expect(await holders(token)).toEqual(['worker']);
+    expect(await holders(secret)).toEqual(['server.mjs', 'worker']);
+  });
+
+  test('is in no file that others may read: what lies beside bascule.yaml is the worker’s own', async () => {
+    const folder = join(project.directory, '.bascule');
+    const wrong: string[] = [];
+    const names = await readdir(folder, { recursive: true });
+    for (const name of names) {
+      const file = await lstat(join(folder, name));
+      if (file.isSymbolicLink()) continue;
+      const isPrivate = file.isSocket() || names.includes(`${name}/record`);
+      if ((file.mode & (isPrivate ? 0o077 : 0o022)) !== 0) wrong.push(`${name} ${(file.mode & 0o777).toString(8)}`);
+    }
+    expect(wrong).toEqual([]);
+    expect(names).toContain('instances/demo-api-green/record');
+  });
+
+  test('is in no output, log, file or history, nor in what a long step tells Temporal', async () => {
+    const soaking = project.json<unknown>('deploy', 'prod', base, '--again', '--soak', '30s', '--verbose');
+    const heartbeat = await untilHeartbeat('prod');
+    // What every user of the machine can see of a program.
+    const lookAround =
+      'for one in /proc/[0-9]*/cmdline; do tr "\\0" " " <$one; done; echo; printf "has %s" "$API_KEY" | wc -c';
+    const inspections = [
+      ['status'],
+      ['doctor'],
+      ['logs', 'prod', 'api'],
+      ['exec', 'prod', 'api', '--', 'sh', '-c', lookAround],
+    ];
+    const answers = await Promise.all(inspections.map((args) => project.bascule(...args, '--verbose')));
+    expect(answers.at(-1)?.stdout).toMatch(new RegExp(`\\b${'has '.length + secret.length}\\s*$`));
+    await mustSucceed(project, 'abort', 'prod');
+    const aborted = await soaking;
+
+    const histories = await readHistories(project.temporal.address);
+    const places: Record<string, string> = {
+      'the commands’ output': `${printed}${JSON.stringify([...answers, aborted])}`,
+      'a heartbeat': heartbeat,
+      'the worker’s log': await project.workerLog(),
+      ...histories,
+      ...(await filesBelow(join(project.directory, '.bascule'))),
+    };
+    const found = Object.entries(places).filter(([, text]) => text.includes(canary));
+    expect(found.map(([place]) => place)).toEqual([]);
+    // What was searched is what was meant.
+    expect(printed).toContain('REGISTRY_TOKEN');
+    expect(histories['history of demo/prod/deploy/1']).toContain(`"sha":"${base}"`);
+  });
 });
+
+/** What Temporal knows of a running step that has sent a heartbeat. */
+async function untilHeartbeat(environment: string): Promise<string> {
+  const connection = await Connection.connect({ address: project.temporal.address });
+  try {
+    return await until(`a step in ${environment} has sent a heartbeat`, async () => {
+      const workflowId = environmentOf(await project.look(), environment).operation?.id ?? '';
+      const { pendingActivities } = await connection.workflowService
+        .describeWorkflowExecution({ namespace: 'default', execution: { workflowId } })
+        .catch(() => ({ pendingActivities: [] }));
+      const heard = (pendingActivities ?? []).filter(({ lastHeartbeatTime }) => lastHeartbeatTime);
+      if (heard.length === 0) return null;
+      const details = heard.flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? []);
+      return details.map(({ data }) => Buffer.from(data ?? []).toString()).join('\n') || 'no details';
+    });
+  } finally {
+    await connection.close();
+  }
+}
+
+async function filesBelow(folder: string): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {};
+  for (const name of await readdir(folder, { recursive: true })) {
+    const file = join(folder, name);
+    if ((await stat(file)).isFile()) texts[name] = await readFile(file, 'latin1');
+  }
+  return texts;
+}
 
 async function prod() {
   return environmentOf(statusSchema.parse(await project.look()), 'prod');
