@@ -5,7 +5,7 @@ import type { OperationResult } from '../../src/domain/operation.js';
 import {
   connectTemporal,
   mustSucceed,
-  quick,
+  quickUnderLoad,
   reportCells,
   say,
   startLightLoad,
@@ -172,4 +172,4 @@ describe.each([master, temporalServer, command])('where $name is killed', (part)
 
 /** Quick, with a migration. */
 const configured = (yaml: string): string =>
-  quick(yaml).replace('    run: ["node"', '    migrate: ["node", "-e", ""]\n    run: ["node"');
+  quickUnderLoad(yaml).replace('    run: ["node"', '    migrate: ["node", "-e", ""]\n    run: ["node"');

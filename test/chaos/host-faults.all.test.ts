@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
-import { mustSucceed, quick, startLightLoad, startServingProject, until } from '../rig/chaos.js';
+import { visitOnce } from '../rig/ask.js';
+import { mustSucceed, quickUnderLoad, startLightLoad, startServingProject, until } from '../rig/chaos.js';
 import { setFailPoint, untilStopped } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
-import { visitOnce } from '../rig/one-visit.js';
 import type { Project } from '../rig/project.js';
 import { isFailure } from '../rig/visitors/messages.js';
 import type { Visitors } from '../rig/visitors.js';
@@ -28,7 +28,7 @@ beforeAll(async () => {
   await putBefore('sync', `[ ! -e ${tools}/slow ] || sleep 1`);
   await putBefore('haproxy', `case " $* " in *" -c "*) [ ! -e ${tools}/hangs ] || exec sleep 600 ;; esac`);
   await setClock('+0');
-  project = await startServingProject(first, quick, {
+  project = await startServingProject(first, quickUnderLoad, {
     PATH: `${tools}:${process.env.PATH}`,
     LD_PRELOAD: await clockLibrary(),
     FAKETIME_TIMESTAMP_FILE: join(tools, 'clock'),

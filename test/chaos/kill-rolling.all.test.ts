@@ -4,10 +4,17 @@ import { createActivities } from '../../src/activities/index.js';
 import type { WorkerContext } from '../../src/activities/project.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { mustSucceed, restartWhenKilled, until } from '../rig/chaos.js';
-import { clearFailPoint, type FailPoint, setFailPoint, untilGone, untilStopped } from '../rig/fail-point.js';
+import {
+  clearFailPoint,
+  type FailPoint,
+  setFailPoint,
+  takeOver,
+  untilGone,
+  untilStopped,
+  withShortLease,
+} from '../rig/fail-point.js';
 import { type Cell, killInRows, killRows, moments, rowsOf } from '../rig/kill-matrix.js';
 import { allServing, lookAtLab, releaseLab, startLab, visitLab } from '../rig/lab.js';
-import { leaseMs, takeOver } from '../rig/late-acts.js';
 import type { Project } from '../rig/project.js';
 import { differences, lookAtProject } from '../rig/project-look.js';
 
@@ -175,7 +182,7 @@ describe('a worker of a rolling operation that was stopped and wakes after anoth
   let releases = 100;
 
   beforeAll(async () => {
-    project = await startLab({ env: { BASCULE_LEASE_MS: String(leaseMs) } });
+    project = await startLab({ env: withShortLease });
   });
   afterAll(() => project?.stop());
 
@@ -186,7 +193,7 @@ describe('a worker of a rolling operation that was stopped and wakes after anoth
     await setFailPoint(project, { ...point, how: 'stop' });
     const running = project.json<OperationResult>('deploy', sha);
     const late = await untilStopped(project);
-    await takeOver(project, late);
+    await takeOver(project);
     const { exitCode, document } = await running;
     expect(exitCode, document.message).toBe(0);
     const before = await lookAtProject(project);

@@ -1,15 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { createActivities } from '../../src/activities/index.js';
 import type { WorkerContext } from '../../src/activities/project.js';
-import { quick, startServingProject } from '../rig/chaos.js';
+import { quickUnderLoad, startServingProject } from '../rig/chaos.js';
 import { killInRows, kinds, moments, partsOf, rowsOf } from '../rig/kill-matrix.js';
-import { Stage, worthKilling } from '../rig/kill-stage.js';
+import { placeOf, Stage, worthKilling } from '../rig/kill-stage.js';
 
 const start = (): Promise<Stage> =>
-  Stage.start(async (serving) => {
-    const project = await startServingProject(serving, (yaml) => worthKilling(quick(yaml)));
-    return { project, stop: () => project.stop() };
-  });
+  Stage.start(async (serving) =>
+    placeOf(await startServingProject(serving, (yaml) => worthKilling(quickUnderLoad(yaml)))),
+  );
 
 test('the matrix has every activity of an operation with colors', () => {
   const { edge, edgeRequests, environments, instances, plans, watches } = createActivities({} as WorkerContext);

@@ -1,21 +1,20 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { otherColor } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
+import { visitOnce } from '../rig/ask.js';
 import {
   connectTemporal,
   killEverything,
   mustSucceed,
-  quick,
+  quickUnderLoad,
   startServingProject,
   type Temporal,
   until,
 } from '../rig/chaos.js';
-import { setFailPoint, untilGone, untilStopped } from '../rig/fail-point.js';
+import { setFailPoint, takeOver, untilGone, untilStopped, withShortLease } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { deploy } from '../rig/kill-matrix.js';
-import { Stage, worthKilling } from '../rig/kill-stage.js';
-import { leaseMs, takeOver } from '../rig/late-acts.js';
-import { visitOnce } from '../rig/one-visit.js';
+import { placeOf, Stage, worthKilling } from '../rig/kill-stage.js';
 import type { Project } from '../rig/project.js';
 import { differences, lookAtProject } from '../rig/project-look.js';
 
@@ -27,10 +26,8 @@ let temporal: Temporal;
 
 beforeAll(async () => {
   stage = await Stage.start(async (serving) => {
-    project = await startServingProject(serving, (yaml) => worthKilling(quick(yaml)), {
-      BASCULE_LEASE_MS: String(leaseMs),
-    });
-    return { project, stop: () => project.stop() };
+    project = await startServingProject(serving, (yaml) => worthKilling(quickUnderLoad(yaml)), withShortLease);
+    return placeOf(project);
   });
   temporal = await connectTemporal(project);
 });
@@ -49,7 +46,7 @@ async function release(): Promise<string> {
 
 test('a worker that is killed while the edge reloads leaves its deploy to the next one, and a deploy beside it too', async () => {
   const row = { activity: 'reloadEdge', nth: 2, times: 2 };
-  await stage.run({ kind: deploy, row, moment: 'during' }, 'failing deploy to staging');
+  await stage.run({ kind: deploy, row, moment: 'during' }, { beside: 'failing deploy' });
 });
 
 test('a worker that wakes after another one took over installs nothing any more', async () => {
@@ -59,7 +56,7 @@ test('a worker that wakes after another one took over installs nothing any more'
   await setFailPoint(project, { activity: 'installConfig', moment: 'before', nth: 1, how: 'stop' });
   const deploying = project.json<OperationResult>('deploy', 'prod', sha);
   const late = await untilStopped(project);
-  await takeOver(project, late);
+  await takeOver(project);
   expect(await deploying).toMatchObject({ exitCode: 0, document: { outcome: 'succeeded', sha } });
   await mustSucceed(project, 'rollback', 'prod', '--yes');
 

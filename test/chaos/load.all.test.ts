@@ -8,6 +8,7 @@ import type { Status } from '../../src/domain/inspect.js';
 import { edgeChangeWorkflowId } from '../../src/domain/names.js';
 import type { DeployRequest, OperationResult } from '../../src/domain/operation.js';
 import { isBasculeError } from '../../src/errors.js';
+import { visitOnce } from '../rig/ask.js';
 import {
   connectTemporal,
   mustSucceed,
@@ -17,7 +18,6 @@ import {
   until,
   withEnvironments,
 } from '../rig/chaos.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { type Project, startProject } from '../rig/project.js';
 
 // One worker, one Temporal, one HAProxy, and as many environments as it takes.

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { killEverything, mustSucceed, quick, startServingProject, until } from '../rig/chaos.js';
+import type { EdgeChange, EdgeChangeAnswer } from '../../src/domain/edge-change.js';
+import { visitOnce } from '../rig/ask.js';
+import { connectTemporal, killEverything, mustSucceed, quick, startServingProject, until } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
-import { visitOnce } from '../rig/one-visit.js';
+import { replayProblems } from '../rig/kill-stage.js';
 import type { Project } from '../rig/project.js';
 
 const [first, second] = ['a1a1a1a1', 'b2b2b2b2'];
@@ -48,5 +50,27 @@ describe('after everything was killed at once (HAProxy, the instances, the worke
     await project.temporal.restart();
     await project.startWorker();
     expect((await assertInvariant(project)).prod.sha).toBe(first);
+  });
+
+  test('changes of the edge that are requested while no worker runs are made, and the next worker too goes on', async () => {
+    const temporal = await connectTemporal(project);
+    await project.killWorker();
+    const edge = temporal.client.workflow.getHandle('demo/edge/local');
+    const ids = ['first', 'second'];
+    const requested = ids.map((id) => {
+      const change: EdgeChange = { kind: 'apply', id, operation: id, dryRun: true };
+      return edge.executeUpdate<EdgeChangeAnswer, [EdgeChange]>('change', { args: [change] });
+    });
+    await project.startWorker();
+    await Promise.all(requested);
+    await until('both changes ended', async () => {
+      const answers = ids.map((id) => edge.query<EdgeChangeAnswer, [{ id: string }]>('change', { id }));
+      return (await Promise.all(answers)).every(({ state }) => state === 'ended');
+    });
+    expect(await replayProblems(temporal.client)).toEqual([]);
+    await temporal.close();
+    await project.killWorker();
+    await project.startWorker();
+    await mustSucceed(project, 'deploy', 'prod', second, '--soak', '0s');
   });
 });

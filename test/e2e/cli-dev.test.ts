@@ -9,8 +9,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { stoppedSchema } from '../../src/cli/output-schema.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { makeRelease } from '../rig/artifacts.js';
+import { visitOnce } from '../rig/ask.js';
 import { runCommand } from '../rig/command.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { killAllOf } from '../rig/project.js';
 

@@ -7,9 +7,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { withoutStamp } from '../../src/haproxy/header.js';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
+import { visitOnce } from '../rig/ask.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { environmentOf } from '../rig/environment-view.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { freePort } from '../rig/ports.js';
 import { type Project, startProject } from '../rig/project.js';
 

@@ -8,10 +8,10 @@ import { create } from 'tar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { processesOf } from '../../src/hosts/processes.js';
+import { visitOnce } from '../rig/ask.js';
 import { mustSucceed, quick, until } from '../rig/chaos.js';
 import { environmentOf } from '../rig/environment-view.js';
 import { readHistories } from '../rig/histories.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const base = 'a0a0a0a0';

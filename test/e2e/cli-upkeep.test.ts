@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endingSchema, resultSchema, rollbackListSchema, statusSchema } from '../../src/cli/output-schema.js';
+import { visitOnce } from '../rig/ask.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
 import { environmentOf } from '../rig/environment-view.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { installVersion, ownVersion } from '../rig/other-version.js';
 import { type Project, startProject } from '../rig/project.js';
 

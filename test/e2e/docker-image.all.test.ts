@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { visitOnce } from '../rig/one-visit.js';
+import { visitOnce } from '../rig/ask.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { startTemporal, type TemporalServer } from '../rig/temporal.js';
 import { type Engine, type EngineName, startEngine } from './rig/engines.js';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diagnosisSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
+import { visitOnce } from '../rig/ask.js';
 import { mustSucceed, quick } from '../rig/chaos.js';
-import { visitOnce } from '../rig/one-visit.js';
 import { killAllOf, type Project, startProject } from '../rig/project.js';
 
 // The disk under everything but Temporal is full: edge, instances, the worker's lease and its log. Needs root, to mount.

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Status } from '../../src/domain/inspect.js';
-import { visitOnce } from '../rig/one-visit.js';
+import { visitOnce } from '../rig/ask.js';
 import { type Project, startProject } from '../rig/project.js';
 
 let project: Project;

@@ -1,12 +1,12 @@
 import { beforeEach, describe, inject, vi } from 'vitest';
 import { type ActName, type Acts, holdActs } from '../rig/acts.js';
 import { chance, mustSucceed, quickToStart, say, serve } from '../rig/chaos.js';
+import { leaseMs } from '../rig/fail-point.js';
 import {
   both,
   cellsOf,
   cleaningUp,
   type LatePlace,
-  leaseMs,
   nextLateSha,
   type Scene,
   switchAndDeploy,

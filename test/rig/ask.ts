@@ -1,5 +1,7 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { request as requestTls } from 'node:https';
+import { identityIn } from './visitors/answer.js';
+import type { Answer as VisitorAnswer } from './visitors/messages.js';
 
 const answerWithinMs = 10_000;
 
@@ -46,4 +48,20 @@ export function ask(
     });
     asking.end();
   });
+}
+
+export interface OneAnswer extends Pick<VisitorAnswer, 'environment' | 'component' | 'color' | 'sha'> {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** One request on a connection of its own, and which release answered it. Throws where no answer came within 10 s. */
+export async function visitOnce(visit: {
+  address: string;
+  port: number;
+  path: string;
+  host?: string;
+}): Promise<OneAnswer> {
+  const { status, headers, body } = await ask(visit, visit.host ?? visit.address, visit.path);
+  return { status, headers, ...identityIn(body) };
 }

@@ -23,6 +23,9 @@ export function quick(yaml: string): string {
     .replace('hosts: [localhost, prod.localhost]', 'hosts: [localhost, prod.localhost], soak: 300ms, drain: 1s');
 }
 
+/** `quick` with the default keep-alive: a client that stands still for a second on a busy machine keeps its connections. */
+export const quickUnderLoad = (yaml: string): string => quick(yaml).replace('httpKeepAlive: 1s', 'httpKeepAlive: 5s');
+
 /** Only what is waited for until an instance is healthy, or is not. */
 export const quickToStart = (yaml: string): string =>
   yaml
@@ -32,7 +35,7 @@ export const quickToStart = (yaml: string): string =>
 /** A quick project whose worker runs and whose edge is applied; staging and prod serve `first`. */
 export async function startServingProject(
   first: string,
-  configure: (yaml: string) => string = quick,
+  configure: (yaml: string) => string = quickUnderLoad,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Project> {
   const project = await startProject({ configure, env, failPoints: true });
@@ -49,6 +52,8 @@ export async function startServingProject(
 export async function serve(project: Project, first: string, ...applied: readonly string[]): Promise<void> {
   await project.releaseAll(first);
   await project.startWorker();
+  // A command gives up on a worker after five seconds, in which one on a busy machine has hardly begun.
+  await until('the worker answers', async () => (await project.bascule('status')).exitCode === 0);
   await mustSucceed(project, 'apply', ...applied);
   for (const environment of ['staging', 'prod']) await mustSucceed(project, 'deploy', environment, first);
 }

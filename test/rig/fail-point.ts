@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { readRunning } from '../../src/haproxy/runtime.js';
 import { until } from './chaos.js';
-import { failPointFile } from './project.js';
+import { failPointFile, type Project } from './project.js';
 
 /** Where a worker kills or stops itself; src/activities/fail-point.ts says what each moment is. */
 export interface FailPoint {
@@ -53,6 +54,19 @@ export async function readLease(directory: string): Promise<{ readonly pid: numb
 /** Waits until a process has ended. */
 export async function untilGone(pid: number, withinMs?: number): Promise<void> {
   await until(`process ${pid} has ended`, async () => !existsSync(`/proc/${pid}`), withinMs);
+}
+
+/** A lease that was not renewed for so long is nobody's; the usual one is longer. */
+export const leaseMs = 3_000;
+export const withShortLease = { BASCULE_LEASE_MS: String(leaseMs) };
+
+/** Starts another worker once the lease of the one that stopped, which was short, has run out. */
+export async function takeOver(project: Project): Promise<void> {
+  const { pid, renewedAt } = await readLease(project.directory);
+  await sleep(Math.max(Date.parse(renewedAt) + leaseMs + 100 - Date.now(), 0));
+  await project.startWorker();
+  await clearFailPoint(project);
+  if ((await readLease(project.directory)).pid === pid) throw new Error('no other worker has the lease');
 }
 
 /** SIGKILL of HAProxy's master, which takes its workers with it. Answers how to wait until another one serves. */

@@ -7,8 +7,8 @@ import { instancesOfColor } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
+import { type OneAnswer, visitOnce } from './ask.js';
 import { mustSucceed } from './chaos.js';
-import { type OneAnswer, visitOnce } from './one-visit.js';
 import { openProject } from './open-project.js';
 import type { Project } from './project.js';
 

@@ -177,19 +177,25 @@ interface KillCell<Stage> {
   run(stage: Stage): Promise<void>;
 }
 
-/** A kill at each moment of these executions. */
-export const killRows = <K extends Killed, Stage extends { run(cell: Cell<K>): Promise<void> }>(
+/** A kill, or what `run` does, at each moment of these executions. */
+export const rowsOfKind = <K extends Killed, Stage>(
   kind: K,
   rows: readonly Row[],
+  run: (stage: Stage, cell: Cell<K>) => Promise<void>,
 ): readonly KillRow<Stage>[] =>
   rows.map((row) => ({
     label: [kind.name, nameOfRow(row)],
     cells: moments.map((moment) => ({
       name: `${kind.name}: ${moment} ${nameOfRow(row)}`,
       moment,
-      run: (stage) => stage.run({ kind, row, moment }),
+      run: (stage) => run(stage, { kind, row, moment }),
     })),
   }));
+
+export const killRows = <K extends Killed, Stage extends { run(cell: Cell<K>): Promise<void> }>(
+  kind: K,
+  rows: readonly Row[],
+): readonly KillRow<Stage>[] => rowsOfKind(kind, rows, (stage: Stage, cell) => stage.run(cell));
 
 /** Executions that one test of the whole matrix kills in, three times each. */
 const rowsOfATest = 5;

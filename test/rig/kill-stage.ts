@@ -6,18 +6,27 @@ import { expect } from 'vitest';
 import { otherColor } from '../../src/domain/edge-state.js';
 import type { OperationResult } from '../../src/domain/operation.js';
 import { connectTemporal, mustSucceed, restartWhenKilled, say, startLightLoad, type Temporal } from './chaos.js';
-import { clearFailPoint, setFailPoint } from './fail-point.js';
+import { clearFailPoint, isFailPointHit, setFailPoint, takeOver, untilGone, untilStopped } from './fail-point.js';
 import { assertInvariant } from './invariant.js';
 import { activitiesOf, type Before, type Cell, type KillStage, type Kind, servedAfter } from './kill-matrix.js';
 import type { Project } from './project.js';
+import { differences, lookAtProject, type ProjectLook, timesTaken } from './project-look.js';
 import { withoutNotifications } from './temporal.js';
 import type { Visitors } from './visitors.js';
 
 /** Where a stage is, and how all of it is removed. */
 export interface StagePlace {
   readonly project: Project;
+  /** What acts of a worker that comes late must not change. */
+  look?(): Promise<ProjectLook>;
   stop(): Promise<void>;
 }
+
+export const placeOf = (project: Project): StagePlace => ({
+  project,
+  look: () => lookAtProject(project),
+  stop: () => project.stop(),
+});
 
 const shaOf = (number: number): string => `c0ffee${number.toString(16).padStart(4, '0')}`;
 
@@ -55,27 +64,37 @@ export class Stage implements KillStage {
     return new Stage(place, await connectTemporal(place.project), await startLightLoad(place.project, 1_800));
   }
 
-  /** Kills the worker in a cell's operation, and throws what is wrong afterwards. */
-  async run({ kind, row, moment }: Cell<Kind>, beside?: 'failing deploy to staging'): Promise<void> {
+  /**
+   * Kills the worker in a cell's operation, or stops it until another one has ended the operation; throws what is wrong
+   * afterwards.
+   */
+  async run(
+    { kind, row, moment }: Cell<Kind>,
+    { how = 'kill', beside }: { how?: 'kill' | 'stop'; beside?: 'failing deploy' } = {},
+  ): Promise<void> {
     const before = await this.withStandby();
     const next = await this.release(kind.fault);
     if (kind.isFirst) await this.temporal.client.workflow.getHandle('demo/environment/prod').terminate();
-    await setFailPoint(this.project, { activity: row.activity, moment, nth: row.nth, how: 'kill' });
+    await setFailPoint(this.project, { activity: row.activity, moment, nth: row.nth, how });
     const staging = beside ? this.failToDeploy('staging') : null;
     // What is wrong with prod is reported first.
     staging?.catch(() => {});
     const running = this.project.json<OperationResult>(...kind.args(before, next));
-    const { isKilled, ended } = await restartWhenKilled(this.project, `${moment} ${row.activity} ${row.nth}`, running);
+    const late = how === 'stop' ? await untilStopped(this.project) : null;
+    if (late) await takeOver(this.project);
+    else await restartWhenKilled(this.project, `${moment} ${row.activity} ${row.nth}`, running);
     await clearFailPoint(this.project);
-    const { exitCode, document } = ended;
+    const { exitCode, document } = await running;
     const { outcome, code } = document;
-    expect({ isKilled, exitCode, outcome, code }, document.message).toEqual({
-      isKilled: true,
-      ...(kind.fails ? failsWith(kind.fails) : { exitCode: 0, outcome: 'succeeded', code: null }),
-    });
+    expect({ exitCode, outcome, code }, document.message).toEqual(
+      kind.fails ? failsWith(kind.fails) : { exitCode: 0, outcome: 'succeeded', code: null },
+    );
+    // Where it is not hit, another operation would be.
+    expect(isFailPointHit(this.project)).toBe(true);
     await staging;
     const ran = await activitiesOf(this.temporal.client, document);
     expect(ran.toSorted()).toEqual(kind.activities.filter((name) => name !== 'knownEnvironments').toSorted());
+    if (late) expect(await this.changesOf(late, kind)).toEqual([]);
     const serves = servedAfter(kind, before, next);
     expect((await assertInvariant(this.project)).prod).toEqual(serves);
     if (kind.empties) expect(await this.statesOf(otherColor(serves.color))).toEqual(['empty', 'empty']);
@@ -95,6 +114,15 @@ export class Stage implements KillStage {
   async stop(): Promise<void> {
     await this.temporal.close();
     await this.place.stop();
+  }
+
+  /** What a worker changes that wakes late; it may mark servers down again that get no requests, until they are checked. */
+  private async changesOf(late: number, { serves }: Kind): Promise<readonly string[]> {
+    const look = async () => (await this.place.look?.()) ?? {};
+    const before = await look();
+    process.kill(late, 'SIGCONT');
+    await untilGone(late);
+    return differences(before, await look()).filter((line) => serves === 'next' || !line.startsWith(timesTaken));
   }
 
   private get project(): Project {
