@@ -26,14 +26,16 @@ import { makeRelease } from '../rig/artifacts.js';
 import { reportCells, until } from '../rig/chaos.js';
 import {
   applyChange,
+  change,
   createTestEdge,
+  load,
   type Planned,
   planned,
   switchChange,
   type TestEdge,
+  takeBackAll,
   version,
 } from '../rig/edge.js';
-import { change, load, takeBackAll } from '../rig/edge.js';
 import { type EdgeLook, lookAt } from '../rig/edge-look.js';
 import { FaultyHost, mountSmallDisk } from '../rig/faulty-host.js';
 import { freePort } from '../rig/ports.js';
