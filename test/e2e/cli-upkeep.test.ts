@@ -235,7 +235,7 @@ describe('another version', () => {
     const main = await installVersion(other, '99.0.0');
     const own = await ownVersion();
     const run = (...args: readonly string[]) =>
-      execa(process.execPath, [main, ...args], { cwd: project.directory, env: project.env, reject: false });
+      execa(main, args, { cwd: project.directory, env: project.env, reject: false });
     const [status, approve] = await Promise.all([run('status'), run('approve', 'prod')]);
     for (const { stderr } of [status, approve]) {
       expect(stderr.match(/warning: /g)).toHaveLength(1);

@@ -27,5 +27,5 @@ export async function installVersion(
   await writeFile(template, changeTemplate(await readFile(template, 'utf8')));
   const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as object;
   await writeFile(join(directory, 'package.json'), JSON.stringify({ ...manifest, version }));
-  return join(directory, 'dist/bascule.cjs');
+  return join(directory, 'dist/bascule');
 }

@@ -15,7 +15,7 @@ import { type CommandResult, runCommand } from './command.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { startTemporal, type TemporalServer } from './temporal.js';
 
-const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
+const bascule = fileURLToPath(new URL('../../dist/bascule', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 /** What hands this process's own streams on to a program. */
 const needsProcess: ReadonlySet<string> = new Set(['exec']);
@@ -96,7 +96,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
   const log = join(directory, 'worker.log');
 
   const start = (args: readonly string[]): RunningCommand => {
-    const command = execa(process.execPath, [bascule, ...args], {
+    const command = execa(bascule, args, {
       cwd: directory,
       env,
       reject: false,
@@ -156,7 +156,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
       await untilWorkerAnswers(run, project.spawnWorker(main), async () => (await readLog(log)).slice(before));
     },
     spawnWorker(main = bascule) {
-      worker = spawn('sh', ['-c', `exec "$0" "$@" >>worker.log 2>&1`, process.execPath, main, 'worker'], {
+      worker = spawn('sh', ['-c', 'exec "$0" worker >>worker.log 2>&1', main], {
         cwd: directory,
         env: {
           ...process.env,
