@@ -71,7 +71,7 @@ test('an order that never ends is looked at less and less often, and gone on wit
   // Waits that double from 1 s up to 5 min, within 15 min.
   expect(callsOf('finalizeOrder a')).toBeGreaterThan(5);
   expect(callsOf('finalizeOrder a')).toBeLessThan(15);
-  world.faults.mend('finalizeOrder a');
+  world.faults.fix('finalizeOrder a');
   expect(await obtain()).toMatchObject({ outcome: 'succeeded' });
   expect(world.ordersPlaced).toBe(1);
 });
@@ -82,7 +82,7 @@ test('whatever step the worker ends in, the next one goes on with the same order
     steps.map(async (step) => {
       const own = rig.newWorld();
       own.missing('a');
-      own.faults.set(step, 'falls silent once after its effect');
+      own.faults.set(step, 'hangs once after its effect');
       const { outcome } = await rig.resultInRealTime<CertificatesResult>(await beginObtaining(rig, own));
       const tries = own.faults.calls.filter((call) => call === step).length;
       return { step, outcome, tries, orders: own.ordersPlaced, reloads: own.edge.reloads };

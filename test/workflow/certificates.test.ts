@@ -68,7 +68,7 @@ test.each(ofRuns)('%s in which a step fails for good says which, and puts nothin
     }),
   );
   const documented = steps.map((step) => ({
-    ...{ step, outcome: 'failed', code: 'broken', remedy: `mend ${step}` },
+    ...{ step, outcome: 'failed', code: 'broken', remedy: `fix ${step}` },
     message: `${isOfCertificate(step) ? 'a: ' : ''}${step} is broken`,
     isApplied: false,
     // The certificate of a new host is there before it is routed.
@@ -156,7 +156,7 @@ describe('certificates side by side', () => {
     world.missing('a', 'b', 'c');
     world.faults.set('placeOrder b', 'fails');
     const { certificates, ...result } = await obtain({ kind: 'renew', keepGoing: true });
-    expect(result).toMatchObject({ outcome: 'failed', code: 'broken', remedy: 'mend placeOrder b', changed: true });
+    expect(result).toMatchObject({ outcome: 'failed', code: 'broken', remedy: 'fix placeOrder b', changed: true });
     expect(result.message).toBe(`${nameOf('b')}: placeOrder b is broken\n2 of 3 are served`);
     const ended = certificates.map(({ name, outcome }) => [name, outcome]).toSorted();
     expect(ended).toEqual([
@@ -175,7 +175,7 @@ describe('certificates side by side', () => {
     expect(certificates).toHaveLength(25);
     expect(message).toContain(`not begun (--keep-going does): ${nameOf('n26')}, ${nameOf('n27')}`);
     expect((await obtain({ kind: 'issue', keepGoing: true })).certificates).toHaveLength(27);
-    world.faults.mend('checkNames');
+    world.faults.fix('checkNames');
     expect(await obtain()).toMatchObject({
       ...{ outcome: 'succeeded', message: '27 certificates are served' },
     });
@@ -264,7 +264,7 @@ describe('an apply', () => {
     run.prepare(world);
     world.faults.set('answerChallenges a', 'fails');
     expect(await resultOfRun(world, run)).toMatchObject({
-      ...{ outcome: 'failed', code: 'broken', changed: false, generation: null, remedy: 'mend answerChallenges a' },
+      ...{ outcome: 'failed', code: 'broken', changed: false, generation: null, remedy: 'fix answerChallenges a' },
       message: `${nameOf('a')}: answerChallenges a is broken`,
     });
     expect(isApplied()).toBe(false);

@@ -30,7 +30,7 @@ async function failDeploy(): Promise<void> {
   const accepted = await operator.deploy('ccccccc');
   await fail();
   await operator.ended(accepted);
-  world.faults.mend('startInstance web');
+  world.faults.fix('startInstance web');
   world.faults.calls.length = 0;
 }
 

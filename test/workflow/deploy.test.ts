@@ -150,7 +150,7 @@ describe('a deploy that fails', () => {
   });
 
   test('in one of two components: the other one has stopped before anything is taken back', async () => {
-    const held = world.faults.hold('startInstance backend', { isDeaf: true });
+    const held = world.faults.hold('startInstance backend', { ignoresCancellation: true });
     const failing = world.faults.hold('startInstance web');
     world.faults.set('startInstance web', 'fails');
     const accepted = await operator.deploy('ccccccc');

@@ -88,7 +88,7 @@ describe('the queue', () => {
     await takingBack.reached;
     const second = await operator.deploy('ccccccc');
     expect(second).toMatchObject({ joined: false, position: 1 });
-    world.faults.mend('watchSoak');
+    world.faults.fix('watchSoak');
     takingBack.release();
     expect(await operator.ended(first)).toMatchObject({ outcome: 'failed' });
     expect(await operator.ended(second)).toMatchObject({ outcome: 'succeeded' });
@@ -331,7 +331,7 @@ describe('a rollback', () => {
     await operator.signal('rollback');
     await expect.poll(() => operator.details()).toMatch(/signal rollback .* dropped: .*serves bbbbbbb/);
     expect(world.serves.sha).toBe('bbbbbbb');
-    world.faults.mend('waitUntilUpOnEdge');
+    world.faults.fix('waitUntilUpOnEdge');
     expect(await operator.ended(await operator.rollback({ to: 'aaaaaaa' }))).toMatchObject({ outcome: 'succeeded' });
     expect(world.serves.sha).toBe('aaaaaaa');
   });

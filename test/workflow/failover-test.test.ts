@@ -25,7 +25,7 @@ async function run(faults: Readonly<Record<string, Fault>> = {}) {
   return { world, result, calls };
 }
 
-const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `mend ${step}` });
+const broken = (step: string) => ({ code: 'broken', message: `${step} is broken`, remedy: `fix ${step}` });
 /** Those in which the instance may be down. */
 const stopped = failoverSteps.slice(failoverSteps.indexOf('stopByForce'), failoverSteps.indexOf('startAgain'));
 

@@ -107,9 +107,9 @@ describe.concurrent('where a step fails for good', () => {
       .map(({ name }) => name);
     const soFar = there.length === 0 ? '' : `\nthere by now: ${there.join(', ')}`;
     expect(result.message).toBe(`${failed?.name}: ${step} is broken${soFar}`);
-    expect(result.remedy).toBe(`mend ${step} \`bascule provision\` goes on from there.`);
+    expect(result.remedy).toBe(`fix ${step} \`bascule provision\` goes on from there.`);
 
-    world.faults.mendAll();
+    world.faults.clear();
     world.faults.calls.splice(0);
     const again = await run(world);
     expect(again).toMatchObject({ outcome: 'succeeded', changed: true });
@@ -128,7 +128,7 @@ describe.concurrent('where a step fails for good', () => {
   test.each(acts)('%s, after its effect: the next run finds it done', async (step) => {
     const world = newWorld({ [step]: 'fails after its effect' });
     expect(await run(world)).toMatchObject({ outcome: 'failed' });
-    world.faults.mendAll();
+    world.faults.clear();
     expect(await run(world)).toMatchObject({ outcome: 'succeeded' });
     expect(serves(world)).toBe(true);
     expect((await run(world)).changed).toBe(false);

@@ -46,7 +46,7 @@ const kind = fc.oneof(
   // Noticed only when no heartbeat came for five seconds.
   {
     weight: 1,
-    arbitrary: fc.constantFrom<Fault>('falls silent after its effect', 'falls silent once after its effect'),
+    arbitrary: fc.constantFrom<Fault>('hangs after its effect', 'hangs once after its effect'),
   },
 );
 const one = fc.tuple(step, kind).map(([step, what]): SiteFault => ({ step, what }));

@@ -97,8 +97,8 @@ describe('a take-back', () => {
     faults.set('verifyTraffic', 'fails');
     faults.set('reloadRestored', 'fails');
     expect(await ask(switchToGreen())).toMatchObject({ outcome: 'needs-operator' });
-    faults.mend('verifyTraffic');
-    faults.mend('reloadRestored');
+    faults.fix('verifyTraffic');
+    faults.fix('reloadRestored');
     const refused = await ask(switchToGreen({ id: 'op2/switch' }));
     expect(refused).toMatchObject({ outcome: 'failed', code: 'edge-needs-operator' });
     expect(await ask(switchToGreen({ id: 'op3/switch', repair: true }))).toMatchObject({ outcome: 'succeeded' });
@@ -134,7 +134,7 @@ describe('a change that is withdrawn', () => {
   test('in the last step before it is recorded, which ends well all the same: is taken back', async () => {
     const { edge, faults } = twoReleases();
     const before = edge.picture();
-    const held = faults.hold('verifyTraffic', { isDeaf: true });
+    const held = faults.hold('verifyTraffic', { ignoresCancellation: true });
     const asked = ask(switchToGreen());
     await held.reached;
     const withdrawn = withdraw('op/switch');

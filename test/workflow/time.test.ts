@@ -33,10 +33,10 @@ function switchToGreen(id = 'op/switch'): Promise<EdgeChangeResult> {
   return changeEdge(rig.client, { project, edge: world.name }, change, new AbortController().signal);
 }
 
-test('an edge change whose step falls silent after its effect is taken back', async () => {
+test('an edge change whose step hangs after its effect is taken back', async () => {
   const { edge, faults } = world;
   const before = edge.picture();
-  faults.set('reloadEdge', 'falls silent after its effect');
+  faults.set('reloadEdge', 'hangs after its effect');
   const asked = switchToGreen();
   await expect.poll(() => edge.reloads).toBe(1);
   const ended = rig.resultOf(firstChange());

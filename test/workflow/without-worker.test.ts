@@ -33,7 +33,7 @@ test('a worker that is told to end as an operation asks the edge for a change en
   const world = rig.newWorld();
   world.holds('aaaaaaa', 'bbbbbbb');
   const operator = new Operator(rig, world);
-  const { reached, release } = world.faults.hold('requestEdgeChange stand-down', { isDeaf: true });
+  const { reached, release } = world.faults.hold('requestEdgeChange stand-down', { ignoresCancellation: true });
   const accepted = await operator.deploy('ccccccc');
   await reached;
   // The edge's workflow runs on the same worker, which takes nothing new: nobody answers.
@@ -65,7 +65,7 @@ test('a deploy that is aborted as its worker ends says that it was aborted', asy
   const world = rig.newWorld();
   const operator = new Operator(rig, world);
   // It sends no heartbeat, and so hears of no abort.
-  world.faults.set('migrate backend', 'falls silent once after its effect');
+  world.faults.set('migrate backend', 'hangs once after its effect');
   const accepted = await operator.deploy('aaaaaaa');
   await expect.poll(() => world.faults.calls).toContain('migrate backend');
   await operator.abort();

@@ -4,7 +4,7 @@ import type { BasculeError } from '../../../src/errors.js';
 
 /** What goes wrong with an activity, before or after it had its effect. */
 export type Fault =
-  /** At its first try, in a way that another try can mend. */
+  /** At its first try, in a way that another try can fix. */
   | 'fails once'
   /** The same, and the first try had its effect. */
   | 'fails once after its effect'
@@ -15,9 +15,9 @@ export type Fault =
   /** For good, after its effect. */
   | 'fails after its effect'
   /** Says nothing more after its effect, as if its worker had been killed; the next try fails for good. */
-  | 'falls silent after its effect'
+  | 'hangs after its effect'
   /** The same, and the next try is a good one. */
-  | 'falls silent once after its effect';
+  | 'hangs once after its effect';
 
 /** An activity that has stopped in the middle. */
 export interface Held {
@@ -29,7 +29,7 @@ export interface Held {
 
 interface Hold {
   readonly released: Promise<void>;
-  readonly isDeaf: boolean;
+  readonly ignoresCancellation: boolean;
   reach(): void;
 }
 
@@ -59,16 +59,16 @@ export class Faults {
     this.errors.set(step, { error, times });
   }
 
-  mend(step: string): void {
+  fix(step: string): void {
     this.faults.delete(step);
     this.errors.delete(step);
   }
 
   /**
    * Stops an activity before its effect until it is released or cancelled.
-   * With `isDeaf` a cancellation does not stop it: it goes on when it is released, and is noted then.
+   * With `ignoresCancellation` a cancellation does not stop it: it goes on when it is released, and is noted then.
    */
-  hold(step: string, options: { isDeaf?: boolean } = {}): Held {
+  hold(step: string, options: { ignoresCancellation?: boolean } = {}): Held {
     let release = () => {};
     let reach = () => {};
     const released = new Promise<void>((resolve) => {
@@ -77,7 +77,7 @@ export class Faults {
     const reached = new Promise<void>((resolve) => {
       reach = resolve;
     });
-    this.holds.set(step, { released, isDeaf: options.isDeaf ?? false, reach });
+    this.holds.set(step, { released, ignoresCancellation: options.ignoresCancellation ?? false, reach });
     this.releases.push(release);
     return {
       reached,
@@ -88,7 +88,7 @@ export class Faults {
     };
   }
 
-  mendAll(): void {
+  clear(): void {
     this.faults.clear();
   }
 
@@ -110,10 +110,10 @@ export class Faults {
     const { attempt } = Context.current().info;
     const fault = this.faults.get(aim ?? step) ?? this.faults.get(step) ?? this.faults.get(activity);
     if (attempt <= triesThatFail(fault)) throw failure(step, false);
-    if (fault === 'falls silent after its effect' && attempt > 1) throw failure(step, true);
+    if (fault === 'hangs after its effect' && attempt > 1) throw failure(step, true);
     const foreseen = this.errors.get(step) ?? this.errors.get(activity);
-    if (foreseen && attempt <= foreseen.times) await asTemporalIsTold(foreseen.error);
-    const isSilent = attempt === 1 && (fault?.startsWith('falls silent') ?? false);
+    if (foreseen && attempt <= foreseen.times) await throwAsActivity(foreseen.error);
+    const isSilent = attempt === 1 && (fault?.startsWith('hangs') ?? false);
     return withHeartbeats(async () => {
       await this.wait(step, this.holds.get(aim ?? step) ?? this.holds.get(step) ?? this.holds.get(activity));
       if (fault === 'fails') throw failure(step, true);
@@ -127,7 +127,7 @@ export class Faults {
   private async wait(step: string, hold: Hold | undefined): Promise<void> {
     if (!hold) return;
     hold.reach();
-    if (hold.isDeaf) {
+    if (hold.ignoresCancellation) {
       await hold.released;
       this.calls.push(`${step} goes on`);
       return;
@@ -139,7 +139,7 @@ export class Faults {
 }
 
 /** Throws what the worker makes of an activity's error: whether it is tried again, and when. */
-async function asTemporalIsTold(error: BasculeError): Promise<void> {
+async function throwAsActivity(error: BasculeError): Promise<void> {
   const { fail } = asActivities({ fail: () => Promise.reject(error) });
   await fail();
 }
@@ -154,7 +154,7 @@ function failure(step: string, nonRetryable: boolean): ApplicationFailure {
     type: 'broken',
     message: `${step} is broken`,
     nonRetryable,
-    details: [{ remedy: `mend ${step}` }],
+    details: [{ remedy: `fix ${step}` }],
   });
 }
 

@@ -113,7 +113,7 @@ const unanswered = (change: string): Readonly<Record<string, Fault>> => ({
 function operation(begin: Begin, { faults = {}, rolling, at, act }: Course = {}): Scenario {
   return async (scene) => {
     const { world, operator } = scene;
-    if (rolling) world.standSideBySide(...rolling);
+    if (rolling) world.holdsRolling(...rolling);
     // A cleanup drains as a deploy does, and fetches nothing.
     const fail = setFaults(world, faults, (step) => begin !== cleanup || !step.startsWith('fetch'));
     const held = at === undefined ? null : world.faults.hold(at);

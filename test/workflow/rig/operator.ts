@@ -15,6 +15,7 @@ import type {
   SteerRequest,
   SwitchRequest,
 } from '../../../src/domain/operation.js';
+import { workflowTaskTimeoutMs } from '../../../src/domain/timeouts.js';
 import type { environment } from '../../../src/workflows/environment.js';
 import type { Rig } from './rig.js';
 import { project, type World } from './world.js';
@@ -48,6 +49,7 @@ export class Operator {
         workflowId: this.environmentId,
         taskQueue: taskQueue(project),
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+        workflowTaskTimeout: workflowTaskTimeoutMs,
         args: [],
       }),
     });

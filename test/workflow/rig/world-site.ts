@@ -59,7 +59,7 @@ export function worldSite(rig: Rig): Site {
         approving.abort();
         await approved;
       }
-      world.faults.mendAll();
+      world.faults.clear();
       return results;
     },
 

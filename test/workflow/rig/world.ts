@@ -15,7 +15,7 @@ import { broken, EdgeWorld } from './edge-world.js';
 import { FailoverWorld } from './failover-world.js';
 import { Faults } from './faults.js';
 import { ProvisionWorld } from './provision-world.js';
-import { SideBySideWorld } from './side-by-side-world.js';
+import { RollingWorld } from './rolling-world.js';
 
 export const project = 'demo';
 
@@ -54,7 +54,7 @@ export class World {
   readonly failover: FailoverWorld;
   readonly provision: ProvisionWorld;
   /** Set where instances stand side by side. */
-  sideBySide: SideBySideWorld | null = null;
+  rolling: RollingWorld | null = null;
   /** Set where the active release runs with the same checksums and environment. */
   isActiveAlready = false;
 
@@ -88,10 +88,10 @@ export class World {
   }
 
   /** From here on instances stand side by side, which hold these releases, oldest first. */
-  standSideBySide(...shas: readonly string[]): SideBySideWorld {
-    this.sideBySide = new SideBySideWorld(components, (sha) => this.isUnhealthy(sha));
-    this.sideBySide.holds(...shas);
-    return this.sideBySide;
+  holdsRolling(...shas: readonly string[]): RollingWorld {
+    this.rolling = new RollingWorld(components, (sha) => this.isUnhealthy(sha));
+    this.rolling.holds(...shas);
+    return this.rolling;
   }
 
   get serves() {
@@ -118,7 +118,7 @@ export class World {
       ...this.certificateActivities,
       failover: this.failover.activities,
       provision: this.provision.activities,
-      rolling: (this.sideBySide ?? new SideBySideWorld([], () => false)).activities,
+      rolling: (this.rolling ?? new RollingWorld([], () => false)).activities,
       edge: this.edge.activities as Groups['edge'],
     };
     const all = Object.values(groups).flatMap((group) => Object.entries(group));
@@ -162,10 +162,10 @@ export class World {
     plans: {
       pinRelease: async ({ request, isRollback }) => {
         if (this.isUnknown(request.sha)) throw broken('artifact-not-found', `there is no release ${request.sha}`);
-        return this.sideBySide?.pin(request, isRollback) ?? this.pin(request, isRollback);
+        return this.rolling?.pin(request, isRollback) ?? this.pin(request, isRollback);
       },
       planRollback: async ({ request }) => {
-        if (this.sideBySide) return this.sideBySide.planRollback(request);
+        if (this.rolling) return this.rolling.planRollback(request);
         const found = planRollback(this.state(), this.lines(), request.to ?? null);
         if (!found) throw broken('nothing-to-roll-back-to', `${this.name} has no release below the active one`);
         const held = this.instancesOf(found.to.color);
@@ -173,7 +173,7 @@ export class World {
         return { ...found, isFast };
       },
       planSwitch: async ({ request }) => {
-        if (this.sideBySide) throw broken('switch-refused', 'none has a color');
+        if (this.rolling) throw broken('switch-refused', 'none has a color');
         const held = components.map(
           ({ name }) => this.instances.get(instanceName({ prefix: '' }, name, request.color))?.sha ?? null,
         );
@@ -182,7 +182,7 @@ export class World {
         return found;
       },
       planCleanup: async ({ request }) => {
-        if (this.sideBySide) return this.sideBySide.planCleanup();
+        if (this.rolling) return this.rolling.planCleanup();
         const { color, sha, standby } = this.serves;
         const target = otherColor(color);
         const isStandbyKept = standby !== null && !request.standby;
@@ -224,13 +224,13 @@ export class World {
         this.migrations.push(`${component.name} ends`);
       },
       startInstance: async ({ component, owner, plan }) => {
-        if (this.sideBySide?.start(component, owner, plan.sha)) return;
+        if (this.rolling?.start(component, owner, plan.sha)) return;
         if (this.isUnhealthy(plan.sha))
           throw broken('instance-unhealthy', `${component.instance} does not get healthy`);
         this.instances.set(component.instance, { sha: plan.sha, state: 'running' });
       },
       removeInstance: async ({ unused }) => {
-        this.sideBySide?.remove(unused.instance);
+        this.rolling?.remove(unused.instance);
         this.instances.delete(unused.instance);
       },
       disownInstances: async () => {},

@@ -22,7 +22,7 @@ interface Instance {
 const artifactOf = (sha: string): string => sha.padEnd(64, '0');
 
 /** Instances side by side in memory: two of one component and one of another, and the fence of each. */
-export class SideBySideWorld {
+export class RollingWorld {
   readonly instances = new Map<string, Instance>(
     [
       ['backend-1', 'backend'],
