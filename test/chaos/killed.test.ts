@@ -52,8 +52,8 @@ test('a worker that is killed while the edge reloads leaves its deploy to the ne
 test('a worker that wakes after another one took over installs nothing any more', async () => {
   const { prod: before } = await assertInvariant(project);
   const sha = await release();
-  await mustSucceed(project, 'cleanup', 'prod', '--standby');
-  await setFailPoint(project, { activity: 'installConfig', moment: 'before', nth: 1, how: 'stop' });
+  // The first one disables the standby, the second one switches.
+  await setFailPoint(project, { activity: 'installConfig', moment: 'before', nth: 2, how: 'stop' });
   const deploying = project.json<OperationResult>('deploy', 'prod', sha);
   const late = await untilStopped(project);
   await takeOver(project);
