@@ -11,7 +11,16 @@ import { Operator } from './rig/operator.js';
 import { provisionActivities } from './rig/provision-world.js';
 import { type Rig, startRig } from './rig/rig.js';
 import { certificateRuns } from './rig/runs.js';
-import { edgeSteps, forEachStep, holdStep, migrationLost, rollingSteps, rollingUndo, setFaults } from './rig/steps.js';
+import {
+  edgeSteps,
+  forEachStep,
+  holdStep,
+  migrationLost,
+  rollingSteps,
+  rollingUndo,
+  setFaults,
+  togetherWith,
+} from './rig/steps.js';
 import { project, type World } from './rig/world.js';
 
 // Each activity of each operation fails in each way, and each operation is aborted in each of its steps. The tables are
@@ -248,12 +257,17 @@ describe.concurrent.each(Object.entries(operations))('a %s', (_, operation) => {
       await held.reached;
       await operator.abort({ by: 'alice', why: 'wrong release' });
       const result = await operator.waitedFor(accepted);
-      const undo = calledIn(world).filter((call) => !(call in operation.steps) && !isEdgeStep(call));
-      return { ...rowOf({ world, result }), undo };
+      const called = calledIn(world).filter((call) => !isEdgeStep(call));
+      const last = Math.max(...togetherWith(step).map((other) => steps.indexOf(other)));
+      return {
+        ...rowOf({ world, result }),
+        undo: called.filter((call) => !(call in operation.steps)),
+        begunAfterwards: called.filter((call) => steps.indexOf(call) > last),
+      };
     });
     const aborted = { code: 'aborted', message: 'aborted by alice: wrong release', remedy: null };
     const documented = Object.entries(operation.steps).map(([step, { undo, ...left }]) => {
-      return [step, { ...failedRow(aborted, left), undo }];
+      return [step, { ...failedRow(aborted, left), undo, begunAfterwards: [] }];
     });
     expect(ended).toEqual(Object.fromEntries(documented));
   });

@@ -65,7 +65,8 @@ export const edgeSteps: Readonly<Record<string, readonly string[]>> = {
   recordColor: ['restoreColors', 'restoreConfig', 'reloadRestored', 'unstageConfig'],
 };
 
-const togetherWith = (step: string): readonly string[] =>
+/** A step and those that run at the same time. */
+export const togetherWith = (step: string): readonly string[] =>
   [...deploySteps, removal].find((steps) => steps.includes(step)) ?? [step];
 
 /**
