@@ -49,11 +49,11 @@ test('a worker that is killed while the edge reloads leaves its deploy to the ne
   await stage.run({ kind: deploy, row, moment: 'during' }, { beside: 'failing deploy' });
 });
 
-test('a worker that wakes after another one took over installs nothing any more', async () => {
+test('a worker that wakes after another one took over changes nothing any more', async () => {
   const { prod: before } = await assertInvariant(project);
   const sha = await release();
   // The first one disables the standby, the second one switches.
-  await setFailPoint(project, { activity: 'installConfig', moment: 'before', nth: 2, how: 'stop' });
+  await setFailPoint(project, { activity: 'recordColor', moment: 'before', nth: 2, how: 'stop' });
   const deploying = project.json<OperationResult>('deploy', 'prod', sha);
   const late = await untilStopped(project);
   await takeOver(project);
