@@ -46,10 +46,10 @@ async function haproxy(...args: readonly string[]): Promise<void> {
   await until('HAProxy serves', () => visit().catch(() => null));
 }
 
-/** By process id: whatever runs this edge's file. Returns when it has ended, which its master does after its worker. */
+/** By process id: whatever runs this edge's file. Returns when all have ended: a worker goes with its master. */
 async function end(): Promise<void> {
   const pids = async () => (await processesOf(file(''))).filter(({ name }) => name === 'haproxy').map(({ pid }) => pid);
-  for (const pid of await pids()) process.kill(pid, 'SIGTERM');
+  for (const pid of await pids()) await execa('kill', [String(pid)], { reject: false });
   await until('HAProxy has ended', async () => (await pids()).length === 0);
 }
 

@@ -9,11 +9,11 @@ import { queryWorkflow } from '../../src/client/query.js';
 import type { EnvironmentStatus, OperationResult, Progress } from '../../src/domain/operation.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { killAllOf, type Project, startProject } from './project.js';
-import { isWhole } from './tier.js';
+import { isWhole, scaled } from './tier.js';
 import { startVisitors, type Visitors } from './visitors.js';
 
 /** Bound of every wait for a condition: generous, since other tests may keep the machine busy. */
-export const generousMs = 60_000;
+export const generousMs = scaled(60_000);
 
 /** examples/local.yaml with waits so short that a deploy takes two seconds; what starts late on a busy machine has time. */
 export function quick(yaml: string): string {
@@ -52,8 +52,6 @@ export async function startServingProject(
 export async function serve(project: Project, first: string, ...applied: readonly string[]): Promise<void> {
   await project.releaseAll(first);
   await project.startWorker();
-  // A command gives up on a worker after five seconds, in which one on a busy machine has hardly begun.
-  await until('the worker answers', async () => (await project.bascule('status')).exitCode === 0);
   await mustSucceed(project, 'apply', ...applied);
   for (const environment of ['staging', 'prod']) await mustSucceed(project, 'deploy', environment, first);
 }

@@ -14,12 +14,15 @@ import { makeRelease, type Release } from './artifacts.js';
 import { type CommandResult, runCommand } from './command.js';
 import { freeLoopbackRange, freePort } from './ports.js';
 import { startTemporal, type TemporalServer } from './temporal.js';
+import { scaled } from './tier.js';
 
 const bascule = fileURLToPath(new URL('../../dist/bascule', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
 /** What hands this process's own streams on to a program. */
 const needsProcess: ReadonlySet<string> = new Set(['exec']);
-const workerReadyWithinMs = 60_000;
+const workerReadyWithinMs = scaled(60_000);
+/** Exit code of a command that no worker answers. */
+const noWorker = 5;
 const workerLogsWithinMs = 10_000;
 
 /** Where src/activities/fail-point.ts reads where a worker is to be killed or stopped. */
@@ -205,7 +208,7 @@ async function readLog(file: string): Promise<string> {
   }
 }
 
-/** By its log, which costs nothing; where the disk is full and nothing is logged, by a command. */
+/** By its log, which costs nothing, and then by a command; where the disk is full, nothing is logged. */
 async function untilWorkerAnswers(
   run: (args: readonly string[]) => Promise<CommandResult>,
   worker: ChildProcess,
@@ -213,8 +216,9 @@ async function untilWorkerAnswers(
 ): Promise<void> {
   const start = Date.now();
   while (Date.now() - start < workerReadyWithinMs && worker.exitCode === null) {
-    if ((await logged()).includes('"state":"RUNNING"')) return;
-    if (Date.now() - start > workerLogsWithinMs && (await run(['status', '--json'])).exitCode === 0) return;
+    const isThere = (await logged()).includes('"state":"RUNNING"') || Date.now() - start > workerLogsWithinMs;
+    // Its first answer takes longer than commands wait for one, on a busy machine.
+    if (isThere && (await run(['status', '--json'])).exitCode !== noWorker) return;
     await sleep(50);
   }
   throw new Error(`the worker does not answer: ${await logged()}`);
