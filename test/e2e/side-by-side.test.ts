@@ -28,12 +28,17 @@ async function ask(...args: readonly string[]) {
   return { exitCode, ...resultSchema.parse(document) };
 }
 
-/** A migration of its third release that waits until it may end. */
+/**
+ * A migration of its third release that waits until it may end. Connections are kept for longer than a busy machine keeps
+ * a client from its next request, which would otherwise meet the close.
+ */
 const withMigration = (yaml: string): string =>
-  yaml.replace(
-    '    run: ["node"',
-    `    migrate: ["sh", "-c", "[ $BASCULE_SHA != ${third} ] || { cd ../../../../..; : >migrating; until [ -e migrated ]; do sleep 0.1; done; }"]\n    run: ["node"`,
-  );
+  yaml
+    .replace('httpKeepAlive: 1s', 'httpKeepAlive: 5s')
+    .replace(
+      '    run: ["node"',
+      `    migrate: ["sh", "-c", "[ $BASCULE_SHA != ${third} ] || { cd ../../../../..; : >migrating; until [ -e migrated ]; do sleep 0.1; done; }"]\n    run: ["node"`,
+    );
 
 /** Those of which the edge's administrative state says so (management guide, "show servers state": 0x08). */
 async function drainedServers(socket: string): Promise<readonly string[]> {
