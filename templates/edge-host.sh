@@ -123,7 +123,7 @@ prune() { # file
       *) ! is_kept "$1" "$old" || printf '%s\n' "$old" ;;
     esac
   done | sort -rn | tail -n +6 | while read -r old; do
-    rm -f "$1.$old"
+    rm -f "$1.$old" || fail 13 "$1.$old"
   done
 }
 
