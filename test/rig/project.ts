@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { execa } from 'execa';
-import { inspectProject } from '../../src/client/inspect.js';
+import { connectClient, isUnanswered } from '../../src/client/connection.js';
+import { inspectProject, ping } from '../../src/client/inspect.js';
 import type { Status } from '../../src/domain/inspect.js';
 import { hasSystemCode } from '../../src/system-error.js';
 import { makeRelease, type Release } from './artifacts.js';
@@ -21,8 +22,7 @@ const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.u
 /** What hands this process's own streams on to a program. */
 const needsProcess: ReadonlySet<string> = new Set(['exec']);
 const workerReadyWithinMs = scaled(60_000);
-/** Exit code of a command that no worker answers. */
-const noWorker = 5;
+const answersWithinMs = scaled(20_000);
 const workerLogsWithinMs = 10_000;
 
 /** Where src/activities/fail-point.ts reads where a worker is to be killed or stopped. */
@@ -156,7 +156,11 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
     },
     async startWorker(main) {
       const before = (await readLog(log)).length;
-      await untilWorkerAnswers(run, project.spawnWorker(main), async () => (await readLog(log)).slice(before));
+      await untilWorkerAnswers(
+        () => isPinged(env, yaml),
+        project.spawnWorker(main),
+        async () => (await readLog(log)).slice(before),
+      );
     },
     spawnWorker(main = bascule) {
       worker = spawn('sh', ['-c', 'exec "$0" worker >>worker.log 2>&1', main], {
@@ -191,8 +195,7 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
 async function look(address: string, yaml: string): Promise<Status> {
   const connection = await Connection.connect({ address });
   try {
-    const project = /^project: (\S+)$/m.exec(yaml)?.[1] ?? '';
-    return await inspectProject(new Client({ connection }), project, { what: 'status' });
+    return await inspectProject(new Client({ connection }), projectOf(yaml), { what: 'status' });
   } finally {
     await connection.close();
   }
@@ -208,9 +211,9 @@ async function readLog(file: string): Promise<string> {
   }
 }
 
-/** By its log, which costs nothing, and then by a command; where the disk is full, nothing is logged. */
+/** By its log, which costs nothing; where the disk is full nothing is logged. */
 async function untilWorkerAnswers(
-  run: (args: readonly string[]) => Promise<CommandResult>,
+  isAnswered: () => Promise<boolean>,
   worker: ChildProcess,
   logged: () => Promise<string>,
 ): Promise<void> {
@@ -218,11 +221,26 @@ async function untilWorkerAnswers(
   while (Date.now() - start < workerReadyWithinMs && worker.exitCode === null) {
     const isThere = (await logged()).includes('"state":"RUNNING"') || Date.now() - start > workerLogsWithinMs;
     // Its first answer takes longer than commands wait for one, on a busy machine.
-    if (isThere && (await run(['status', '--json'])).exitCode !== noWorker) return;
+    if (isThere && (await isAnswered())) return;
     await sleep(50);
   }
-  throw new Error(`the worker does not answer: ${await logged()}`);
+  throw new Error(`the worker does not answer: ${(await logged()).slice(-5_000)}`);
 }
+
+async function isPinged(env: NodeJS.ProcessEnv, yaml: string): Promise<boolean> {
+  const client = await connectClient({ ...process.env, ...env });
+  try {
+    await client.withDeadline(Date.now() + answersWithinMs, () => ping(client, projectOf(yaml)));
+    return true;
+  } catch (error) {
+    if (isUnanswered(error)) return false;
+    throw error;
+  } finally {
+    await client.connection.close();
+  }
+}
+
+const projectOf = (yaml: string): string => /^project: (\S+)$/m.exec(yaml)?.[1] ?? '';
 
 /** Ends every process that runs in this folder or from a file of it: HAProxy and the instances go on without a worker. */
 export async function killAllOf(directory: string): Promise<void> {
