@@ -1,4 +1,4 @@
-import { placeEdgesInContainer } from './rig/shared-container.js';
+import { placeEdgesInContainer } from './rig/containers.js';
 
 await placeEdgesInContainer();
 await import('../integration/edge-acts.test.js');

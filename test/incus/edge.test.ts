@@ -1,13 +1,14 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed, restartWhenKilled, startLightLoad, until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { assertInvariant } from '../rig/invariant.js';
-import { type EdgeProject, startEdgeProject } from './rig/edge-project.js';
+import { useIncusd } from './rig/containers.js';
 import { killDaemon, startDaemon } from './rig/incusd.js';
+import { type EdgeProject, startEdgeProject } from './rig/projects.js';
 
 const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
 const config = '/etc/haproxy/haproxy.cfg';
@@ -19,10 +20,7 @@ beforeAll(async () => {
   await rig.project.startWorker();
 });
 afterAll(() => rig?.stop());
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 const visit = async (host = 'localhost', path = '/') => (await ask(rig.project.edge, host, path)).body;
 
@@ -38,11 +36,11 @@ async function found(): Promise<readonly string[]> {
 }
 
 test("the distribution's haproxy.cfg is taken over by a repair alone", async () => {
-  const before = await rig.container.run('cat', config);
+  const before = await rig.edge.run('cat', config);
   const result = await refused('apply');
   expect(result).toMatchObject({ exitCode: 1, code: 'edge-drift' });
-  expect(result.message).toContain(rig.container.name);
-  expect(await rig.container.run('cat', config)).toBe(before);
+  expect(result.message).toContain(rig.edge.name);
+  expect(await rig.edge.run('cat', config)).toBe(before);
   await mustSucceed(rig.project, 'apply', '--repair');
   expect((await ask(rig.project.edge, 'localhost', '/')).status).toBe(503);
 });
@@ -68,25 +66,25 @@ test('it serves what is deployed, switched to and rolled back to, and fails no v
 test('status and doctor look at it', async () => {
   const { edge } = await rig.project.look();
   expect(edge).toMatchObject({ running: true, drift: [], needsOperator: null });
-  expect(edge.host).toBe(`local:${rig.container.name} (project default)`);
+  expect(edge.host).toBe(`local:${rig.edge.name} (project default)`);
   expect(await found()).toEqual([]);
 });
 
 test('a hand edit is drift, refuses every change and is repaired', async () => {
-  await rig.container.run('sed', '-i', 's/maxconn 4096/maxconn 4095/', config);
+  await rig.edge.run('sed', '-i', 's/maxconn 4096/maxconn 4095/', config);
   expect((await rig.project.look()).edge.drift).toMatchObject([{ kind: 'hand-edited' }]);
   expect(await found()).toContain('edge-drift');
   expect(await refused('rollback', 'prod', '--yes')).toMatchObject({ exitCode: 1, code: 'edge-drift' });
   expect(await visit()).toContain(third);
   await mustSucceed(rig.project, 'apply', '--repair');
-  expect(await rig.container.run('grep', 'maxconn', config)).toContain('4096');
+  expect(await rig.edge.run('grep', 'maxconn', config)).toContain('4096');
   await assertInvariant(rig.project);
 });
 
 test('what its HAProxy does not take is refused there, and nothing changes', async () => {
   const yaml = join(rig.project.directory, 'bascule.yaml');
   const right = await readFile(yaml, 'utf8');
-  const before = await rig.container.run('cat', config);
+  const before = await rig.edge.run('cat', config);
   await appendFile(join(rig.project.directory, 'extra.cfg'), 'no-such-directive here\n');
   await writeFile(
     yaml,
@@ -95,9 +93,9 @@ test('what its HAProxy does not take is refused there, and nothing changes', asy
   const result = await refused('apply');
   expect(result).toMatchObject({ exitCode: 1, code: 'haproxy-refused' });
   expect(result.message).toContain('no-such-directive');
-  expect(result.message).toContain(rig.container.name);
+  expect(result.message).toContain(rig.edge.name);
   await writeFile(yaml, right);
-  expect(await rig.container.run('cat', config)).toBe(before);
+  expect(await rig.edge.run('cat', config)).toBe(before);
   expect(await visit()).toContain(third);
   await assertInvariant(rig.project);
 });
@@ -133,11 +131,11 @@ test('Incus is ended in the middle of a deploy, which goes on when it is back, a
 });
 
 test('a HAProxy that was stopped there is named with the command that starts it', async () => {
-  await rig.container.run('systemctl', 'stop', 'haproxy');
+  await rig.edge.run('systemctl', 'stop', 'haproxy');
   const result = await refused('apply', '--repair');
   expect(result).toMatchObject({ exitCode: 1, code: 'edge-not-running' });
   expect(await found()).toContain('edge-not-running');
-  await rig.container.run('systemctl', 'start', 'haproxy');
+  await rig.edge.run('systemctl', 'start', 'haproxy');
   await mustSucceed(rig.project, 'apply');
   await assertInvariant(rig.project);
 });

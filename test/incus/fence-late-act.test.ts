@@ -1,4 +1,4 @@
-import { beforeEach, describe, inject, vi } from 'vitest';
+import { describe, inject } from 'vitest';
 import { type ActName, type Acts, holdActs } from '../rig/acts.js';
 import { chance, mustSucceed, quickToStart, say, serve } from '../rig/chaos.js';
 import { leaseMs } from '../rig/fail-point.js';
@@ -15,18 +15,16 @@ import {
   undoing,
 } from '../rig/late-acts.js';
 import { isWhole } from '../rig/tier.js';
+import { runIncus, useIncusd } from './rig/containers.js';
 import { holdRequests, requestActs } from './rig/held-requests.js';
 import { lookAtInstances } from './rig/instance-look.js';
-import { inIncus, startInstanceProject } from './rig/instance-project.js';
+import { inIncus, startInstanceProject } from './rig/projects.js';
 
 /** How many of the scenes are acted out; other ones each time. */
 const scenesDrawn = Number(process.env.CHAOS_PLACES ?? 3);
 const random = chance();
 
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 const scenes: readonly Scene[] = [
   switchAndDeploy('claim', 'claim', 'stop'),
@@ -76,8 +74,8 @@ async function start(): Promise<LatePlace> {
       ['shell', `source=${folder}/bin/sh`, 'path=/usr/local/sbin/sh', 'readonly=true'],
     ];
     for (const [name = '', ...settings] of devices) {
-      await rig.incus('profile', 'device', 'add', 'app', name, 'disk', ...settings);
-      await rig.incus('config', 'device', 'add', rig.edge.name, name, 'disk', ...settings);
+      await runIncus('profile', 'device', 'add', 'app', name, 'disk', ...settings);
+      await runIncus('config', 'device', 'add', rig.edge.name, name, 'disk', ...settings);
     }
     await serve(rig.project, nextLateSha(), '--repair');
   } catch (error) {

@@ -1,15 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Host } from '../../src/hosts/host.js';
 import { IncusHost } from '../../src/hosts/incus.js';
 import { LocalHost } from '../../src/hosts/local.js';
 import { until } from '../rig/chaos.js';
 import { freePort } from '../rig/ports.js';
-import { type Container, launchContainer } from './rig/container.js';
+import { type Container, launchContainer, useIncusd } from './rig/containers.js';
 
-const incusd = inject('incusd');
 const timeoutMs = 30_000;
 let container: Container;
 
@@ -17,10 +16,7 @@ beforeAll(async () => {
   container = await launchContainer('host');
 });
 afterAll(() => container.remove());
-beforeEach(() => {
-  for (const [name, value] of Object.entries(incusd.env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 interface Kind {
   readonly kind: string;

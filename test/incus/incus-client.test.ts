@@ -4,8 +4,8 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { IncusClient } from '../../src/hosts/incus-client.js';
 import { freePort } from '../rig/ports.js';
-import { type Container, launchContainer } from './rig/container.js';
-import { incus, killDaemon, startDaemon } from './rig/incusd.js';
+import { type Container, launchContainer, runIncus } from './rig/containers.js';
+import { killDaemon, startDaemon } from './rig/incusd.js';
 
 const incusd = inject('incusd');
 let container: Container;
@@ -95,12 +95,12 @@ describe('an error names instance, project and remote', () => {
   });
 
   test('an instance that is stopped', async () => {
-    await incus(incusd.env, 'stop', '--force', container.name);
+    await runIncus('stop', '--force', container.name);
     await expect(run(client, ['true'])).rejects.toMatchObject({
       code: 'incus-instance-stopped',
       remedy: expect.stringContaining(`incus start local:${container.name}`),
     });
-    await incus(incusd.env, 'start', container.name);
+    await runIncus('start', container.name);
   });
 
   test('a daemon that is not there', async () => {
@@ -119,11 +119,9 @@ describe('a remote', () => {
 
   beforeAll(async () => {
     port = await freePort();
-    await incus(incusd.env, 'config', 'set', 'core.https_address', `127.0.0.1:${port}`);
-    const { token } =
-      /(?<token>\S+)\s*$/.exec(await incus(incusd.env, 'config', 'trust', 'add', 'tests'))?.groups ?? {};
-    await incus(
-      incusd.env,
+    await runIncus('config', 'set', 'core.https_address', `127.0.0.1:${port}`);
+    const { token } = /(?<token>\S+)\s*$/.exec(await runIncus('config', 'trust', 'add', 'tests'))?.groups ?? {};
+    await runIncus(
       'remote',
       'add',
       remote,
@@ -155,8 +153,8 @@ describe('a remote', () => {
   });
 
   test('that does not trust this one says so', async () => {
-    const [trusted] = JSON.parse(await incus(incusd.env, 'config', 'trust', 'list', '--format', 'json'));
-    await incus(incusd.env, 'config', 'trust', 'remove', trusted.fingerprint);
+    const [trusted] = JSON.parse(await runIncus('config', 'trust', 'list', '--format', 'json'));
+    await runIncus('config', 'trust', 'remove', trusted.fingerprint);
     const far = new IncusClient({ instance: container.name, remote });
     await expect(run(far, ['true'])).rejects.toMatchObject({ code: 'incus-not-trusted' });
     await far.close();

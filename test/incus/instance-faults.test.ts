@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { parseConfiguration } from '../../src/config/load.js';
 import { edgeOf } from '../../src/haproxy/edge.js';
 import { LocalHost } from '../../src/hosts/local.js';
@@ -14,7 +14,8 @@ import type { Instance } from '../../src/instances/record.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { until } from '../rig/chaos.js';
 import { freePort } from '../rig/ports.js';
-import { incus, removeProject, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+import { runIncus, useIncusd } from './rig/containers.js';
+import { incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
 
 const sha = 'a1a1a1a1';
 const owner = 'shop/prod/deploy/1';
@@ -23,20 +24,15 @@ let folder: string;
 const made: string[] = [];
 const profiles: string[] = [];
 
-const client = async (...args: readonly string[]) => await incus(inject('incusd').env, ...args);
-
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'bascule-faults-'));
 });
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 afterAll(async () => {
-  const there = (JSON.parse(await client('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
+  const there = (JSON.parse(await runIncus('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
   const mine = made.filter((name) => there.includes(name));
-  if (mine.length > 0) await client('delete', '--force', ...mine);
-  for (const profile of profiles) await client('profile', 'delete', profile);
+  if (mine.length > 0) await runIncus('delete', '--force', ...mine);
+  for (const profile of profiles) await runIncus('profile', 'delete', profile);
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -73,11 +69,11 @@ instances: { driver: incus, image: "${image}", domain: lxd, profiles: [${named.j
 
 async function profile(...commands: readonly (readonly string[])[]): Promise<string> {
   const name = `p${randomBytes(3).toString('hex')}`;
-  await client('profile', 'create', name);
+  await runIncus('profile', 'create', name);
   profiles.push(name);
   for (const [verb = '', ...args] of commands) {
     const words = verb === 'device' ? ['device', 'add', name, ...args] : [verb, name, ...args];
-    await client('profile', ...words);
+    await runIncus('profile', ...words);
   }
   return name;
 }
@@ -100,16 +96,16 @@ test('profiles of a component give its instances limits and devices, those that 
   const other = await profile(['set', 'limits.processes=300']);
   const one = instance({ own: [own] });
   await recreate(one);
-  expect(await client('exec', one.name, '--', 'cat', '/data/greeting')).toBe('hello');
+  expect(await runIncus('exec', one.name, '--', 'cat', '/data/greeting')).toBe('hello');
   const { name } = one;
-  const get = (key: string) => client('config', 'get', '--expanded', name, key);
+  const get = (key: string) => runIncus('config', 'get', '--expanded', name, key);
   expect(await get('limits.memory')).toBe('200MiB');
   const madeWith = await get('volatile.uuid');
 
   await recreate(instance({ name, own: [other] }));
   expect([await get('limits.memory'), await get('limits.processes')]).toEqual(['', '300']);
   expect(await get('volatile.uuid')).toBe(madeWith);
-  await expect(client('exec', name, '--', 'cat', '/data/greeting')).rejects.toThrow('No such file');
+  await expect(runIncus('exec', name, '--', 'cat', '/data/greeting')).rejects.toThrow('No such file');
 
   const unknown = await refusal(recreate(instance({ name, own: ['nowhere'] })));
   expect(unknown).toMatchObject({ code: 'incus-profile-missing', isRetryable: false });
@@ -144,8 +140,8 @@ describe('what cannot be made says why, and what to do', () => {
 
   test('a name that somebody else has, in each act', async () => {
     const one = instance();
-    await client('init', 'debian', one.name);
-    const before = await client('config', 'show', one.name);
+    await runIncus('init', 'debian', one.name);
+    const before = await runIncus('config', 'show', one.name);
     const driver = driverOf(one);
     for (const act of [
       () => recreate(one),
@@ -155,7 +151,7 @@ describe('what cannot be made says why, and what to do', () => {
     ]) {
       expect(await refusal(act())).toMatchObject({ code: 'incus-instance-foreign', isRetryable: false });
     }
-    expect(await client('config', 'show', one.name)).toBe(before);
+    expect(await runIncus('config', 'show', one.name)).toBe(before);
   });
 
   test('an image without systemd', async () => {
@@ -175,13 +171,13 @@ describe('what cannot be made says why, and what to do', () => {
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', disk]);
     const pool = `small${randomBytes(2).toString('hex')}`;
     try {
-      await client('storage', 'create', pool, 'dir', `source=${disk}`);
+      await runIncus('storage', 'create', pool, 'dir', `source=${disk}`);
       const small = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`]);
       const found = await refusal(recreate(instance({ profiles: ['default', small] })));
       expect(found).toMatchObject({ code: 'incus-full', remedy: expect.stringContaining('incus storage') });
     } finally {
-      for (const name of profiles.splice(0)) await client('profile', 'delete', name).catch(() => profiles.push(name));
-      await client('storage', 'delete', pool);
+      for (const name of profiles.splice(0)) await runIncus('profile', 'delete', name).catch(() => profiles.push(name));
+      await runIncus('storage', 'delete', pool);
       await execa('umount', ['-l', disk]);
     }
   });
@@ -208,22 +204,22 @@ describe('a disk of which Incus limits the size', () => {
   let limited: string;
   let one: Instance;
   const large = { serve: '#!/bin/sh\nexec sleep infinity\n', large: randomBytes(40_000_000).toString('hex') };
-  const resize = (size: string) => client('profile', 'device', 'set', limited, 'root', `size=${size}`);
+  const resize = (size: string) => runIncus('profile', 'device', 'set', limited, 'root', `size=${size}`);
 
   // Of the file systems that Linux has without modules this one knows limits in any kernel.
   beforeAll(async () => {
-    await client('storage', 'create', pool, 'btrfs', 'size=3GiB');
+    await runIncus('storage', 'create', pool, 'btrfs', 'size=3GiB');
     small = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=100MiB']);
     limited = await profile(['device', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=300MiB']);
   });
   afterAll(async () => {
-    await client('delete', '--force', one.name);
+    await runIncus('delete', '--force', one.name);
     made.splice(made.indexOf(one.name), 1);
     for (const name of [small, limited]) {
-      await client('profile', 'delete', name);
+      await runIncus('profile', 'delete', name);
       profiles.splice(profiles.indexOf(name), 1);
     }
-    await client('storage', 'delete', pool);
+    await runIncus('storage', 'delete', pool);
   });
 
   test('has no room for an image, which leaves nothing behind', async () => {
@@ -236,7 +232,7 @@ describe('a disk of which Incus limits the size', () => {
     // Incus takes back what it has begun when it has said so.
     await until(
       'nothing of it is left',
-      async () => !(await client('list', '--format', 'csv', '--columns', 'n')).includes(none.name),
+      async () => !(await runIncus('list', '--format', 'csv', '--columns', 'n')).includes(none.name),
     );
   });
 
@@ -305,7 +301,7 @@ describe('an instance that there is', () => {
     expect((await readInstance(one)).sha).toBeNull();
     await driverOf(one).prepareRelease(one, { ...release(), artifact: archive });
     expect((await readInstance(one)).sha).toBe(sha);
-    const left = await client('exec', one.name, '--', 'sh', '-c', 'ls -A /opt/shop/api /var/lib/bascule/*');
+    const left = await runIncus('exec', one.name, '--', 'sh', '-c', 'ls -A /opt/shop/api /var/lib/bascule/*');
     expect(left).not.toMatch(/pushed-|unpacked-/);
   });
 
@@ -344,7 +340,7 @@ describe('an instance that there is', () => {
       message: expect.stringContaining('slow'),
     });
     const shown = ['systemctl', 'show', '-P', 'MainPID', 'shop-api-migrate.service'];
-    expect(await client('exec', one.name, '--', ...shown)).toBe('0');
+    expect(await runIncus('exec', one.name, '--', ...shown)).toBe('0');
     expect(await migrate('true', 60_000)).toBe('nothing was refused');
   });
 
@@ -355,7 +351,7 @@ describe('an instance that there is', () => {
       ...{ timeoutMs: 600_000, signal: stopping.signal },
     });
     const isRunning = async () =>
-      (await client('exec', one.name, '--', 'systemctl', 'show', '-P', 'ActiveState', 'shop-api-migrate.service')) ===
+      (await runIncus('exec', one.name, '--', 'systemctl', 'show', '-P', 'ActiveState', 'shop-api-migrate.service')) ===
       'activating';
     await until('it runs', isRunning);
     stopping.abort();
@@ -382,10 +378,10 @@ describe('an instance that there is', () => {
   });
 
   test('one that was paused or stopped by hand is taken as it is', async () => {
-    await client('pause', one.name);
+    await runIncus('pause', one.name);
     await driverOf(one).startInstance(one, program(['sh', 'serve']));
     expect((await readInstance(one)).isAlive).toBe(true);
-    await client('stop', '--force', one.name);
+    await runIncus('stop', '--force', one.name);
     expect(await readInstance(one)).toMatchObject({ sha, wanted: 'running', isAlive: false });
     expect(await driverOf(one).markFailed(one, claim)).toBe(true);
     expect((await readInstance(one)).isFailed).toBe(true);
@@ -395,24 +391,24 @@ describe('an instance that there is', () => {
   });
 
   test('one whose system is late to begin is waited for, and not taken for one without systemd', async () => {
-    await client('stop', '--force', one.name);
+    await runIncus('stop', '--force', one.name);
     const late = join(folder, 'late-init');
     await writeFile(late, '#!/bin/sh\nsleep 3\nexec /lib/systemd/systemd\n');
-    await client('file', 'delete', `${one.name}/sbin/init`);
-    await client('file', 'push', '--mode', '755', late, `${one.name}/sbin/init`);
-    await client('start', one.name);
+    await runIncus('file', 'delete', `${one.name}/sbin/init`);
+    await runIncus('file', 'push', '--mode', '755', late, `${one.name}/sbin/init`);
+    await runIncus('start', one.name);
     expect((await readInstance(one)).sha).toBe(sha);
   });
 
   test('one whose system does not end is ended by force to be removed', async () => {
     const unit = '[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep infinity\nTimeoutStopSec=infinity\n';
     const script = 'printf %s "$1" >/etc/systemd/system/stuck.service && systemctl start stuck.service';
-    await client('exec', one.name, '--', 'sh', '-c', script, 'stuck', unit);
+    await runIncus('exec', one.name, '--', 'sh', '-c', script, 'stuck', unit);
     const { owner: expected } = await readInstance(one);
     const removal = { ...claim, owner: 'shop/prod/cleanup/2', expected };
     await driverOf(one).removeInstance(one, removal);
     expect((await readInstance(one)).state).toBe('empty');
-    expect(await client('list', '--format', 'csv', '--columns', 'n')).not.toContain(one.name);
+    expect(await runIncus('list', '--format', 'csv', '--columns', 'n')).not.toContain(one.name);
     await driverOf(one).removeInstance(one, removal);
   });
 });
@@ -424,7 +420,7 @@ describe('elsewhere', () => {
 
   beforeAll(async () => {
     const { env, bridge } = inject('incusd');
-    await client(
+    await runIncus(
       'project',
       'create',
       project,
@@ -434,8 +430,8 @@ describe('elsewhere', () => {
       'features.profiles=true',
     );
     const ofProject = ['--project', project] as const;
-    await client(...ofProject, 'profile', 'device', 'add', 'default', 'root', 'disk', 'path=/', 'pool=default');
-    await client(
+    await runIncus(...ofProject, 'profile', 'device', 'add', 'default', 'root', 'disk', 'path=/', 'pool=default');
+    await runIncus(
       ...ofProject,
       'profile',
       'device',
@@ -447,24 +443,24 @@ describe('elsewhere', () => {
       'name=eth0',
     );
     const url = await listen(env);
-    const token = /(\S+)\s*$/.exec(await client('config', 'trust', 'add', far))?.[1] ?? '';
-    await client('remote', 'add', far, url, '--accept-certificate', '--token', token);
+    const token = /(\S+)\s*$/.exec(await runIncus('config', 'trust', 'add', far))?.[1] ?? '';
+    await runIncus('remote', 'add', far, url, '--accept-certificate', '--token', token);
     server = await startEmptyIncusd();
     const [image = ''] = (await incus(server.env, 'image', 'list', '--format', 'csv', '--columns', 'F')).split('\n');
     await incus(server.env, 'query', '--request', 'PATCH', '--data', '{"public":true}', `/1.0/images/${image}`);
-    await client('remote', 'add', gallery, await listen(server.env), '--accept-certificate', '--public');
+    await runIncus('remote', 'add', gallery, await listen(server.env), '--accept-certificate', '--public');
   });
   afterAll(async () => {
     if (server) await stopIncusd(server.directory);
-    for (const remote of [far, gallery]) await client('remote', 'remove', remote);
-    await removeProject(inject('incusd').env, project);
+    for (const remote of [far, gallery]) await runIncus('remote', 'remove', remote);
+    await runIncus('query', '--request', 'DELETE', `/1.0/projects/${project}?force=1`);
   });
 
   test('over TLS, in a project of Incus, from an image of another server: it is made, serves and is removed', async () => {
     const one = instance({ image: `${gallery}:debian`, place: `, remote: ${far}, project: ${project}` });
     const driver = driverOf(one);
     await recreate(one);
-    expect(await client('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe(one.name);
+    expect(await runIncus('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe(one.name);
     const files = { serve: '#!/bin/sh\necho serving from afar\nexec sleep infinity\n' };
     const { archive, sha256 } = await makeRelease({ directory: folder, component: 'web', sha, files });
     await driver.prepareRelease(one, { owner, sha, sha256, artifact: archive });
@@ -475,7 +471,7 @@ describe('elsewhere', () => {
       (await driver.lastLogLines(one, 5)).some((line) => line.includes('serving from afar')),
     );
     await driver.removeInstance(one, { ...claim, owner: 'shop/prod/cleanup/2', expected: owner });
-    expect(await client('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe('');
+    expect(await runIncus('list', '--project', project, '--format', 'csv', '--columns', 'n')).toBe('');
   });
 });
 

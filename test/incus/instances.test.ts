@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import { driverOf, readInstance } from '../../src/instances/drivers.js';
@@ -10,8 +10,9 @@ import { ask } from '../rig/ask.js';
 import { mustSucceed, restartWhenKilled, say, startLightLoad, until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { openProject } from '../rig/open-project.js';
+import { runIncus, useIncusd } from './rig/containers.js';
 import { killDaemon, startDaemon } from './rig/incusd.js';
-import { type InstanceProject, inIncus, startInstanceProject } from './rig/instance-project.js';
+import { type InstanceProject, inIncus, startInstanceProject } from './rig/projects.js';
 
 const [first, second, third, crashing] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'dead0001'] as const;
 const secret = 'not "in" any $history';
@@ -34,10 +35,7 @@ beforeAll(async () => {
   await mustSucceed(rig.project, 'apply', '--repair');
 }, 300_000);
 afterAll(() => rig?.stop(), 120_000);
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 const visit = async (host = 'localhost', path = '/') => (await ask(rig.project.edge, host, path)).body;
 
@@ -72,13 +70,13 @@ async function assertAgreement(): Promise<void> {
 }
 
 async function addressOf(name: string): Promise<string> {
-  return (await rig.incus('config', 'device', 'get', name, 'eth0', 'ipv4.address')).trim();
+  return (await runIncus('config', 'device', 'get', name, 'eth0', 'ipv4.address')).trim();
 }
 
 const hardwareAddressOf = (name: string): Promise<string> => rig.run(name, 'cat', '/sys/class/net/eth0/address');
 
 const names = async (): Promise<readonly string[]> =>
-  (JSON.parse(await rig.incus('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
+  (JSON.parse(await runIncus('list', '--format', 'json')) as { name: string }[]).map(({ name }) => name);
 
 /** Another release than the one that visitors have. */
 const other = async () => ((await active()).sha === third ? second : third);
@@ -104,7 +102,7 @@ test('releases are deployed, switched to and rolled back to, and no visitor is f
 test('an instance is marked, starts with Incus, and has an address of its own for good', async () => {
   const { color } = await active();
   const name = nameOf('api', color);
-  const config = JSON.parse(await rig.incus('query', `/1.0/instances/${name}`)).config as Record<string, string>;
+  const config = JSON.parse(await runIncus('query', `/1.0/instances/${name}`)).config as Record<string, string>;
   expect(config).toMatchObject({
     'boot.autostart': 'true',
     'user.bascule.project': 'demo',
@@ -165,7 +163,7 @@ test('an instance that ends, or is ended, serves again without a worker', async 
   const { color } = await active();
   const name = nameOf('web', color);
   await rig.project.stopWorker();
-  await rig.incus('restart', '--force', name);
+  await runIncus('restart', '--force', name);
   await until('it serves again', async () => (await visit().catch(() => '')).includes(`"color":"${color}"`));
   await rig.run(name, 'systemctl', 'kill', '--signal=KILL', 'demo-web.service');
   await until('it runs again', async () => (await readInstance(await instance('web', color))).isAlive);
@@ -229,15 +227,15 @@ describe('whose it is not', () => {
     const { other: unused, sha } = await active();
     await mustSucceed(rig.project, 'cleanup', 'prod', '--standby');
     const name = nameOf('web', unused);
-    await rig.incus('init', 'debian', name);
+    await runIncus('init', 'debian', name);
     const result = await asked('deploy', 'prod', await other());
     expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-instance-foreign' });
     expect(result.message).toContain(name);
     expect(result.remedy).toContain(`incus delete --force local:${name}`);
     expect((await names()).includes(nameOf('api', unused))).toBe(false);
-    expect(await rig.incus('config', 'show', name)).not.toContain('bascule');
+    expect(await runIncus('config', 'show', name)).not.toContain('bascule');
     expect((await active()).sha).toBe(sha);
-    await rig.incus('delete', '--force', name);
+    await runIncus('delete', '--force', name);
     await mustSucceed(rig.project, 'deploy', 'prod', await other());
   }, 300_000);
 

@@ -1,18 +1,16 @@
-import { beforeEach, describe, inject, test, vi } from 'vitest';
+import { describe, test } from 'vitest';
 import { chance, quickToStart, say, serve } from '../rig/chaos.js';
 import { type KillRow, type Kind, killInRows, killRows, kinds, moments, partsOf, rowsOf } from '../rig/kill-matrix.js';
 import { Stage, worthKilling } from '../rig/kill-stage.js';
 import { isWhole } from '../rig/tier.js';
-import { inIncus, startInstanceProject } from './rig/instance-project.js';
+import { useIncusd } from './rig/containers.js';
+import { inIncus, startInstanceProject } from './rig/projects.js';
 
 /** In how many places of each kind of operation a worker is killed; other ones each time. */
 const placesOfAKind = Number(process.env.CHAOS_PLACES ?? 1);
 const random = chance();
 
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 const start = (): Promise<Stage> =>
   Stage.start(async (serving) => {

@@ -12,7 +12,7 @@ import { type Project, startProject } from '../rig/project.js';
 import type { Visitors } from '../rig/visitors.js';
 import { openWebSocket } from '../rig/web-socket.js';
 import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
-import { nodeDevice } from './rig/instance-project.js';
+import { nodeDevice } from './rig/projects.js';
 
 // examples/lab.yaml, from a daemon as its package leaves it: each test goes on where the one before has ended.
 

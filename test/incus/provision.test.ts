@@ -8,8 +8,8 @@ import { until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { freePort } from '../rig/ports.js';
 import { type Project, startProject } from '../rig/project.js';
-import { withEdgeInInstance } from './rig/edge-project.js';
 import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+import { withEdgeInInstance } from './rig/projects.js';
 
 type Incusd = Awaited<ReturnType<typeof startEmptyIncusd>>;
 

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
 import { makeRelease } from '../rig/artifacts.js';
 import { mustSucceed, restartWhenKilled } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { lookAtLab, visitLab } from '../rig/lab.js';
-import { incus } from './rig/incusd.js';
-import { type InstanceProject, startInstanceProject } from './rig/instance-project.js';
+import { runIncus, useIncusd } from './rig/containers.js';
+import { type InstanceProject, startInstanceProject } from './rig/projects.js';
 
 const [first, second, third, large] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'd4d4d4d4'] as const;
 const pool = `quota${randomBytes(2).toString('hex')}`;
@@ -40,8 +40,8 @@ instances:
   profiles: [default, app]
 `,
   );
-  await rig.incus('storage', 'create', pool, 'btrfs', 'size=3GiB');
-  await rig.incus('profile', 'device', 'add', 'app', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=300MiB');
+  await runIncus('storage', 'create', pool, 'btrfs', 'size=3GiB');
+  await runIncus('profile', 'device', 'add', 'app', 'root', 'disk', 'path=/', `pool=${pool}`, 'size=300MiB');
   const { directory } = rig.project;
   const files = { large: randomBytes(40_000_000).toString('hex') };
   await makeRelease({ directory, component: 'backend', sha: large, files });
@@ -51,12 +51,9 @@ instances:
 }, 300_000);
 afterAll(async () => {
   await rig?.stop();
-  await incus(inject('incusd').env, 'storage', 'delete', pool);
+  await runIncus('storage', 'delete', pool);
 }, 120_000);
-beforeEach(() => {
-  for (const [name, value] of Object.entries(inject('incusd').env)) vi.stubEnv(name, value);
-  return () => vi.unstubAllEnvs();
-});
+useIncusd();
 
 const serving = (sha: string) => [1, 2].map((number) => `${rig.prefix}api-${number}: running ${sha} UP L7OK`);
 

@@ -17,7 +17,7 @@ import { type Project, startProject } from '../rig/project.js';
 import { servedCertificate } from '../rig/served-certificate.js';
 import { startVisitors, type Visitors } from '../rig/visitors.js';
 import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
-import { nodeDevice } from './rig/instance-project.js';
+import { nodeDevice } from './rig/projects.js';
 
 // examples/veza.yaml, from a daemon as its package leaves it: each test goes on where the one before has ended.
 

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { type Container, launchContainer } from './rig/container.js';
-import { incus } from './rig/incusd.js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Container, launchContainer, runIncus } from './rig/containers.js';
 
 // What `bascule init --systemd` writes, by a systemd: in a container that has this clone and Node.js.
 
@@ -14,14 +13,13 @@ let server: Container;
 
 beforeAll(async () => {
   server = await launchContainer('server');
-  const { env } = inject('incusd');
   for (const [source, path] of [
     [process.execPath, process.execPath],
     [clone, installed],
   ]) {
     const device = `d${randomBytes(3).toString('hex')}`;
     const disk = ['disk', `source=${source}`, `path=${path}`, 'readonly=true'];
-    await incus(env, 'config', 'device', 'add', server.name, device, ...disk);
+    await runIncus('config', 'device', 'add', server.name, device, ...disk);
   }
 });
 afterAll(() => server?.remove());
@@ -37,6 +35,6 @@ test('its units are put in force as it says: then Temporal and the worker answer
   await inShop(`${commands.join('\n')}\n${bascule} apply`);
   const status = async () => await inShop(`${bascule} status`);
   expect(await status()).toContain('HAProxy runs');
-  await incus(inject('incusd').env, 'restart', '--force', server.name);
+  await runIncus('restart', '--force', server.name);
   await expect.poll(status, { interval: 500 }).toContain('HAProxy runs');
 });

@@ -2,7 +2,8 @@ import { runtimeSocket } from '../../../src/haproxy/edge.js';
 import { until } from '../../rig/chaos.js';
 import { openProject } from '../../rig/open-project.js';
 import { lookAtHaproxy, type ProjectLook } from '../../rig/project-look.js';
-import type { InstanceProject } from './instance-project.js';
+import { runIncus } from './containers.js';
+import type { InstanceProject } from './projects.js';
 
 /** What acts write, by digest, and what systemd runs. What is the programs' own, and locks, are no act's. */
 const looker = `
@@ -22,13 +23,13 @@ interface Listed {
 }
 
 /** All that an act may change where edge and instances are in Incus: containers, and in each its files and services. */
-export async function lookAtInstances({ project, edge, prefix, incus }: InstanceProject): Promise<ProjectLook> {
-  const all = JSON.parse(await incus('list', '--format', 'json')) as Listed[];
+export async function lookAtInstances({ project, edge, prefix }: InstanceProject): Promise<ProjectLook> {
+  const all = JSON.parse(await runIncus('list', '--format', 'json')) as Listed[];
   const mine = all.filter(({ name }) => name === edge.name || name.startsWith(prefix));
   // On a busy machine Incus's own client ends now and then without what the command wrote.
   const lookInto = (name: string) =>
     until(`all of ${name} is seen`, async () => {
-      const seen = await incus('exec', name, '--', '/bin/sh', '-c', looker);
+      const seen = await runIncus('exec', name, '--', '/bin/sh', '-c', looker);
       return seen.endsWith('whole') && seen;
     });
   const looks = await Promise.all(
