@@ -1,30 +1,25 @@
-import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ask } from '../rig/ask.js';
 import { freePort } from '../rig/ports.js';
-import { type Project, startProject } from '../rig/project.js';
-import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
+import type { Project } from '../rig/project.js';
+import { type BareProject, type Place, startBareProject } from './rig/projects.js';
 
 // The commands of docs/incus.md, from a daemon as its package leaves it.
 
-let incusd: Awaited<ReturnType<typeof startEmptyIncusd>>;
+let rig: BareProject;
 let project: Project;
-/** The address of the bridge. */
-let gateway: string;
 
 beforeAll(async () => {
-  incusd = await startEmptyIncusd();
   const port = await freePort();
-  gateway = await freeSubnet();
-  const yaml = `version: 1
+  const configure = ({ image, network, subnet }: Place) => `version: 1
 project: shop
 edge:
   host: { driver: incus, instance: shop-haproxy }
   http: "*:${port}"
-provision: { network: bsc${randomBytes(3).toString('hex')}, subnet: ${gateway}/24 }
+provision: { network: ${network}, subnet: ${subnet} }
 environments:
   prod: { hosts: [shop.example.org], soak: 0s }
 components:
@@ -35,17 +30,14 @@ artifacts:
   url: "file:./artifacts/{sha}.tar.gz"
 instances:
   driver: incus
-  image: ${incusd.image}
+  image: ${image}
   domain: lxd
 `;
-  const edge = { address: '127.0.0.1', port };
-  project = await startProject({ configure: () => yaml, edge, env: incusd.env });
+  rig = await startBareProject((_, place) => configure(place), { edge: { address: '127.0.0.1', port } });
+  project = rig.project;
   await project.startWorker();
 });
-afterAll(async () => {
-  await project?.stop();
-  if (incusd) await stopIncusd(incusd.directory);
-});
+afterAll(() => rig?.stop());
 
 const visit = async () => await ask(project.edge, 'shop.example.org', '/');
 
@@ -72,14 +64,14 @@ test('an edge is provisioned and a release is deployed to instances beside it, w
   await release('4f2a91c');
   await succeed('deploy', 'prod', '4f2a91c');
   expect((await visit()).body).toContain('4f2a91c');
-  const names = (await incus(incusd.env, 'list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
+  const names = (await rig.incus('list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
   expect(names).toEqual(['shop-haproxy', 'shop-prod-web-green']);
   expect((await project.bascule('provision')).stdout).toContain('nothing to do');
 });
 
 test('where no name server knows the instances the edge finds each by its address, once it has that one', async () => {
   const file = join(project.directory, 'bascule.yaml');
-  const range = gateway.replace(/[.]1$/, '.128');
+  const range = rig.subnet.replace('.1/24', '.128');
   await writeFile(file, (await readFile(file, 'utf8')).replace('domain: lxd', `addresses: ${range}/25`));
   const early = await project.bascule('apply');
   expect(early).toMatchObject({
@@ -88,8 +80,8 @@ test('where no name server knows the instances the edge finds each by its addres
   });
   expect((await visit()).body).toContain('4f2a91c');
   const address = range.replace('128', '130');
-  await incus(incusd.env, 'config', 'device', 'set', 'shop-prod-web-green', 'eth0', `ipv4.address=${address}`);
-  await incus(incusd.env, 'restart', 'shop-prod-web-green');
+  await rig.incus('config', 'device', 'set', 'shop-prod-web-green', 'eth0', `ipv4.address=${address}`);
+  await rig.incus('restart', 'shop-prod-web-green');
   expect((await project.bascule('apply')).exitCode).toBe(0);
   expect((await visit()).body).toContain('4f2a91c');
   await release('5f2a91c');

@@ -1,35 +1,26 @@
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { provisionSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
 import { restartWhenKilled, until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { abortWhileDown, allServing, labExample, lookAtLab, releaseLab, visitLab } from '../rig/lab.js';
 import { freeLoopbackRange } from '../rig/ports.js';
-import { type Project, startProject } from '../rig/project.js';
+import type { Project } from '../rig/project.js';
 import type { Visitors } from '../rig/visitors.js';
 import { openWebSocket } from '../rig/web-socket.js';
-import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
-import { nodeDevice } from './rig/projects.js';
+import { type BareProject, nodeDevice, type Place, startBareProject } from './rig/projects.js';
 
 // examples/lab.yaml, from a daemon as its package leaves it: each test goes on where the one before has ended.
 
 const [first, second] = ['a1a1a1a1', 'b2b2b2b2'] as const;
 const names = ['backend-api-1', 'backend-api-2', 'stream-server-1', 'stream-server-2'];
-let incusd: Awaited<ReturnType<typeof startEmptyIncusd>>;
+let rig: BareProject;
 let project: Project;
 
-interface Place {
-  /** Of the machine, where visitors come in. */
-  readonly address: string;
-  readonly subnet: string;
-  readonly image: string;
-}
-
 /** The example, with what cannot be had in a test changed, and nothing else. */
-const onThisMachine = (yaml: string, { address, subnet, image }: Place): string =>
+const onThisMachine = (yaml: string, address: string, { image, network, subnet }: Place): string =>
   yaml
     // No image server is reached from here, and Debian 13 does not boot on cgroups of version 1.
     .replace('image: images:debian/13', `image: ${image}`)
@@ -41,36 +32,21 @@ const onThisMachine = (yaml: string, { address, subnet, image }: Place): string 
     // The same in a fifth of the time: an instance is DOWN after 3 s and UP after 2 s.
     .replaceAll('interval: 5s', 'interval: 1s')
     // Port 80 of the machine may be somebody's, and the name of a bridge is one of all of Linux.
-    .concat(`provision: { listen: ${address}, network: bsc${randomBytes(4).toString('hex')}, subnet: ${subnet} }\n`);
+    .concat(`provision: { listen: ${address}, network: ${network}, subnet: ${subnet} }\n`);
 
 beforeAll(async () => {
-  incusd = await startEmptyIncusd();
   const address = freeLoopbackRange().address(1);
-  const place = { address, subnet: `${await freeSubnet()}/24`, image: incusd.image };
   const lab = await readFile(labExample, 'utf8');
-  project = await startProject({
-    configure: () => onThisMachine(lab, place),
-    edge: { address, port: 80 },
-    env: incusd.env,
-    failPoints: true,
-  });
+  rig = await startBareProject((_, place) => onThisMachine(lab, address, place), { edge: { address, port: 80 } });
+  project = rig.project;
   await Promise.all([first, second].map((sha) => releaseLab(project, sha)));
   await project.startWorker();
 });
-afterAll(async () => {
-  await project?.stop();
-  if (incusd) await stopIncusd(incusd.directory);
-});
+afterAll(() => rig?.stop());
 
-const client = (...args: readonly string[]) => incus(incusd.env, ...args);
 const visit = (path: string, headers = {}) => ask(project.edge, 'lab.test', path, headers);
 const instances = async () => (await lookAtLab(project)).instances;
 const serving = (sha: string) => allServing(sha, names);
-
-async function provision(...args: readonly string[]) {
-  const { exitCode, document } = await project.json<unknown>('provision', ...args);
-  return { exitCode, ...provisionSchema.parse(document) };
-}
 
 async function operate(...args: readonly string[]) {
   const { exitCode, document } = await project.json<unknown>(...args);
@@ -96,24 +72,24 @@ test('provisioning takes the machine to the edge and its instances, and again th
   const { stdout } = await project.bascule('provision', '--dry-run');
   expect(stdout).toMatch(/^\+ +instance haproxy +launch it from debian with profile bascule$/m);
   expect(stdout).toMatch(/^\+ +instances backend-api-1, .* +launch backend-api-1, .*stream-server-2 from debian/m);
-  expect(await client('list', '--format', 'csv')).toBe('');
+  expect(await rig.incus('list', '--format', 'csv')).toBe('');
 
-  const result = await provision();
+  const result = await rig.provision();
   expect(result.exitCode, result.message).toBe(0);
-  const states = (await client('list', '--format', 'csv', '--columns', 'ns')).split('\n').toSorted();
+  const states = (await rig.incus('list', '--format', 'csv', '--columns', 'ns')).split('\n').toSorted();
   expect(states).toEqual([...names, 'haproxy'].toSorted().map((name) => `${name},RUNNING`));
   expect((await visit('/')).status).toBe(503);
   expect((await lookAtLab(project)).sha).toBeNull();
 
-  const again = await provision();
+  const again = await rig.provision();
   expect(again).toMatchObject({ exitCode: 0, changed: false, message: expect.stringContaining('nothing to do') });
 });
 
 test('an instance that is gone and one that was stopped are there again, as nobody’s, also where the worker is killed', async () => {
-  await client('delete', '--force', 'stream-server-2');
-  await client('stop', '--force', 'backend-api-2');
+  await rig.incus('delete', '--force', 'stream-server-2');
+  await rig.incus('stop', '--force', 'backend-api-2');
   await setFailPoint(project, { activity: 'launchSideBySide', moment: 'during', nth: 1, how: 'kill' });
-  const { isKilled, ended: result } = await restartWhenKilled(project, 'as it makes them', provision());
+  const { isKilled, ended: result } = await restartWhenKilled(project, 'as it makes them', rig.provision());
   expect(isKilled).toBe(true);
   expect(result.exitCode, result.message).toBe(0);
   const toDo = result.plan.filter(({ state }) => state !== 'right');
@@ -123,18 +99,18 @@ test('an instance that is gone and one that was stopped are there again, as nobo
       does: 'launch stream-server-2 from debian with profile bascule, start backend-api-2',
     }),
   ]);
-  expect((await provision()).changed).toBe(false);
+  expect((await rig.provision()).changed).toBe(false);
 });
 
 test('a release is deployed to each of them, one after the other', async () => {
-  await client('profile', 'device', 'add', 'bascule', ...nodeDevice);
+  await rig.incus('profile', 'device', 'add', 'bascule', ...nodeDevice);
   // By which the service says where it runs: the image has one for all.
-  for (const name of names) await client('exec', name, '--', 'hostname', name);
+  for (const name of names) await rig.incus('exec', name, '--', 'hostname', name);
   const result = await operate('deploy', first);
   expect(result, result.message).toMatchObject({ exitCode: 0, environment: 'default', to: { sha: first } });
   expect(result.components.map(({ instance }) => instance)).toEqual(names);
   expect(await lookAtLab(project)).toEqual({ sha: first, history: [first], instances: serving(first) });
-  expect((await provision()).changed).toBe(false);
+  expect((await rig.provision()).changed).toBe(false);
 });
 
 test('the next one takes its place under load, and no visitor is failed', async () => {

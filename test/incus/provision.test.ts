@@ -2,58 +2,38 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { provisionSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
 import { until } from '../rig/chaos.js';
 import { setFailPoint } from '../rig/fail-point.js';
 import { freePort } from '../rig/ports.js';
-import { type Project, startProject } from '../rig/project.js';
-import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
-import { withEdgeInInstance } from './rig/projects.js';
-
-type Incusd = Awaited<ReturnType<typeof startEmptyIncusd>>;
+import type { Project } from '../rig/project.js';
+import { type BareProject, type Place, startBareProject, withEdgeInInstance } from './rig/projects.js';
 
 const random = randomBytes(3).toString('hex');
-/** Of Linux too, where another daemon may have one. */
-const network = `bsc${random}`;
 const edge = 'demo-haproxy';
-let incusd: Incusd;
+let rig: BareProject;
 let project: Project;
 
 beforeAll(async () => {
-  incusd = await startEmptyIncusd();
   const port = await freePort();
-  const subnet = `${await freeSubnet()}/24`;
-  project = await startProject({
-    configure: (yaml) => `${withEdgeInInstance(yaml, edge, port)}${provisionOf(subnet)}`,
+  const section = ({ image, network, subnet }: Place) =>
+    `provision: { image: ${image}, network: ${network}, subnet: ${subnet}, listen: 127.0.0.1 }\n`;
+  rig = await startBareProject((yaml, place) => `${withEdgeInInstance(yaml, edge, port)}${section(place)}`, {
     edge: { address: '127.0.0.1', port },
-    env: incusd.env,
-    failPoints: true,
   });
+  project = rig.project;
   await project.startWorker();
 });
-afterAll(async () => {
-  await project?.stop();
-  if (incusd) await stopIncusd(incusd.directory);
-});
-
-const provisionOf = (subnet: string) =>
-  `provision: { image: ${incusd.image}, network: ${network}, subnet: ${subnet}, listen: 127.0.0.1 }\n`;
+afterAll(() => rig?.stop());
 
 async function configure(change: (yaml: string) => string): Promise<void> {
   const file = join(project.directory, 'bascule.yaml');
   await writeFile(file, change(await readFile(file, 'utf8')));
 }
 
-async function provision(...args: readonly string[]) {
-  const { exitCode, document } = await project.json<unknown>('provision', ...args);
-  return { exitCode, ...provisionSchema.parse(document) };
-}
-
-const client = (...args: readonly string[]) => incus(incusd.env, ...args);
-const run = (...argv: readonly string[]) => client('exec', edge, '--', ...argv);
+const run = (...argv: readonly string[]) => rig.incus('exec', edge, '--', ...argv);
 const visit = async () => (await ask(project.edge, 'localhost', '/')).status;
-const toDo = ({ plan }: Awaited<ReturnType<typeof provision>>) =>
+const toDo = ({ plan }: Awaited<ReturnType<BareProject['provision']>>) =>
   plan.filter(({ state }) => state !== 'right').map(({ id }) => id);
 
 const all = ['storage', 'network', 'profile', 'instance', 'packages', 'folders', 'service', 'configuration', 'ports'];
@@ -69,32 +49,32 @@ const killedIn = {
 } as const;
 
 test('a dry run on a daemon as its package leaves it lists every step, and does none', async () => {
-  const result = await provision('--dry-run');
+  const result = await rig.provision('--dry-run');
   expect(result).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: true, dryRun: true });
   expect(toDo(result)).toEqual(all);
   const { stdout } = await project.bascule('provision', '--dry-run');
   expect(stdout).toMatch(/^\+ +instance demo-haproxy +launch it from debian with profile bascule$/m);
-  expect(await client('list', '--format', 'csv')).toBe('');
-  expect(await client('storage', 'list', '--format', 'csv')).toBe('');
+  expect(await rig.incus('list', '--format', 'csv')).toBe('');
+  expect(await rig.incus('storage', 'list', '--format', 'csv')).toBe('');
 });
 
 test('an image that is not there is named with what is there by now', async () => {
-  await configure((yaml) => yaml.replace(`image: ${incusd.image}`, 'image: no-such-image'));
-  const result = await provision();
+  await configure((yaml) => yaml.replace(`image: ${rig.image}`, 'image: no-such-image'));
+  const result = await rig.provision();
   expect(result).toMatchObject({ exitCode: 1, outcome: 'failed', code: 'incus-image-missing', changed: true });
   expect(result.message).toContain(`instance ${edge}: `);
-  expect(result.message).toContain(`there by now: storage pool default, network ${network}, profile bascule`);
+  expect(result.message).toContain(`there by now: storage pool default, network ${rig.network}, profile bascule`);
   expect(result.remedy).toContain('`bascule provision` goes on from there');
-  await configure((yaml) => yaml.replace('image: no-such-image', `image: ${incusd.image}`));
+  await configure((yaml) => yaml.replace('image: no-such-image', `image: ${rig.image}`));
 });
 
 test('it goes on from there, also where the worker is killed in each step, to an edge that answers at the port of the machine', async () => {
-  const before = await provision('--dry-run');
+  const before = await rig.provision('--dry-run');
   expect(toDo(before)).toEqual(all.slice(all.indexOf('instance')));
-  const begun: ReturnType<typeof provision>[] = [];
+  const begun: ReturnType<BareProject['provision']>[] = [];
   for (const [activity, moment] of Object.entries(killedIn)) {
     await setFailPoint(project, { activity, moment, nth: 1, how: 'kill' });
-    if (begun.length === 0) begun.push(provision());
+    if (begun.length === 0) begun.push(rig.provision());
     else project.spawnWorker();
     await until(`the worker is killed ${moment} ${activity}`, async () => !project.workerRuns());
   }
@@ -103,32 +83,32 @@ test('it goes on from there, also where the worker is killed in each step, to an
   expect(ended?.exitCode, ended?.message).toBe(0);
   expect(ended).toMatchObject({ outcome: 'succeeded', changed: true, generation: 1 });
   expect(await visit()).toBe(503);
-  expect(await client('config', 'get', edge, 'user.bascule.project')).toBe('demo');
+  expect(await rig.incus('config', 'get', edge, 'user.bascule.project')).toBe('demo');
   expect((await project.look()).edge).toMatchObject({ running: true, drift: [], generation: 1 });
 });
 
 test('again there is nothing to do, and nothing is touched', async () => {
   const before = await run('sh', '-c', 'cat /run/haproxy.pid; ls -l /etc/haproxy');
-  const again = await provision();
+  const again = await rig.provision();
   expect(again).toMatchObject({ exitCode: 0, outcome: 'succeeded', changed: false, dryRun: false });
   expect(again.message).toContain('nothing to do');
   expect(toDo(again)).toEqual([]);
-  expect(await provision('--dry-run')).toMatchObject({ exitCode: 0, changed: false });
+  expect(await rig.provision('--dry-run')).toMatchObject({ exitCode: 0, changed: false });
   const { stdout } = await project.bascule('provision');
   expect(stdout).toContain('nothing to do');
   expect(await run('sh', '-c', 'cat /run/haproxy.pid; ls -l /etc/haproxy')).toBe(before);
 });
 
 test('after the start of its instance it serves, with nothing to do', async () => {
-  await client('restart', edge, '--force');
+  await rig.incus('restart', edge, '--force');
   await until('it answers', async () => (await visit().catch(() => 0)) === 503);
-  await until('there is nothing to do', async () => !(await provision('--dry-run')).changed);
+  await until('there is nothing to do', async () => !(await rig.provision('--dry-run')).changed);
 });
 
 test('what was taken away is made again, and nothing else', async () => {
-  await client('config', 'device', 'remove', edge, 'bascule-http');
+  await rig.incus('config', 'device', 'remove', edge, 'bascule-http');
   await run('systemctl', 'disable', '--now', 'haproxy');
-  const result = await provision();
+  const result = await rig.provision();
   expect(toDo(result)).toEqual(['service', 'ports']);
   expect(result.exitCode, result.message).toBe(0);
   expect(await visit()).toBe(503);
@@ -139,10 +119,10 @@ test('upgrades that bascule.yaml asks for are set up, and its word is their end'
   // The package itself comes from a mirror; apt takes this one for it.
   await run('sh', '-c', fakePackage('unattended-upgrades'));
   await configure((yaml) => yaml.replace('listen: 127.0.0.1', 'listen: 127.0.0.1, unattendedUpgrades: true'));
-  expect((await provision()).exitCode).toBe(0);
+  expect((await rig.provision()).exitCode).toBe(0);
   expect(await run('cat', file)).toContain('APT::Periodic::Unattended-Upgrade "1";');
   await configure((yaml) => yaml.replace(', unattendedUpgrades: true', ''));
-  expect(toDo(await provision())).toEqual(['packages']);
+  expect(toDo(await rig.provision())).toEqual(['packages']);
   expect(await run('sh', '-c', `[ -e ${file} ] || echo gone`)).toBe('gone');
 });
 
@@ -153,7 +133,7 @@ test('packages that cannot be had are named, with what apt says', async () => {
     '-c',
     'printf "#!/bin/sh\\necho it reaches no mirror\\nexit 100\\n" >/usr/local/bin/apt-get; chmod +x /usr/local/bin/apt-get',
   );
-  const result = await provision();
+  const result = await rig.provision();
   expect(result).toMatchObject({ exitCode: 1, code: 'packages-not-installed' });
   expect(result.message).toContain('it reaches no mirror');
   await run('rm', '/usr/local/bin/apt-get');
@@ -162,39 +142,39 @@ test('packages that cannot be had are named, with what apt says', async () => {
 
 test('HAProxy is installed from the mirror of its distribution where it is missing, and the first configuration is put in force', async () => {
   await run('apt-get', 'purge', '-q', '-y', 'haproxy');
-  const result = await provision();
+  const result = await rig.provision();
   expect(result.exitCode, result.message).toBe(0);
   expect(toDo(result)).toEqual(['packages', 'service', 'configuration']);
   expect(await visit()).toBe(503);
-  expect((await provision()).changed).toBe(false);
+  expect((await rig.provision()).changed).toBe(false);
 });
 
 test('an address of the machine has its packets led to the edge, which keeps the address that it has', async () => {
-  const [address = ''] = (await client('network', 'get', network, 'ipv4.address')).split('/');
+  const [address = ''] = (await rig.incus('network', 'get', rig.network, 'ipv4.address')).split('/');
   await configure((yaml) => yaml.replace('listen: 127.0.0.1', `listen: ${address}`));
-  const result = await provision();
+  const result = await rig.provision();
   expect(result.exitCode, result.message).toBe(0);
   expect(toDo(result)).toEqual(['ports']);
   expect((await ask({ ...project.edge, address }, 'localhost', '/')).status).toBe(503);
-  expect(await client('config', 'device', 'get', edge, 'eth0', 'ipv4.address')).toMatch(/^10[.]/);
-  expect((await provision()).changed).toBe(false);
+  expect(await rig.incus('config', 'device', 'get', edge, 'eth0', 'ipv4.address')).toMatch(/^10[.]/);
+  expect((await rig.provision()).changed).toBe(false);
 });
 
 test('what was edited by hand on the edge is left alone', async () => {
   const config = '/etc/haproxy/haproxy.cfg';
   await run('sed', '-i', 's/maxconn 4096/maxconn 4095/', config);
-  expect(toDo(await provision())).toEqual([]);
+  expect(toDo(await rig.provision())).toEqual([]);
   expect(await run('grep', 'maxconn', config)).toContain('4095');
   expect((await project.bascule('apply', '--repair')).exitCode).toBe(0);
 });
 
 test('an instance of its name that Bascule did not make is refused, and stays as it is', async () => {
   const foreign = `foreign-${random}`;
-  await client('launch', incusd.image, foreign, '--profile', 'bascule');
-  const look = () => client('query', `/1.0/instances/${foreign}`);
+  await rig.incus('launch', rig.image, foreign, '--profile', 'bascule');
+  const look = () => rig.incus('query', `/1.0/instances/${foreign}`);
   const before = await look();
   await configure((yaml) => yaml.replace(`instance: ${edge}`, `instance: ${foreign}`));
-  const result = await provision();
+  const result = await rig.provision();
   expect(result).toMatchObject({ exitCode: 2, outcome: 'failed', code: 'not-of-bascule', changed: false });
   expect(result.message).toContain(`instance ${foreign}`);
   expect(result.remedy).toContain(`incus config set ${foreign} user.bascule.project=demo`);

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { diagnosisSchema, provisionSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import type { CertificatesResult, CertificatesStatus } from '../../src/domain/issuance.js';
 import { type ArtifactServer, startArtifactServer } from '../rig/artifact-server.js';
 import { makeRelease } from '../rig/artifacts.js';
@@ -13,11 +13,10 @@ import { readHistories } from '../rig/histories.js';
 import { type NameServer, startNameServer } from '../rig/name-server.js';
 import { type Pebble, startPebble } from '../rig/pebble.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
-import { type Project, startProject } from '../rig/project.js';
+import type { Project } from '../rig/project.js';
 import { servedCertificate } from '../rig/served-certificate.js';
 import { startVisitors, type Visitors } from '../rig/visitors.js';
-import { freeSubnet, incus, startEmptyIncusd, stopIncusd } from './rig/incusd.js';
-import { nodeDevice } from './rig/projects.js';
+import { type BareProject, nodeDevice, type Place, startBareProject } from './rig/projects.js';
 
 // examples/veza.yaml, from a daemon as its package leaves it: each test goes on where the one before has ended.
 
@@ -30,23 +29,25 @@ const domains = [['staging.veza.fr'], ['veza.fr', 'www.veza.fr'], ['talas.fr', '
 /** The program of each component, as `run` has it. */
 const programs = { backend: 'backend-api', stream: 'stream-server', web: 'web' } as const;
 
-let incusd: Awaited<ReturnType<typeof startEmptyIncusd>>;
+let rig: BareProject;
 let registry: ArtifactServer;
 let names: NameServer;
 let pebble: Pebble;
 let project: Project;
 
-interface Place {
-  /** Of the machine, where visitors come in. */
+/** Where visitors come in, packages are had and certificates issued. */
+interface Surroundings {
   readonly address: string;
-  readonly subnet: string;
-  readonly image: string;
   readonly registry: string;
   readonly authority: Pick<Pebble, 'directory' | 'caFile'>;
 }
 
 /** The example, with what cannot be had in a test changed, and nothing else. */
-const onThisMachine = (yaml: string, { address, subnet, image, registry: origin, authority }: Place): string =>
+const onThisMachine = (
+  yaml: string,
+  { address, registry: origin, authority }: Surroundings,
+  { image, network, subnet }: Place,
+): string =>
   yaml
     // No image server is reached from here, and Debian 13 does not boot on cgroups of version 1.
     .replace('image: images:debian/13', `image: ${image}`)
@@ -57,10 +58,9 @@ const onThisMachine = (yaml: string, { address, subnet, image, registry: origin,
     // The machine is somebody's: /etc/veza may be his.
     .replace('/etc/veza/secrets/', 'secrets/')
     // So may port 80 of its other addresses, and the name of a bridge is one of all of Linux.
-    .concat(`\nprovision: { listen: ${address}, network: bsc${randomBytes(4).toString('hex')}, subnet: ${subnet} }\n`);
+    .concat(`\nprovision: { listen: ${address}, network: ${network}, subnet: ${subnet} }\n`);
 
 beforeAll(async () => {
-  incusd = await startEmptyIncusd();
   registry = await startArtifactServer({ token, path: '/api/packages/veza/generic' });
   const address = freeLoopbackRange().address(1);
   const nameServer = { address, port: await freePort(address) };
@@ -69,27 +69,20 @@ beforeAll(async () => {
   const nameServers = `${nameServer.address}:${nameServer.port}`;
   pebble = await startPebble({ httpPort: 80, nameServer: nameServers });
   const veza = await readFile(example, 'utf8');
-  const place = {
-    address,
-    subnet: `${await freeSubnet()}/24`,
-    image: incusd.image,
-    registry: registry.origin,
-    authority: pebble,
-  };
-  project = await startProject({
-    configure: () => onThisMachine(veza, place),
+  const surroundings = { address, registry: registry.origin, authority: pebble };
+  rig = await startBareProject((_, place) => onThisMachine(veza, surroundings, place), {
     edge: { address, port: 80 },
-    env: { ...incusd.env, BASCULE_NAME_SERVERS: nameServers, VEZA_ARTIFACT_TOKEN: token },
+    env: { BASCULE_NAME_SERVERS: nameServers, VEZA_ARTIFACT_TOKEN: token },
   });
+  project = rig.project;
   await mkdir(join(project.directory, 'secrets'));
   await writeFile(join(project.directory, 'secrets/database-url'), `${databaseUrl}\n`, { mode: 0o600 });
   await Promise.all([first, second].map(release));
   await project.startWorker();
 });
 afterAll(async () => {
-  await project?.stop();
+  await rig?.stop();
   await Promise.all([registry?.stop(), pebble?.stop(), names?.stop()]);
-  if (incusd) await stopIncusd(incusd.directory);
 });
 
 /** Programs that say who they are; the migration notes for whom it ran, and where. */
@@ -108,12 +101,11 @@ fi
   );
 }
 
-const client = (...args: readonly string[]) => incus(incusd.env, ...args);
 /** What a command in an instance says. Incus loses a short answer now and then. */
 const run = (instance: string, ...argv: readonly string[]) =>
   until(
     `${argv[0]} in ${instance} says something`,
-    async () => (await client('exec', instance, '--', ...argv)) || null,
+    async () => (await rig.incus('exec', instance, '--', ...argv)) || null,
   );
 const visit = (host: string, path = '/') => ask(project.edge, host, path);
 
@@ -123,11 +115,6 @@ async function whoAnswers(host: string, path: string): Promise<string> {
   if (status !== 200) return String(status);
   const { component, environment, color, sha } = JSON.parse(body) as Record<string, string>;
   return `${environment} ${component} ${color} ${sha}`;
-}
-
-async function provision() {
-  const { exitCode, document } = await project.json<unknown>('provision');
-  return { exitCode, ...provisionSchema.parse(document) };
 }
 
 async function operate(...args: readonly string[]) {
@@ -177,20 +164,20 @@ test('the example is valid', async () => {
 });
 
 test('provisioning takes the machine to an edge that answers, and again there is nothing to do', async () => {
-  const made = await provision();
+  const made = await rig.provision();
   expect(made.exitCode, made.message).toBe(0);
   expect(made.changed).toBe(true);
   for (const host of ['veza.fr', 'staging.veza.fr', 'talas.fr', 'www.talas.fr']) {
     expect([host, (await visit(host)).status]).toEqual([host, 503]);
   }
-  const again = await provision();
+  const again = await rig.provision();
   expect(again).toMatchObject({ exitCode: 0, changed: false });
   expect(again.message).toContain('nothing to do');
 });
 
 test('the first releases are deployed to instances that are made for them, with what they need', async () => {
   // The programs are of Node.js, which the image lacks; as an operator may, it is given to all instances by the profile.
-  await client('profile', 'device', 'add', 'bascule', ...nodeDevice);
+  await rig.incus('profile', 'device', 'add', 'bascule', ...nodeDevice);
 
   await Promise.all([operate('deploy', 'staging', first), operate('deploy', 'prod', first, '--soak', '1s')]);
   expect(await lookAtProd()).toEqual(prodAnswers('green', first));
@@ -227,7 +214,7 @@ test('a rollback gives visitors the release before, and none is failed', async (
 
 test('what the rollback left is cleaned up, and what serves is not', async () => {
   await mustSucceed(project, 'cleanup', 'prod');
-  const instances = (await client('list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
+  const instances = (await rig.incus('list', '--format', 'csv', '--columns', 'n')).split('\n').toSorted();
   const green = ['', 'staging-'].flatMap((prefix) =>
     Object.keys(programs).map((component) => `veza-${prefix}${component}-green`),
   );
@@ -268,7 +255,7 @@ test('hosts with a certificate are served over https, and redirected there but f
 test('then all is in force, and nothing is wrong', async () => {
   const { exitCode, document } = await project.json<{ changed: boolean }>('apply');
   expect([exitCode, document.changed]).toEqual([0, false]);
-  expect(await provision()).toMatchObject({ exitCode: 0, changed: false });
+  expect(await rig.provision()).toMatchObject({ exitCode: 0, changed: false });
   const doctor = await project.json<unknown>('doctor');
   const { checks } = diagnosisSchema.parse(doctor.document);
   expect(checks.flatMap(({ findings }) => findings)).toEqual([]);
