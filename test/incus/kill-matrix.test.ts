@@ -1,69 +1,54 @@
 import { describe, test } from 'vitest';
-import { chance, quickToStart, say, serve } from '../rig/chaos.js';
-import { type KillRow, type Kind, killInRows, killRows, kinds, moments, partsOf, rowsOf } from '../rig/kill-matrix.js';
+import { quickToStart, serve } from '../rig/chaos.js';
+import { withShortLease } from '../rig/fail-point.js';
+import { type Kind, killInRows, kinds, moments, partsOf } from '../rig/kill-matrix.js';
 import { Stage, worthKilling } from '../rig/kill-stage.js';
-import { isWhole } from '../rig/tier.js';
+import { stopInRows, stoppedKinds } from '../rig/late-acts.js';
 import { useIncusd } from './rig/containers.js';
+import { lookAtInstances } from './rig/instance-look.js';
 import { inIncus, startInstanceProject } from './rig/projects.js';
 
-/** In how many places of each kind of operation a worker is killed; other ones each time. */
-const placesOfAKind = Number(process.env.CHAOS_PLACES ?? 1);
-const random = chance();
+// Hours: `-t` runs a part of it.
+
+const where = ', where edge and instances are in Incus';
 
 useIncusd();
 
-const start = (): Promise<Stage> =>
+const start = (variables: Readonly<Record<string, string>> = {}): Promise<Stage> =>
   Stage.start(async (serving) => {
-    const rig = await startInstanceProject((yaml, names) => worthKilling(quickToStart(inIncus(yaml, names))));
+    const configure = (yaml: string, names: Parameters<typeof inIncus>[1]) =>
+      worthKilling(quickToStart(inIncus(yaml, names)));
+    const rig = await startInstanceProject(configure, variables);
     try {
       await serve(rig.project, serving, '--repair');
-      return rig;
+      return { ...rig, look: () => lookAtInstances(rig) };
     } catch (error) {
       await rig.stop();
       throw error;
     }
   });
 
-const killIn = (rows: readonly KillRow<Stage>[], section: string, part: string): Promise<void> =>
-  killInRows<Stage>(rows, {
-    section: `incus-kill-worker.${section}`,
-    table: {
-      title: 'The worker is killed in every activity, where edge and instances are in Incus',
-      about:
-        'SIGKILL before, during and after activities whose edge and instances are containers; another worker is started. ' +
-        'A place that is left empty was not drawn in the last run.',
-      columns: ['operation', 'activity', ...moments],
-    },
-    part,
-    start,
-  });
+// What Temporal has lost has nothing to do with where instances are.
+const killed = partsOf<Kind, Stage>(kinds.filter(({ isFirst }) => !isFirst));
 
-/** Some of the places of a kind, each in a row of its activity. */
-function drawn(kind: Kind): readonly KillRow<Stage>[] {
-  const rows = killRows<Kind, Stage>(kind, rowsOf(kind));
-  const all = rows.flatMap(({ cells }) => cells);
-  const chosen = new Set(random.shuffled(all).slice(0, placesOfAKind));
-  return rows
-    .map((row) => ({ ...row, cells: row.cells.filter((cell) => chosen.has(cell)) }))
-    .filter(({ cells }) => cells.length > 0);
-}
+describe(`a worker that is killed before, during and after each activity${where}`, () => {
+  test.each(killed)('leaves it to the next one in a $name', { timeout: 1_200_000 }, ({ name, section, rows }) =>
+    killInRows<Stage>(rows, {
+      section: `incus-kill-worker.${section}`,
+      table: {
+        title: `The worker is killed in every activity${where}`,
+        about:
+          'SIGKILL before, during and after activities whose edge and instances are containers; another worker is started.',
+        columns: ['operation', 'activity', ...moments],
+      },
+      part: name,
+      start: () => start(),
+    }),
+  );
+});
 
-describe('a worker that is killed, where edge and instances are in Incus', () => {
-  // What Temporal has lost has nothing to do with where instances are.
-  const killed = kinds.filter(({ isFirst }) => !isFirst);
-  // One that is ill only under visitors takes as long as three others.
-  const sampled = placesOfAKind > 1 ? killed : killed.filter(({ fault }) => fault !== 'sick when visited');
-  if (isWhole) {
-    for (const { name, section, rows } of partsOf(killed)) {
-      test(`leaves it to the next one in a ${name}`, { timeout: 1_200_000 }, () => killIn(rows, section, name));
-    }
-  } else {
-    test('anywhere in an operation of each kind leaves it to the next one, and fails no visitor', {
-      timeout: 300_000 * Math.max(placesOfAKind, 2),
-    }, () => {
-      const seed = `CHAOS_SEED=${random.seed}`;
-      say(seed);
-      return killIn(sampled.flatMap(drawn), '1', seed);
-    });
-  }
+describe(`a worker that was stopped and wakes after another one took over${where}`, () => {
+  test.each(stoppedKinds)('changes nothing of a $name', { timeout: 2_400_000 }, (kind) =>
+    stopInRows(kind, { section: 'incus-late-acts', where, start: () => start(withShortLease) }),
+  );
 });
