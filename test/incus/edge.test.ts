@@ -1,28 +1,27 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
-import { mustSucceed, restartWhenKilled, startLightLoad, until } from '../rig/chaos.js';
-import { setFailPoint } from '../rig/fail-point.js';
+import { mustSucceed } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
 import { useIncusd } from './rig/containers.js';
-import { killDaemon, startDaemon } from './rig/incusd.js';
 import { type EdgeProject, startEdgeProject } from './rig/projects.js';
+import { shas, testInterruptions, testReleases, visitOf } from './rig/scenes.js';
 
-const [first, second, third] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3'] as const;
+const third = shas[2];
 const config = '/etc/haproxy/haproxy.cfg';
 let rig: EdgeProject;
 
 beforeAll(async () => {
   rig = await startEdgeProject();
-  await Promise.all([first, second, third].map((sha) => rig.project.releaseAll(sha)));
+  await Promise.all(shas.map((sha) => rig.project.releaseAll(sha)));
   await rig.project.startWorker();
 });
 afterAll(() => rig?.stop());
 useIncusd();
 
-const visit = async (host = 'localhost', path = '/') => (await ask(rig.project.edge, host, path)).body;
+const visit = visitOf(() => rig.project);
 
 async function refused(...args: readonly string[]) {
   const { exitCode, document } = await rig.project.json<unknown>(...args);
@@ -45,23 +44,7 @@ test("the distribution's haproxy.cfg is taken over by a repair alone", async () 
   expect((await ask(rig.project.edge, 'localhost', '/')).status).toBe(503);
 });
 
-test('it serves what is deployed, switched to and rolled back to, and fails no visitor', async () => {
-  await mustSucceed(rig.project, 'deploy', 'staging', first);
-  await mustSucceed(rig.project, 'deploy', 'prod', first);
-  const visitors = await startLightLoad(rig.project);
-  await mustSucceed(rig.project, 'deploy', 'prod', second);
-  expect(await visit()).toContain(second);
-  expect(await visit('prod.localhost', '/api/v1/things')).toContain(second);
-  await mustSucceed(rig.project, 'rollback', 'prod', '--yes');
-  expect(await visit()).toContain(first);
-  await mustSucceed(rig.project, 'deploy', 'prod', third);
-  expect(await visit()).toContain(third);
-  const { failed, sent } = await visitors.stop();
-  expect(sent).toBeGreaterThan(100);
-  expect(failed).toBe(0);
-  expect(await visit('staging.localhost')).toContain(first);
-  expect((await assertInvariant(rig.project)).prod.sha).toBe(third);
-});
+testReleases(() => rig.project);
 
 test('status and doctor look at it', async () => {
   const { edge } = await rig.project.look();
@@ -100,35 +83,13 @@ test('what its HAProxy does not take is refused there, and nothing changes', asy
   await assertInvariant(rig.project);
 });
 
-test.each(['during', 'after'] as const)(
-  'a worker killed %s installConfig is taken up by the next one',
-  async (moment) => {
-    const wanted = (await visit()).includes(third) ? first : third;
-    await setFailPoint(rig.project, { activity: 'installConfig', moment, nth: 1, how: 'kill' });
-    const deploying = rig.project.json<unknown>('deploy', 'prod', wanted, '--again');
-    const { isKilled, ended } = await restartWhenKilled(rig.project, `${moment} installConfig`, deploying);
-    expect(isKilled).toBe(true);
-    expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
-    expect(await visit()).toContain(wanted);
-    expect((await assertInvariant(rig.project)).prod.sha).toBe(wanted);
-  },
+testInterruptions(
+  () => rig.project,
+  [
+    { activity: 'installConfig', moment: 'during' },
+    { activity: 'installConfig', moment: 'after' },
+  ],
 );
-
-test('Incus is ended in the middle of a deploy, which goes on when it is back, and visitors notice nothing', async () => {
-  const wanted = (await visit()).includes(third) ? first : third;
-  const visitors = await startLightLoad(rig.project);
-  const deploying = rig.project.json<unknown>('deploy', 'prod', wanted, '--again');
-  await until('instances are being made', async () =>
-    (await rig.project.look()).environments.some(({ operation }) => operation),
-  );
-  await killDaemon(inject('incusd'));
-  await startDaemon(inject('incusd').directory);
-  const { exitCode, document } = await deploying;
-  expect(exitCode, JSON.stringify(document)).toBe(0);
-  expect(await visit()).toContain(wanted);
-  expect((await visitors.stop()).failed).toBe(0);
-  await assertInvariant(rig.project);
-});
 
 test('a HAProxy that was stopped there is named with the command that starts it', async () => {
   await rig.edge.run('systemctl', 'stop', 'haproxy');

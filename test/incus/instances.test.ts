@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resultSchema } from '../../src/cli/output-schema.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import { driverOf, readInstance } from '../../src/instances/drivers.js';
@@ -6,15 +6,14 @@ import { instanceOf } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
-import { ask } from '../rig/ask.js';
-import { mustSucceed, restartWhenKilled, say, startLightLoad, until } from '../rig/chaos.js';
-import { setFailPoint } from '../rig/fail-point.js';
+import { mustSucceed, say, until } from '../rig/chaos.js';
 import { openProject } from '../rig/open-project.js';
 import { runIncus, useIncusd } from './rig/containers.js';
-import { killDaemon, startDaemon } from './rig/incusd.js';
 import { type InstanceProject, inIncus, startInstanceProject } from './rig/projects.js';
+import { shas, testInterruptions, testReleases, visitOf } from './rig/scenes.js';
 
-const [first, second, third, crashing] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'dead0001'] as const;
+const [, second, third] = shas;
+const crashing = 'dead0001';
 const secret = 'not "in" any $history';
 let rig: InstanceProject;
 
@@ -29,7 +28,7 @@ beforeAll(async () => {
 `,
     );
   rig = await startInstanceProject((yaml, names) => inIncus(withMore(yaml), names), { TEST_TOKEN: secret });
-  await Promise.all([first, second, third].map((sha) => rig.project.releaseAll(sha)));
+  await Promise.all(shas.map((sha) => rig.project.releaseAll(sha)));
   await rig.project.releaseAll(crashing, { crash: true });
   await rig.project.startWorker();
   await mustSucceed(rig.project, 'apply', '--repair');
@@ -37,7 +36,7 @@ beforeAll(async () => {
 afterAll(() => rig?.stop(), 120_000);
 useIncusd();
 
-const visit = async (host = 'localhost', path = '/') => (await ask(rig.project.edge, host, path)).body;
+const visit = visitOf(() => rig.project);
 
 async function asked(...args: readonly string[]) {
   const { exitCode, document } = await rig.project.json<unknown>(...args);
@@ -81,23 +80,7 @@ const names = async (): Promise<readonly string[]> =>
 /** Another release than the one that visitors have. */
 const other = async () => ((await active()).sha === third ? second : third);
 
-test('releases are deployed, switched to and rolled back to, and no visitor is failed', async () => {
-  await mustSucceed(rig.project, 'deploy', 'staging', first);
-  await mustSucceed(rig.project, 'deploy', 'prod', first);
-  const visitors = await startLightLoad(rig.project);
-  await mustSucceed(rig.project, 'deploy', 'prod', second);
-  expect(await visit()).toContain(second);
-  expect(await visit('prod.localhost', '/api/v1/things')).toContain(second);
-  await mustSucceed(rig.project, 'rollback', 'prod', '--yes');
-  expect(await visit()).toContain(first);
-  await mustSucceed(rig.project, 'deploy', 'prod', third);
-  expect(await visit()).toContain(third);
-  const { failed, failures, sent } = await visitors.stop();
-  expect(sent).toBeGreaterThan(100);
-  expect(failed, JSON.stringify(failures[0])).toBe(0);
-  expect(await visit('staging.localhost')).toContain(first);
-  await assertAgreement();
-}, 400_000);
+testReleases(() => rig.project);
 
 test('an instance is marked, starts with Incus, and has an address of its own for good', async () => {
   const { color } = await active();
@@ -222,6 +205,16 @@ test('cleanup removes instances, and their addresses stay theirs', async () => {
   expect(await visit()).toContain(second);
 }, 300_000);
 
+test('a request to Incus that arrives late, and asks no record, removes and makes nothing', async () => {
+  const name = nameOf('web', (await active()).color);
+  const before = await runIncus('config', 'show', name);
+  const remove = runIncus('query', '--wait', '--request', 'DELETE', `/1.0/instances/${name}`);
+  await expect(remove).rejects.toThrow('running');
+  await expect(runIncus('init', 'debian', name)).rejects.toThrow('already exists');
+  await expect(runIncus('start', name)).rejects.toThrow('already running');
+  expect(await runIncus('config', 'show', name)).toBe(before);
+});
+
 describe('whose it is not', () => {
   test("an instance of somebody else's is never touched, and the deploy says so before it touches anything", async () => {
     const { other: unused, sha } = await active();
@@ -257,40 +250,12 @@ describe('whose it is not', () => {
   });
 });
 
-describe('what ends in the middle', () => {
-  test.each([
-    ['recreateInstance', 'during'],
-    ['recreateInstance', 'after'],
-    ['migrate', 'during'],
-    ['startInstance', 'during'],
-  ] as const)(
-    'a worker killed in %s (%s) is taken up by the next one',
-    async (activity, moment) => {
-      const wanted = await other();
-      await setFailPoint(rig.project, { activity, moment, nth: 1, how: 'kill' });
-      const deploying = rig.project.json<unknown>('deploy', 'prod', wanted);
-      const { isKilled, ended } = await restartWhenKilled(rig.project, `${moment} ${activity}`, deploying);
-      expect(isKilled).toBe(true);
-      expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
-      expect(await visit()).toContain(wanted);
-      await assertAgreement();
-    },
-    240_000,
-  );
-
-  test('Incus is ended in the middle of a deploy, which goes on when it is back, and visitors notice nothing', async () => {
-    const wanted = await other();
-    const visitors = await startLightLoad(rig.project);
-    const deploying = rig.project.json<unknown>('deploy', 'prod', wanted);
-    await until('instances are being made', async () =>
-      (await rig.project.look()).environments.some(({ operation }) => operation),
-    );
-    await killDaemon(inject('incusd'));
-    await startDaemon(inject('incusd').directory);
-    const { exitCode, document } = await deploying;
-    expect(exitCode, JSON.stringify(document)).toBe(0);
-    expect(await visit()).toContain(wanted);
-    expect((await visitors.stop()).failed).toBe(0);
-    await assertAgreement();
-  }, 240_000);
-});
+testInterruptions(
+  () => rig.project,
+  [
+    { activity: 'recreateInstance', moment: 'during' },
+    { activity: 'recreateInstance', moment: 'after' },
+    { activity: 'migrate', moment: 'during' },
+    { activity: 'startInstance', moment: 'during' },
+  ],
+);

@@ -8,7 +8,7 @@ import { lookAtLab, visitLab } from '../rig/lab.js';
 import { runIncus, useIncusd } from './rig/containers.js';
 import { type InstanceProject, startInstanceProject } from './rig/projects.js';
 
-const [first, second, third, large] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'd4d4d4d4'] as const;
+const [first, second, large] = ['a1a1a1a1', 'b2b2b2b2', 'd4d4d4d4'] as const;
 const pool = `quota${randomBytes(2).toString('hex')}`;
 let rig: InstanceProject;
 
@@ -45,9 +45,10 @@ instances:
   const { directory } = rig.project;
   const files = { large: randomBytes(40_000_000).toString('hex') };
   await makeRelease({ directory, component: 'backend', sha: large, files });
-  await Promise.all([first, second, third].map((sha) => makeRelease({ directory, component: 'backend', sha })));
+  await Promise.all([first, second].map((sha) => makeRelease({ directory, component: 'backend', sha })));
   await rig.project.startWorker();
   await mustSucceed(rig.project, 'apply', '--repair');
+  await mustSucceed(rig.project, 'deploy', first);
 }, 300_000);
 afterAll(async () => {
   await rig?.stop();
@@ -57,25 +58,14 @@ useIncusd();
 
 const serving = (sha: string) => [1, 2].map((number) => `${rig.prefix}api-${number}: running ${sha} UP L7OK`);
 
-test('one instance after the other gets a release, and no visitor is failed', async () => {
-  await mustSucceed(rig.project, 'deploy', first);
-  expect((await lookAtLab(rig.project)).instances).toEqual(serving(first));
-  const visitors = await visitLab(rig.project);
-  await mustSucceed(rig.project, 'deploy', second);
-  expect(await lookAtLab(rig.project)).toEqual({ sha: second, history: [second, first], instances: serving(second) });
-  const { failures, sent } = await visitors.stop();
-  expect(failures).toEqual([]);
-  expect(sent).toBeGreaterThan(50);
-}, 300_000);
-
 test('a worker killed while it replaces a release is taken up by the next one, and no visitor is failed', async () => {
   const visitors = await visitLab(rig.project);
   await setFailPoint(rig.project, { activity: 'replaceRelease', moment: 'during', nth: 1, how: 'kill' });
-  const deploying = rig.project.json<unknown>('deploy', third);
+  const deploying = rig.project.json<unknown>('deploy', second);
   const { isKilled, ended } = await restartWhenKilled(rig.project, 'during replaceRelease', deploying);
   expect(isKilled).toBe(true);
   expect(ended.exitCode, JSON.stringify(ended.document)).toBe(0);
-  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(second));
   expect((await visitors.stop()).failures).toEqual([]);
 }, 300_000);
 
@@ -85,14 +75,6 @@ test('a release that does not fit into the quota of a disk is taken back, which 
   const result = resultSchema.parse(document);
   expect({ exitCode, code: result.code }, result.message).toEqual({ exitCode: 1, code: 'incus-full' });
   expect(result.message).toMatch(new RegExp(`${rig.prefix}api-1[^]*quota exceeded[^]*disk may have 300MiB`));
-  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
+  expect((await lookAtLab(rig.project)).instances).toEqual(serving(second));
   expect((await visitors.stop()).failures).toEqual([]);
 }, 300_000);
-
-test('the failover test stops one, sees the other answer, and has both again', async () => {
-  const { exitCode, document } = await rig.project.json<unknown>('failover-test', 'backend');
-  const result = resultSchema.parse(document);
-  expect(exitCode, result.message).toBe(0);
-  expect(result.outcome).toBe('succeeded');
-  expect((await lookAtLab(rig.project)).instances).toEqual(serving(third));
-}, 240_000);
