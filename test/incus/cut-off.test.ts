@@ -30,7 +30,7 @@ async function remainsOf({ folder, bridge, pids }: EndlessRun) {
 }
 
 test('a run that is killed leaves no daemon, container, bridge, mount, file or process behind', async () => {
-  const { BASCULE_TEST_RUN: _run, TMPDIR: _folder, ...env } = process.env;
+  const { BASCULE_TEST_RUN: _run, WATCHED_RUN: _watched, TMPDIR: _folder, ...env } = process.env;
   const killed = spawn(process.execPath, ['--import', 'tsx', program], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void killed.kill('SIGKILL'));
   const [line] = (await once(createInterface(killed.stdout), 'line')) as [string];

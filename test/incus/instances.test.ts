@@ -210,7 +210,7 @@ test('a request to Incus that arrives late, and asks no record, removes and make
   const before = await runIncus('config', 'show', name);
   const remove = runIncus('query', '--wait', '--request', 'DELETE', `/1.0/instances/${name}`);
   await expect(remove).rejects.toThrow('running');
-  await expect(runIncus('init', 'debian', name)).rejects.toThrow('already exists');
+  await expect(runIncus('init', 'debian', name)).rejects.toThrow(/already exists|UNIQUE/);
   await expect(runIncus('start', name)).rejects.toThrow('already running');
   expect(await runIncus('config', 'show', name)).toBe(before);
 });

@@ -31,8 +31,12 @@ const neededLimits: Limits = {
   'fs/inotify/max_user_instances': 1_024,
 };
 
-/** Readies this machine for a run on Incus, and has what it leaves removed however it ends. Answers how to end it. */
+/**
+ * Readies this machine for a run on Incus, and has what it leaves removed however it ends. Answers how to end it. Once in a
+ * run: where another kind of test has done so, nothing is left to do.
+ */
 export default async function prepareRun(): Promise<() => void> {
+  if (process.env.WATCHED_RUN) return () => undefined;
   const limits = raiseLimits();
   await startWatchdog(limits);
   return () => restoreLimits(limits);
@@ -69,10 +73,11 @@ async function startWatchdog(limits: Limits): Promise<void> {
   if (owner === null) throw new Error('the run that this is part of has ended');
   const mark = { variable: `${runVariable}=${process.env[runVariable]}`, folder: tmpdir() };
   const watched: WatchedRun = { owner, mark, limits };
+  process.env.WATCHED_RUN = JSON.stringify(watched);
   // Without the mark of the run, by which it would end itself.
   const { [runVariable]: _run, TMPDIR: _folder, ...env } = process.env;
   spawn(process.execPath, ['--import', 'tsx', watchdog], {
-    env: { ...env, WATCHED_RUN: JSON.stringify(watched) },
+    env,
     cwd: join(watchdog, '../../../..'),
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit'],
