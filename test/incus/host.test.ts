@@ -98,7 +98,7 @@ describe.each(kinds)('on $kind', ({ open, sh }) => {
     await until('it has ended', async () => !(await isRunning(pid)));
   });
 
-  test('it is told when a command has begun', async () => {
+  test('onStarted is called when a command has begun', async () => {
     const onStarted = vi.fn();
     await host.run(['true'], { timeoutMs, onStarted });
     expect(onStarted).toHaveBeenCalledOnce();

@@ -286,7 +286,7 @@ describe('an instance that there is', () => {
     await recreate(one);
   });
 
-  test('an artifact whose way there is broken off is brought anew', async () => {
+  test('an artifact whose transfer is broken off is sent again', async () => {
     const broken = new AbortController();
     const seen: number[] = [];
     const breaking = driverOf(one).prepareRelease(one, {

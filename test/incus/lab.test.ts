@@ -113,7 +113,7 @@ test('a release is deployed to each of them, one after the other', async () => {
   expect((await rig.provision()).changed).toBe(false);
 });
 
-test('the next one takes its place under load, and no visitor is failed', async () => {
+test('the next one takes its place under load, and no request fails', async () => {
   const visitors = await visitAll();
   const result = await operate('deploy', second);
   expect(result, result.message).toMatchObject({ exitCode: 0, from: { sha: first }, to: { sha: second } });
@@ -138,7 +138,7 @@ test('a visitor stays on the instance of the cookie SERVERID, and a track on one
   expect(new Set(tracks).size).toBe(1);
 });
 
-test('a rollback gives them the release before, and no visitor is failed', async () => {
+test('a rollback gives them the release before, and no request fails', async () => {
   const visitors = await visitAll();
   const result = await operate('rollback', '--yes');
   expect(result, result.message).toMatchObject({ exitCode: 0, from: { sha: second }, to: { sha: first } });

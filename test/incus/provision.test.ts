@@ -114,7 +114,7 @@ test('what was taken away is made again, and nothing else', async () => {
   expect(await visit()).toBe(503);
 });
 
-test('upgrades that bascule.yaml asks for are set up, and its word is their end', async () => {
+test('upgrades that bascule.yaml asks for are set up, and removed when it no longer does', async () => {
   const file = '/etc/apt/apt.conf.d/52bascule-upgrades';
   // The package itself comes from a mirror; apt takes this one for it.
   await run('sh', '-c', fakePackage('unattended-upgrades'));
@@ -140,7 +140,7 @@ test('packages that cannot be had are named, with what apt says', async () => {
   await configure((yaml) => yaml.replace(', packages: [no-such-package]', ''));
 });
 
-test('HAProxy is installed from the mirror of its distribution where it is missing, and the first configuration is put in force', async () => {
+test('HAProxy is installed from the mirror of its distribution where it is missing, and the first configuration is applied', async () => {
   await run('apt-get', 'purge', '-q', '-y', 'haproxy');
   const result = await rig.provision();
   expect(result.exitCode, result.message).toBe(0);

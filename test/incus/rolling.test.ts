@@ -58,7 +58,7 @@ useIncusd();
 
 const serving = (sha: string) => [1, 2].map((number) => `${rig.prefix}api-${number}: running ${sha} UP L7OK`);
 
-test('a worker killed while it replaces a release is taken up by the next one, and no visitor is failed', async () => {
+test('a worker killed while it replaces a release is taken up by the next one, and no request fails', async () => {
   const visitors = await visitLab(rig.project);
   await setFailPoint(rig.project, { activity: 'replaceRelease', moment: 'during', nth: 1, how: 'kill' });
   const deploying = rig.project.json<unknown>('deploy', second);
@@ -69,7 +69,7 @@ test('a worker killed while it replaces a release is taken up by the next one, a
   expect((await visitors.stop()).failures).toEqual([]);
 }, 300_000);
 
-test('a release that does not fit into the quota of a disk is taken back, which is said, and no visitor is failed', async () => {
+test('a release that does not fit into the quota of a disk is taken back, which is said, and no request fails', async () => {
   const visitors = await visitLab(rig.project);
   const { exitCode, document } = await rig.project.json<unknown>('deploy', large);
   const result = resultSchema.parse(document);

@@ -192,20 +192,20 @@ test('the first releases are deployed to instances that are made for them, with 
   expect(await run('veza-web-green', 'sh', '-c', 'grep CapEff "/proc/$(pidof node)/status"')).toMatch(/\b0{13}400$/);
 });
 
-test('the next release of prod replaces it, and no visitor is failed', async () => {
+test('the next release of prod replaces it, and no request fails', async () => {
   const visitors = await visitProd();
   await operate('deploy', 'prod', second, '--soak', '1s', '--drain', '1s');
   expect(await lookAtProd()).toEqual(prodAnswers('blue', second));
   await expectNoneFailed(visitors);
 });
 
-test('an instance that dies is stood in for by the release before, and comes back', async () => {
+test('the release before serves while an instance is down, and the instance comes back', async () => {
   const { message } = await operate('failover-test', 'prod', 'backend', '--yes');
   expect(message).toContain('was served while veza-backend-blue was down');
   expect(await lookAtProd()).toEqual(prodAnswers('blue', second));
 });
 
-test('a rollback gives visitors the release before, and none is failed', async () => {
+test('a rollback serves the release before, and no request fails', async () => {
   const visitors = await visitProd();
   await operate('rollback', 'prod');
   expect(await lookAtProd()).toEqual(prodAnswers('green', first));
@@ -252,7 +252,7 @@ test('hosts with a certificate are served over https, and redirected there but f
   expect([challenge.status, challenge.body]).toEqual([200, expect.stringMatching(/^token[.]/)]);
 });
 
-test('then all is in force, and nothing is wrong', async () => {
+test('then everything is applied, and doctor finds nothing', async () => {
   const { exitCode, document } = await project.json<{ changed: boolean }>('apply');
   expect([exitCode, document.changed]).toEqual([0, false]);
   expect(await rig.provision()).toMatchObject({ exitCode: 0, changed: false });

@@ -26,7 +26,7 @@ afterAll(() => server?.remove());
 
 const inShop = (script: string) => server.run('sh', '-ec', `cd /srv/shop\n${script}`);
 
-test('its units are put in force as it says: then Temporal and the worker answer, also after the machine was started anew', async () => {
+test('its units are installed as it says: then Temporal and the worker answer, also after a reboot', async () => {
   await server.run('mkdir', '-p', '/srv/shop/artifacts');
   await inShop(`cp ${installed}/examples/minimal.yaml bascule.yaml`);
   const printed = await inShop(`${bascule} init --systemd`);

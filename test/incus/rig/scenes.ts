@@ -13,7 +13,7 @@ const [first, second, third] = shas;
 
 /** Ends with the first release on staging and the third on prod. */
 export function testReleases(project: () => Project): void {
-  test('releases are deployed, switched to and rolled back to, and no visitor is failed', async () => {
+  test('releases are deployed, switched to and rolled back to, and no request fails', async () => {
     const visit = visitOf(project);
     await mustSucceed(project(), 'deploy', 'staging', first);
     await mustSucceed(project(), 'deploy', 'prod', first);
