@@ -7,7 +7,7 @@ import { endProcesses } from './remains.js';
 // Beside a run on Incus, in a session of its own: waits until the run has ended, however that was, and removes what is left.
 
 const { owner, mark, limits } = JSON.parse(process.env.WATCHED_RUN ?? '') as WatchedRun;
-while (await isProcessAlive(owner)) await sleep(200);
+while (await isProcessAlive(owner)) await sleep(500);
 // Tests that go on would start another daemon.
 await endProcesses(({ variables }) => variables.includes(mark.variable));
 await cleanUp(mark);
