@@ -46,6 +46,7 @@ export default defineConfig({
         include: name === 'story' ? [story] : [`test/${name}/**/*.test.ts`],
         exclude: [...(isWhole ? [] : ['**/*.all.test.ts']), ...(name === 'incus' ? [story] : [])],
         ...(globalSetup ? { globalSetup } : {}),
+        setupFiles: ['test/run/waits.ts'],
         pool: 'forks',
         // Files of a kind that run one after the other read the sources once.
         isolate: false,

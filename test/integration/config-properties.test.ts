@@ -96,7 +96,7 @@ describe('whatever strings bascule.yaml accepts, haproxy.cfg has them and nothin
       ),
       replayable(isWhole ? 50 : 4),
     );
-    process.stdout.write(`strings: ${JSON.stringify(counts)}; BASCULE_TEST_SEED=${seed} repeats it\n`);
+    if (isWhole) process.stdout.write(`strings: ${JSON.stringify(counts)}; BASCULE_TEST_SEED=${seed} repeats it\n`);
     expect(counts.accepted).toBeGreaterThan(counts.tried / 4);
     expect(counts.accepted).toBeLessThan(counts.tried);
   });

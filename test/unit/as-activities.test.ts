@@ -1,4 +1,5 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { expect, test } from 'vitest';
 import { asActivities } from '../../src/activities/as-activities.js';
 import { BasculeError } from '../../src/errors.js';
@@ -15,7 +16,8 @@ test.each([
       throw new BasculeError('acme-unavailable', args);
     },
   });
-  const failure = await new MockActivityEnvironment().run(ask, undefined).catch((error: unknown) => error);
+  const quiet = { logger: new DefaultLogger('ERROR') };
+  const failure = await new MockActivityEnvironment({}, quiet).run(ask, undefined).catch((error: unknown) => error);
   expect(failure).toMatchObject({ type: 'acme-unavailable', nonRetryable: false });
   expect(failure).toHaveProperty('nextRetryDelay', nextRetryDelay);
 });
