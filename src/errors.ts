@@ -640,6 +640,11 @@ const prose = {
     message: `${a.file} is refused as a whole for its entry ${JSON.stringify(a.entry)}: ${a.reason}`,
     remedy: 'Find out how that entry got into the artifact, and build it without.',
   }),
+  'artifact-entry-unsupported': (a: { file: string; entry: string; reason: string }): Prose => ({
+    message: `${a.file} cannot be unpacked whole, for its entry ${JSON.stringify(a.entry)}: ${a.reason}`,
+    remedy:
+      'Build it again with plain files, folders and links alone: `tar -czf FILE.tar.gz -C FOLDER .`, without `--sparse` and the like.',
+  }),
   'artifact-compression-unsupported': (a: { file: string }): Prose => ({
     message: `${a.file} is compressed with zstd, which this Node.js cannot read, and the program zstd is not installed`,
     remedy: 'Install zstd where the worker runs (`apt install zstd`), or publish a .tar.gz.',

@@ -1,19 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, lstatSync, readlinkSync } from 'node:fs';
 import { mkdir, open, rename, stat } from 'node:fs/promises';
-import { type Readable, Transform, type Writable } from 'node:stream';
+import { join } from 'node:path';
+import { type Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate } from 'node:timers/promises';
 import * as zlib from 'node:zlib';
 import { execa } from 'execa';
-import { extract, Parser, type ReadEntry } from 'tar';
-import { BasculeError, isBasculeError } from '../errors.js';
+import { BasculeError } from '../errors.js';
 import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
-import { goesThroughLink, leadsOutside, normalized } from './archive-links.js';
+import type { EntryGate, Unpacked } from './archive-entries.js';
+import { ArchiveFault } from './archive-header.js';
+import { ArchiveReader, EntryRefused } from './archive-reader.js';
 
 /** What a release may hold at most, unpacked. */
 const unpackedMaxBytes = 8_000_000_000;
 const unpackedMaxEntries = 500_000;
+
+/** Read at once; Node.js's own smaller pieces would cost more than the decompression. */
+const pieceBytes = 1_048_576;
+
+/** Of what tar says. */
+const mostShownLines = 5;
 
 interface Limits {
   readonly maxBytes: number;
@@ -23,10 +32,11 @@ interface Limits {
 /**
  * Unpacks an artifact (tar, tar.gz or tar.zst, told by its content) into a folder that has its name only when it is
  * complete; one that is there already is taken. An artifact with a single entry that could touch anything outside is
- * refused as a whole. Owners and setuid bits of the archive are not taken over.
+ * refused as a whole, as is one with an entry that cannot be unpacked as it was packed. Owners, setuid bits and extended
+ * attributes of the archive are not taken over.
  *
- * @throws `artifact-hostile`, `artifact-not-a-tar`, `artifact-damaged`, `artifact-too-large`,
- * `artifact-compression-unsupported`, `file-not-writable`
+ * @throws `artifact-hostile`, `artifact-entry-unsupported`, `artifact-not-a-tar`, `artifact-damaged`, `artifact-too-large`,
+ * `artifact-compression-unsupported`, `file-not-writable`, `command-not-found`
  */
 export async function unpackArtifact(
   file: string,
@@ -49,30 +59,14 @@ export async function unpackArtifact(
 
 /**
  * Reads an artifact as `unpackArtifact` does, for one that is unpacked elsewhere: what that would refuse is refused.
- * Throws the same errors, but for `file-not-writable`.
+ * Throws the same errors, but for `file-not-writable` and `command-not-found`.
  */
 export async function checkArtifact(
   file: string,
   options: { maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
-  const reader = (admits: EntryGate['admits']) =>
-    new Parser({
-      strict: true,
-      filter: (_, entry) => admits(entry as ReadEntry),
-      onReadEntry: (entry) => void entry.resume(),
-    });
-  await readArchive(file, reader, limitsOf(options), options.signal);
-}
-
-async function unpackInto(folder: string, file: string, limits: Limits, signal?: AbortSignal): Promise<void> {
-  const unpacker = (admits: EntryGate['admits']) =>
-    extract({
-      cwd: folder,
-      strict: true,
-      preserveOwner: false,
-      filter: (_, entry) => admits(entry as ReadEntry),
-    });
-  await readArchive(file, unpacker, limits, signal);
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  await readArchive(file, nowhere, limitsOf(options), options.signal);
 }
 
 const limitsOf = (options: Partial<Limits>): Limits => ({
@@ -80,104 +74,104 @@ const limitsOf = (options: Partial<Limits>): Limits => ({
   maxEntries: options.maxEntries ?? unpackedMaxEntries,
 });
 
-async function readArchive(
-  file: string,
-  readerOf: (admits: EntryGate['admits']) => Parser,
-  limits: Limits,
-  signal?: AbortSignal,
-): Promise<void> {
-  const gate = new EntryGate(file, limits.maxEntries);
-  const reader = readerOf((entry) => gate.admits(entry));
+async function unpackInto(folder: string, file: string, limits: Limits, signal?: AbortSignal): Promise<void> {
+  const unpacking = startTar(folder);
+  let gate: EntryGate;
+  try {
+    gate = await readArchive(file, unpacking.input, limits, signal);
+  } catch (error) {
+    // Where tar ended before the archive did, it says why.
+    if (hasSystemCode(error, 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'))
+      throw asUnpackingError(file, folder, await unpacking.end());
+    unpacking.stop();
+    await unpacking.end();
+    throw error;
+  }
+  const ended = await unpacking.end();
+  if (ended.exitCode !== 0) throw asUnpackingError(file, folder, ended);
+  await requireUnpacked(file, folder, gate.unpacked);
+}
+
+/** Reads an archive to its end and writes what may be unpacked of it. */
+async function readArchive(file: string, into: Writable, limits: Limits, signal?: AbortSignal): Promise<EntryGate> {
+  const reader = new ArchiveReader(limits);
   const archive = await decompressed(file);
   try {
-    await pipeline(archive.stream, tarBytes(file, limits), reader as unknown as Writable, {
-      ...(signal ? { signal } : {}),
-    });
+    await pipeline(archive.stream, withinLimits(file, limits), reader, into, { ...(signal ? { signal } : {}) });
     await archive.end();
   } catch (error) {
     signal?.throwIfAborted();
-    if (gate.refusal) throw gate.refusal;
-    await archive.end();
-    throw asArtifactError(file, gate, error);
+    if (!(error instanceof EntryRefused)) await archive.end();
+    throw asArtifactError(file, reader, error);
   }
-  gate.end();
+  if (reader.gate.count === 0) throw new BasculeError('artifact-not-a-tar', { file });
+  return reader.gate;
 }
 
-/** Decides entry by entry. After its first refusal nothing more is unpacked. */
-class EntryGate {
-  refusal: BasculeError | null = null;
-  entries = 0;
-  readonly #links = new Map<string, string>();
+interface TarEnd {
+  readonly exitCode: number | undefined;
+  readonly reason: string;
+}
 
-  constructor(
-    private readonly file: string,
-    private readonly maxEntries: number,
-  ) {}
+/** The system's own tar, which unpacks what it reads. It gets no options out of the worker's environment (`TAR_OPTIONS`). */
+function startTar(folder: string): { input: Writable; stop: () => void; end: () => Promise<TarEnd> } {
+  const options = ['--no-same-owner', '--no-same-permissions'];
+  const program = execa('tar', ['-x', '-f', '-', '-C', folder, ...options], {
+    env: { PATH: process.env.PATH ?? '', LC_ALL: 'C' },
+    extendEnv: false,
+    stdin: 'pipe',
+    stdout: 'ignore',
+    reject: false,
+  });
+  // Told by `end`; without a listener it would end the worker.
+  program.stdin.on('error', () => undefined);
+  return {
+    input: program.stdin,
+    stop: () => void program.kill('SIGKILL'),
+    end: async () => {
+      const { exitCode, code, signal, stderr } = await program;
+      if (code === 'ENOENT') throw new BasculeError('command-not-found', { host: 'local', program: 'tar' });
+      const reason = stderr.split('\n').slice(0, mostShownLines).join('\n') || `tar was ended by ${signal ?? code}`;
+      return { exitCode, reason };
+    },
+  };
+}
 
-  admits(entry: ReadEntry): boolean {
-    if (this.refusal) return false;
-    this.entries += 1;
-    const reason = this.#reasonAgainst(entry);
-    if (reason !== null) {
-      this.refusal = new BasculeError('artifact-hostile', { file: this.file, entry: entry.path, reason });
-      return false;
+/** How many files are looked at between two looks at everything else that the worker does. */
+const lookedAtOnce = 500;
+
+/** That everything is there, whole: the proof does not rest on what unpacked it. */
+async function requireUnpacked(file: string, folder: string, unpacked: ReadonlyMap<string, Unpacked>): Promise<void> {
+  let count = 0;
+  for (const [path, wanted] of unpacked) {
+    const found = describeFound(join(folder, path), wanted);
+    if (found !== null) {
+      const reason = `${JSON.stringify(path)} is ${found} after unpacking`;
+      throw new BasculeError('artifact-damaged', { file, reason });
     }
-    // No setuid, setgid or sticky bit; and what is unpacked can be removed again.
-    entry.mode = ((entry.mode ?? 0o644) & 0o777) | (entry.type === 'Directory' ? 0o700 : 0o600);
-    return true;
-  }
-
-  /** Only now are all links known that a link may lead through. */
-  end(): void {
-    if (this.refusal) throw this.refusal;
-    if (this.entries === 0) throw new BasculeError('artifact-not-a-tar', { file: this.file });
-    for (const entry of this.#links.keys()) {
-      if (!leadsOutside(this.#links, entry)) continue;
-      throw new BasculeError('artifact-hostile', { file: this.file, entry, reason: 'it is a link that leads outside' });
-    }
-  }
-
-  #reasonAgainst(entry: ReadEntry): string | null {
-    if (this.entries > this.maxEntries) return `the archive has more than ${this.maxEntries} entries`;
-    const place = reasonAgainstPath(entry.path);
-    if (place !== null) return place;
-    if (goesThroughLink(this.#links, entry.path)) return 'it goes through a link of the archive';
-    switch (entry.type) {
-      case 'File':
-      case 'OldFile':
-      case 'ContiguousFile':
-        return normalized(entry.path) === '' ? 'it has no name' : null;
-      case 'Directory':
-        return null;
-      case 'SymbolicLink':
-        this.#links.set(normalized(entry.path), entry.linkpath ?? '');
-        return leadsOutside(this.#links, entry.path) ? 'it is a link that leads outside' : null;
-      case 'Link': {
-        const target = entry.linkpath ?? '';
-        return reasonAgainstPath(target) === null && !goesThroughLink(this.#links, target)
-          ? null
-          : 'it is a hard link that leads outside or through a link';
-      }
-      default:
-        return `it is a ${entry.type}, and only files, folders and links may be in an artifact`;
-    }
+    count += 1;
+    if (count % lookedAtOnce === 0) await setImmediate();
   }
 }
 
-function reasonAgainstPath(path: string): string | null {
-  if (path.startsWith('/')) return 'its path is absolute';
-  return path.split('/').includes('..') ? 'its path has .. in it' : null;
+/** What is there in place of what should be; null where that is there. */
+function describeFound(path: string, wanted: Unpacked): string | null {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return 'missing';
+  const type = found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'link';
+  if (type !== wanted.type) return `a ${type} and no ${wanted.type}`;
+  if (type === 'file' && found.size !== wanted.size) return `of ${found.size} bytes, and has ${wanted.size} in it,`;
+  if (type === 'link' && readlinkSync(path) !== wanted.target) return 'a link to elsewhere';
+  return null;
 }
 
-/** Passes the archive on while it is a tar and within the limits: what counts is what comes out of the decompression. */
-function tarBytes(file: string, { maxBytes, maxEntries }: Limits): Transform {
+/** Passes the archive on while it is within the limits: what counts is what comes out of the decompression. */
+function withinLimits(file: string, { maxBytes, maxEntries }: Limits): Transform {
   // Each entry has a header and its content is filled up, 512 bytes each.
   const most = maxBytes + maxEntries * 1_024;
   let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _, done) {
-      // The tar library would decompress once more, past this limit.
-      if (bytes === 0 && compressionOf(chunk) !== null) return done(new BasculeError('artifact-not-a-tar', { file }));
       bytes += chunk.length;
       if (bytes > most) return done(new BasculeError('artifact-too-large', { what: `${file}, unpacked,`, maxBytes }));
       done(null, chunk);
@@ -194,15 +188,18 @@ interface Decompressed {
 async function decompressed(file: string): Promise<Decompressed> {
   const end = async () => {};
   const compression = compressionOf(await firstBytes(file));
-  if (compression === null) return { stream: createReadStream(file), end };
+  if (compression === null) return { stream: createReadStream(file, { highWaterMark: pieceBytes }), end };
   if (compression === 'zstd' && !createZstdDecompress) return unzstd(file);
-  const decompress = compression === 'gzip' ? zlib.createGunzip() : createZstdDecompress?.();
+  const decompress =
+    compression === 'gzip'
+      ? zlib.createGunzip({ chunkSize: pieceBytes })
+      : createZstdDecompress?.({ chunkSize: pieceBytes });
   // An error of reading reaches the pipeline through the decompression.
-  return { stream: compose(createReadStream(file), decompress as Transform), end };
+  return { stream: compose(createReadStream(file, { highWaterMark: pieceBytes }), decompress as Transform), end };
 }
 
 /** Node.js has it from 22.15 on. */
-const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
+const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Transform };
 
 function compose(from: Readable, through: Transform): Readable {
   from.on('error', (error) => through.destroy(error));
@@ -242,14 +239,28 @@ function compressionOf(bytes: Buffer): 'gzip' | 'zstd' | null {
   return bytes.length >= 4 && bytes.readUInt32LE(0) === 0xfd2fb528 ? 'zstd' : null;
 }
 
-function asArtifactError(file: string, gate: EntryGate, error: unknown): unknown {
-  if (isBasculeError(error)) return error;
-  const { message, code, tarCode } = error as NodeJS.ErrnoException & { tarCode?: string };
-  const isOfArchive = code?.startsWith('Z_') || code === tarCode;
+function asArtifactError(file: string, reader: ArchiveReader, error: unknown): unknown {
+  if (error instanceof EntryRefused) {
+    const { isHostile, ...refused } = error.refusal;
+    return new BasculeError(isHostile ? 'artifact-hostile' : 'artifact-entry-unsupported', { file, ...refused });
+  }
+  if (error instanceof ArchiveFault) {
+    if (!reader.isArchive) return new BasculeError('artifact-not-a-tar', { file });
+    return new BasculeError('artifact-damaged', { file, reason: error.message });
+  }
+  const { message, code } = error as NodeJS.ErrnoException;
   // What the disk says is not the artifact's fault.
-  if (!isOfArchive) return error;
-  if (tarCode && gate.entries === 0) return new BasculeError('artifact-not-a-tar', { file });
-  return new BasculeError('artifact-damaged', { file, reason: message });
+  return code?.startsWith('Z_') ? new BasculeError('artifact-damaged', { file, reason: message }) : error;
+}
+
+/** What of tar's errors is the machine's fault: another try, or somebody who makes room, can help. */
+const ofMachine =
+  /No space left|quota exceeded|Read-only file system|Input\/output error|Permission denied|not permitted|Cannot allocate|Too many open files|tar was ended/i;
+
+function asUnpackingError(file: string, folder: string, { reason }: TarEnd): BasculeError {
+  return ofMachine.test(reason)
+    ? new BasculeError('file-not-writable', { file: folder, reason })
+    : new BasculeError('artifact-damaged', { file, reason });
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -1,7 +1,22 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import {
+  appendFile,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +27,7 @@ import { create, Header } from 'tar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ArtifactsConfiguration } from '../../src/domain/configuration.js';
 import { fetchArtifact, pinArtifact, pruneArtifacts } from '../../src/instances/artifact.js';
-import { unpackArtifact } from '../../src/instances/unpack.js';
+import { checkArtifact, unpackArtifact } from '../../src/instances/unpack.js';
 
 const names = { component: 'api', environment: 'prod', sha: 'aaaaaaa1' };
 const content = Buffer.from('what the artifact is made of\n'.repeat(1_000));
@@ -256,23 +271,23 @@ describe('unpacking', () => {
     expect((await lstat(join(folder, 'release', 'bin', 'run'))).mode & 0o7000).toBe(0);
   });
 
-  const link = (path: string, linkpath: string) => entry({ path, type: 'SymbolicLink', linkpath });
+  const softLink = (path: string, linkpath: string) => entry({ path, type: 'SymbolicLink', linkpath });
   test.each<[string, Buffer[], string]>([
     ['an absolute path', [entry({ path: '/tmp/bascule-evil' }, 'x')], '/tmp/bascule-evil'],
     ['a path that leads up', [entry({ path: 'a/../../evil' }, 'x')], 'a/../../evil'],
-    ['an absolute link', [link('passwd', '/etc/passwd')], 'passwd'],
-    ['a link that leads up', [link('up', '..')], 'up'],
-    ['a file through a link', [link('here', '.'), entry({ path: 'here/evil' }, 'x')], 'here/evil'],
-    ['a file in place of a link', [link('evil', 'target'), entry({ path: 'evil' }, 'x')], 'evil'],
+    ['an absolute link', [softLink('passwd', '/etc/passwd')], 'passwd'],
+    ['a link that leads up', [softLink('up', '..')], 'up'],
+    ['a file through a link', [softLink('here', '.'), entry({ path: 'here/evil' }, 'x')], 'here/evil'],
+    ['a file in place of a link', [softLink('evil', 'target'), entry({ path: 'evil' }, 'x')], 'evil'],
     [
       'a link that leads out through a later link',
-      [entry({ path: 'a/b/', type: 'Directory' }), link('a/b/out', 'up/../../x'), link('a/b/up', '../..')],
+      [entry({ path: 'a/b/', type: 'Directory' }), softLink('a/b/out', 'up/../../x'), softLink('a/b/up', '../..')],
       'a/b/out',
     ],
-    ['links in a circle', [link('one', 'two'), link('two', 'one')], 'two'],
+    ['links in a circle', [softLink('one', 'two'), softLink('two', 'one')], 'two'],
     ['a hard link to outside', [entry({ path: 'hard', type: 'Link', linkpath: '../victim' })], 'hard'],
     ['a hard link to an absolute path', [entry({ path: 'hard', type: 'Link', linkpath: '/etc/passwd' })], 'hard'],
-    ['a hard link to a link', [link('a', 'b'), entry({ path: 'x/hard', type: 'Link', linkpath: 'a' })], 'x/hard'],
+    ['a hard link to a link', [softLink('a', 'b'), entry({ path: 'x/hard', type: 'Link', linkpath: 'a' })], 'x/hard'],
     ['a device', [entry({ path: 'null', type: 'CharacterDevice' })], 'null'],
     ['a block device', [entry({ path: 'disk', type: 'BlockDevice' })], 'disk'],
     ['a pipe', [entry({ path: 'pipe', type: 'FIFO' })], 'pipe'],
@@ -341,6 +356,227 @@ describe('unpacking', () => {
     });
   });
 });
+
+describe('an archive is unpacked whole', () => {
+  test.each(['gnu', 'oldgnu', 'posix', 'ustar', 'v7'])('as tar writes it, format %s', async (format) => {
+    const content = join(folder, 'content');
+    const deep = join(content, 'a'.repeat(90), format === 'v7' ? 'b' : 'b'.repeat(60));
+    await mkdir(deep, { recursive: true });
+    await mkdir(join(content, 'empty folder'));
+    await writeFile(join(deep, 'run'), '#!/bin/sh\n', { mode: 0o755 });
+    await writeFile(join(content, 'empty'), '');
+    await writeFile(join(content, 'Größe 数.txt'), 'x'.repeat(100_000));
+    for (const size of [1, 511, 512, 513, 1_024]) await writeFile(join(content, `of ${size}`), 'y'.repeat(size));
+    await link(join(content, 'empty'), join(content, 'hard'));
+    await symlink('empty folder/../empty', join(content, 'soft'));
+    if (format === 'gnu' || format === 'posix') await writeFile(join(content, 'n'.repeat(255)), 'long');
+    const file = join(folder, 'artifact');
+    await execa('tar', ['-c', `--format=${format}`, '-f', file, '-C', content, '.']);
+    // A path twice: the later one counts.
+    await writeFile(join(content, 'of 1'), 'changed');
+    await execa('tar', ['-r', `--format=${format}`, '-f', file, '-C', content, './of 1']);
+    await unpackArtifact(file, join(folder, 'release'));
+    expect(await treeOf(join(folder, 'release'))).toEqual(await treeOf(content));
+  });
+
+  test('with its entries in the shapes of other programs', async () => {
+    const pax = (records: string) => raw('x', { path: 'PaxHeader' }, records);
+    const attributes = paxRecord('SCHILY.xattr.user.note', 'a\nb') + paxRecord('LIBARCHIVE.creationtime', '1');
+    const file = await archive([
+      raw('g', { path: 'pax_global_header' }, paxRecord('comment', digest)),
+      raw('0', { path: 'by its slash/' }),
+      raw('\0', { path: 'old' }, 'old file'),
+      raw('7', { path: 'contiguous' }, 'contiguous file'),
+      pax(attributes + paxRecord('path', 'renamed')),
+      raw('0', { path: 'other' }, 'renamed file'),
+      pax(paxRecord('size', '3')),
+      Buffer.concat([raw('0', { path: 'sized' }), Buffer.from('abc'), Buffer.alloc(509)]),
+    ]);
+    await unpackArtifact(file, join(folder, 'release'));
+    const names = ['old', 'contiguous', 'renamed', 'sized'];
+    expect(names.map((name) => readFileSync(join(folder, 'release', name), 'utf8'))).toEqual([
+      ...['old file', 'contiguous file', 'renamed file', 'abc'],
+    ]);
+    expect((await lstat(join(folder, 'release', 'by its slash'))).isDirectory()).toBe(true);
+  });
+});
+
+describe('an archive that cannot be unpacked whole is refused by name', () => {
+  test.each([
+    ['gnu', ''],
+    ['oldgnu', ''],
+    ['posix', '--sparse-version=0.0'],
+    ['posix', '--sparse-version=0.1'],
+    ['posix', '--sparse-version=1.0'],
+  ])('a sparse file, format %s %s', async (format, version) => {
+    const content = join(folder, 'content');
+    await mkdir(content);
+    await writeFile(join(content, 'before'), 'x');
+    await writeFile(join(content, 'hole.db'), '');
+    await truncate(join(content, 'hole.db'), 1_000_000);
+    await appendFile(join(content, 'hole.db'), 'end');
+    const file = join(folder, 'artifact');
+    const options = [`--format=${format}`, ...(version ? [version] : [])];
+    await execa('tar', ['-c', '-S', ...options, '-f', file, '-C', content, 'before', 'hole.db']);
+    await expectRefused(file, 'hole.db', 'it is a sparse file');
+  });
+
+  const pax = (key: string, value: string) => [
+    raw('x', { path: 'PaxHeader' }, paxRecord(key, value)),
+    entry({ path: 'odd' }, 'content'),
+  ];
+  const file = (path: string) => entry({ path }, 'x');
+  const directory = (path: string) => entry({ path, type: 'Directory' });
+  const hardLink = (path: string, linkpath: string, body = '') => raw('1', { path, linkpath }, body);
+  test.each<[string, Buffer[], string, string?]>([
+    ...[...'ADEIMNSVXQ'].map((flag): [string, Buffer[], string] => [
+      `an entry of type ${flag}`,
+      [raw(flag, { path: 'odd' }, 'content')],
+      'odd',
+    ]),
+    ['a sparse file of star', pax('SCHILY.realsize', '5'), 'odd', 'sparse'],
+    ['a sparse file of Solaris', pax('SUN.holesdata', ' 0 1'), 'odd', 'sparse'],
+    ['a pax key that nobody knows', pax('ACME.layout', 'reversed'), 'odd', 'ACME.layout'],
+    ['a name in another character set', pax('hdrcharset', 'ISO-IR 8859 1 1998'), 'odd', 'ISO-IR'],
+    ['a name with a NUL', pax('path', 'a\0b'), 'a\0b', 'NUL'],
+    ['a name that is no UTF-8', [withByte(file('nameX'), 4, 0xe9)], 'name\uFFFD', 'UTF-8'],
+    ['a name of 264 bytes', longNamed('n'.repeat(264)), 'n'.repeat(264), '255 bytes'],
+    ['a path of 4000 bytes', longNamed('n/'.repeat(2_000).slice(0, -1)), 'n/'.repeat(2_000).slice(0, -1), '3500 bytes'],
+    ['a file without name', [hardLink('./', 'good')], './', 'no name'],
+    ['a folder with content', [raw('5', { path: 'odd' }, 'content')], 'odd', '7 bytes'],
+    ['a hard link with content', [hardLink('odd', 'good', 'b')], 'odd', '1 bytes'],
+    ['a hard link to what is not there', [hardLink('odd', 'gone')], 'odd', '"gone"'],
+    ['a hard link to what comes later', [hardLink('odd', 'after')], 'odd', 'before it'],
+    ['a hard link to a folder', [directory('f/'), hardLink('odd', 'f')], 'odd', '"f"'],
+    ['a hard link to itself', [file('odd'), hardLink('odd', './odd')], 'odd', 'itself'],
+    ['a link without target', [raw('2', { path: 'odd' })], 'odd', 'target'],
+    ['a file below a file', [file('a'), file('a/b')], 'a/b', '"a"'],
+    ['a file in place of a folder', [directory('a/'), file('a')], 'a', '"a"'],
+    ['a file in place of a folder that has no entry', [file('a/b'), file('a')], 'a', '"a"'],
+    ['a folder in place of a file', [file('a'), directory('a/')], 'a/', '"a"'],
+    ['a link in place of a folder', [file('a/b'), raw('2', { path: 'a', linkpath: 'x' })], 'a', '"a"'],
+  ])('%s', async (_, entries, named, reason = '') => {
+    const archived = await archive([file('good'), ...entries, file('after')]);
+    await expectRefused(archived, named, reason);
+  });
+
+  const whole = (name: string) => Buffer.concat([file(name), file(`${name}2`)]);
+  const end = Buffer.alloc(1_024);
+  const extended = (flag: string, body: string) => raw(flag, { path: 'PaxHeader' }, body);
+  const path = paxRecord('path', 'b');
+  test.each<[string, Buffer[], string]>([
+    ['a second archive behind it', [whole('a'), end, whole('b'), end], 'more behind its end mark'],
+    ['one block of zeros in the middle', [whole('a'), Buffer.alloc(512), whole('b'), end], 'more behind its end mark'],
+    ['one that was cut off between two entries', [whole('a')], 'no end mark'],
+    ['one that was cut off in a content', [whole('a').subarray(0, 1_536)], 'inside of "a2": it was cut off'],
+    ['one that was cut off in a header', [whole('a').subarray(0, 1_224)], 'no end mark: it was cut off'],
+    ['one that was cut off behind an extended header', [whole('a'), extended('x', path), end], 'has no entry'],
+    ['a damaged header', [whole('a'), file('b').fill(0x7a, 0, 1), end], 'byte 2048'],
+    ['a pax header that is none', [whole('a'), extended('x', 'path=b'), whole('b'), end], 'pax header'],
+    ['two pax headers for one entry', [extended('x', path), extended('x', path), whole('b'), end], 'two extended'],
+    ['one name for all entries', [extended('g', path), whole('b'), end], 'global pax header with path'],
+  ])('%s', async (_, parts, reason) => {
+    const file = join(folder, 'artifact');
+    await writeFile(file, Buffer.concat(parts));
+    for (const read of [(path: string) => unpackArtifact(path, join(folder, 'release')), checkArtifact]) {
+      await expect(read(file)).rejects.toMatchObject({
+        ...{ code: 'artifact-damaged', isRetryable: false, message: expect.stringContaining(reason) },
+      });
+    }
+    expect(await readdir(folder)).toEqual(['artifact']);
+  });
+
+  /** Unpacks by a tar of the test's own. */
+  async function unpackedBy(script: string, entries: readonly Buffer[]): Promise<unknown> {
+    const file = await archive([...entries]);
+    const { PATH: before } = process.env;
+    const { stdout: real } = await execa('which', ['tar']);
+    await mkdir(join(folder, 'bin'), { recursive: true });
+    await writeFile(join(folder, 'bin', 'tar'), `#!/bin/sh\ntar=${real}\n${script}\n`, { mode: 0o755 });
+    process.env.PATH = `${join(folder, 'bin')}:${before}`;
+    try {
+      return await unpackArtifact(file, join(folder, 'release')).catch((error: unknown) => error);
+    } finally {
+      process.env.PATH = before;
+      expect(existsSync(join(folder, 'release'))).toBe(false);
+    }
+  }
+
+  test.each([
+    ['Cannot write: No space left on device', 'file-not-writable', true],
+    ['Cannot open: Permission denied', 'file-not-writable', true],
+    ['Cannot open: File name too long', 'artifact-damaged', false],
+  ])('what tar says counts, for the machine or the archive: %s', async (text, code, isRetryable) => {
+    const failed = await unpackedBy(`echo "tar: a: ${text}" >&2; exit 2`, [
+      entry({ path: 'a' }, 'a'.repeat(1_000_000)),
+    ]);
+    expect(failed).toMatchObject({ code, isRetryable, message: expect.stringContaining(`a: ${text}`) });
+  });
+
+  test.each([
+    ['is missing', 'exec $tar "$@" --exclude=b'],
+    ['of 0 bytes', '$tar "$@" && : >"$5/b"'],
+  ])('what is not there after unpacking is noticed, whatever unpacked it: it %s', async (reason, script) => {
+    const failed = await unpackedBy(script, [entry({ path: 'a' }, 'a'), entry({ path: 'b' }, 'b')]);
+    expect(failed).toMatchObject({
+      code: 'artifact-damaged',
+      message: expect.stringContaining(`"b" is ${reason.replace('is ', '')}`),
+    });
+  });
+});
+
+/** Both where it is unpacked here and where it is only looked at. */
+async function expectRefused(file: string, named: string, reason: string): Promise<void> {
+  for (const read of [(path: string) => unpackArtifact(path, join(folder, 'into', 'release')), checkArtifact]) {
+    await expect(read(file)).rejects.toMatchObject({
+      ...{ code: 'artifact-entry-unsupported', isRetryable: false, args: { entry: named } },
+      message: expect.stringContaining(reason),
+    });
+  }
+  expect(await readdir(join(folder, 'into'))).toEqual([]);
+}
+
+/** Every path with its mode, content or target, and how many names it has. */
+async function treeOf(root: string): Promise<Record<string, unknown>> {
+  const found = await readdir(root, { recursive: true, withFileTypes: true });
+  const described = found.map(async (one) => {
+    const path = join(one.parentPath, one.name);
+    const { mode, nlink } = await lstat(path);
+    if (one.isDirectory()) return [path.slice(root.length), { mode }];
+    const holds = one.isSymbolicLink() ? await readlink(path) : sha256(await readFile(path));
+    return [path.slice(root.length), { mode, nlink, holds }];
+  });
+  return Object.fromEntries(await Promise.all(described));
+}
+
+/** An entry with a type flag that the library doesn't write. */
+function raw(flag: string, { path, linkpath = '' }: { path: string; linkpath?: string }, body = ''): Buffer {
+  const bytes = entry({ path, linkpath }, body);
+  bytes.write(linkpath, 157, 'latin1');
+  return withByte(bytes, 156, flag.charCodeAt(0));
+}
+
+/** An entry with one byte of its header changed, and its checksum right again. */
+function withByte(bytes: Buffer, at: number, byte: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed[at] = byte;
+  changed.fill(0x20, 148, 156);
+  const sum = changed.subarray(0, 512).reduce((total, one) => total + one, 0);
+  changed.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  return changed;
+}
+
+/** A file whose name is longer than a header's field. */
+function longNamed(path: string): Buffer[] {
+  return [raw('L', { path: '././@LongLink' }, `${path}\0`), entry({ path: path.slice(0, 90) }, 'x')];
+}
+
+function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  const bytes = Buffer.byteLength(rest);
+  const digits = String(bytes + String(bytes).length).length;
+  return `${bytes + digits}${rest}`;
+}
 
 /** An entry of a tar archive, built by hand: no well-meant program would write some of these. */
 function entry(header: ConstructorParameters<typeof Header>[0], body = ''): Buffer {
