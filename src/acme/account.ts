@@ -2,6 +2,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, typ
 import * as z from 'zod';
 import { BasculeError } from '../errors.js';
 import { type Authority, nameOf } from './authority.js';
+import { accountObject } from './objects.js';
 import { accountFiles } from './places.js';
 import { refusalOf } from './problem.js';
 import { type Credentials, Session } from './session.js';
@@ -22,8 +23,6 @@ const recordSchema = z.object({
 });
 
 type AccountRecord = z.infer<typeof recordSchema>;
-
-const accountSchema = z.object({ status: z.string(), orders: z.string().optional() });
 
 const register = 'register an account';
 
@@ -63,7 +62,8 @@ export async function registerAccount(authority: Authority, wish: AccountWish = 
     { key, account: null, ...(externalAccount && { externalAccount }) },
     signal,
   );
-  const { newAccount, meta } = await session.directory();
+  const newAccount = await session.directoryUrl('newAccount');
+  const { meta } = await session.directory();
   // A key that was taken over is known there: then nothing has to be proven again.
   const existing = await findAccount(session, newAccount);
   if (existing === null && meta.externalAccountRequired && !externalAccount) {
@@ -91,7 +91,7 @@ export async function openAccount(
 /** URL of the list of the account's orders; null where the authority keeps none. */
 export async function ordersUrl(session: Session, account: string): Promise<string | null> {
   const { body } = await session.post('show the account', account, null);
-  return session.read('show the account', accountSchema, body).orders ?? null;
+  return session.read('show the account', accountObject, body).orders ?? null;
 }
 
 /** The account's key as PEM, made where there is none. */

@@ -1,27 +1,12 @@
-import * as z from 'zod';
 import { BasculeError } from '../errors.js';
 import { openAccount } from './account.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
+import { type Authorization, authorizationObject, challengeToAnswer } from './objects.js';
 import { lookAtOrder, orderInWords } from './order.js';
 import { forgetOrder, placedOrder } from './order-record.js';
 import { poll } from './polling.js';
-import { problemDocument, problemInWords } from './problem.js';
+import { oneLine, problemInWords } from './problem.js';
 import type { Session } from './session.js';
-
-const authorizationSchema = z.object({
-  status: z.enum(['pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked']),
-  identifier: z.object({ value: z.string() }),
-  challenges: z.array(
-    z.object({
-      type: z.string(),
-      url: z.string(),
-      status: z.string(),
-      error: problemDocument.optional(),
-    }),
-  ),
-});
-
-type Authorization = z.infer<typeof authorizationSchema>;
 
 const atOnce = 10;
 const show = 'show an authorization';
@@ -41,7 +26,7 @@ export async function answerChallenges(authority: Authority, name: string, patie
   const { order } = await lookAtOrder(session, placed.url);
   if (order.status === 'ready' || order.status === 'processing' || order.status === 'valid') return;
 
-  const waiting = [...order.authorizations];
+  const waiting = order.status === 'pending' ? [...order.authorizations] : [];
   const problems: string[] = [];
   const answerSome = async (): Promise<void> => {
     for (let url = waiting.shift(); url !== undefined; url = waiting.shift()) {
@@ -83,27 +68,28 @@ async function answerOne(
 ): Promise<string | null> {
   const look = async () => {
     const { body, retryAfterMs } = await session.post(show, url, null);
-    return { authorization: session.read(show, authorizationSchema, body), retryAfterMs };
+    return { authorization: session.read(show, authorizationObject, body), retryAfterMs };
   };
   const { authorization: first } = await look();
-  const { identifier, challenges } = first;
+  const name = nameIn(first);
   if (first.status === 'pending') {
-    const challenge = challenges.find(({ type }) => type === 'http-01');
-    if (!challenge) {
-      const offered = challenges.map(({ type }) => type).join(', ');
-      return `${identifier.value}: the authority offers ${offered || 'no challenge'}, and no http-01`;
+    const challenge = challengeToAnswer(first);
+    if (challenge && challenge.url === undefined) {
+      return `${name}: the authority offers ${oneLine(challenge.offered) || 'no challenge'}, and no http-01`;
     }
-    // One that it was told of already is processing.
-    if (challenge.status === 'pending') await session.post('look at a challenge', challenge.url, {});
+    if (challenge?.url !== undefined) await session.post('look at a challenge', challenge.url, {});
   }
-  return await poll(authority, `it has not looked at ${identifier.value}`, patience, async () => {
+  return await poll(authority, `it has not looked at ${name}`, patience, async () => {
     const { authorization, retryAfterMs } = await look();
     if (authorization.status === 'pending') return { retryAfterMs };
     return { ended: authorization.status === 'valid' ? null : failureInWords(authorization) };
   });
 }
 
-function failureInWords({ status, identifier, challenges }: Authorization): string {
+function failureInWords(authorization: Authorization): string {
+  const { status, challenges } = authorization;
   const error = challenges.find(({ error }) => error)?.error;
-  return `${identifier.value}: ${error ? problemInWords(error) : `its authorization is ${status}`}`;
+  return `${nameIn(authorization)}: ${error ? problemInWords(error) : `its authorization is ${status}`}`;
 }
+
+const nameIn = ({ identifier }: Authorization): string => oneLine(identifier?.value ?? 'one of the names');

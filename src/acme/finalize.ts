@@ -4,7 +4,8 @@ import type { CertificateFacts, KeyKind, WantedCertificate } from '../domain/cer
 import { BasculeError } from '../errors.js';
 import { asPem, openAccount } from './account.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
-import { lookAtOrder, type Order, orderInWords, readAnswer } from './order.js';
+import type { Order, ReadyOrder } from './objects.js';
+import { lookAtOrder, orderInWords, readAnswer } from './order.js';
 import { forgetOrder, type PlacedOrder, placedOrder } from './order-record.js';
 import { certificateFiles } from './places.js';
 import { poll } from './polling.js';
@@ -33,8 +34,9 @@ export async function finalizeOrder(
   const refused = await poll(authority, orderInWords(placed, { status: 'processing' }), patience, async () => {
     const looked = await lookAtOrder(session, placed.url);
     // Those that are pending are not ready yet: another look tells.
-    const isReady = looked.order.status === 'ready' && !isAsked;
-    const seen = isReady ? await askToFinalize(authority, session, { wanted, placed, order: looked.order }) : looked;
+    const { order } = looked;
+    const isReady = order.status === 'ready' && !isAsked;
+    const seen = isReady ? await askToFinalize(authority, session, { wanted, placed, order }) : looked;
     isAsked ||= isReady && seen !== null;
     if (seen?.order.status === 'valid') return { ended: null };
     if (seen?.order.status === 'invalid') return { ended: seen.order.error ?? {} };
@@ -56,7 +58,7 @@ export async function finalizeOrder(
 async function askToFinalize(
   authority: Authority,
   session: Session,
-  { wanted, placed, order }: { wanted: WantedCertificate; placed: PlacedOrder; order: Order },
+  { wanted, placed, order }: { wanted: WantedCertificate; placed: PlacedOrder; order: ReadyOrder },
 ): Promise<{ readonly order: Order; readonly retryAfterMs: number | null } | null> {
   const csr = await certificateRequest(authority, wanted, placed);
   let answer: Answer;

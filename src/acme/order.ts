@@ -3,6 +3,7 @@ import type { CertificateOrder, WantedCertificate } from '../domain/certificates
 import { BasculeError } from '../errors.js';
 import { openAccount, ordersUrl } from './account.js';
 import { type Authority, nameOf } from './authority.js';
+import { type Order, orderObject, ordersObject } from './objects.js';
 import {
   forgetOrder,
   isOrderOf,
@@ -13,23 +14,9 @@ import {
   sortedNames,
   writeOrder,
 } from './order-record.js';
-import { isUnavailable, problemDocument, refusalOf } from './problem.js';
+import { isUnavailable, refusalOf } from './problem.js';
 import { renewalIdOfFile } from './renewal.js';
 import type { Answer, Session } from './session.js';
-
-const orderSchema = z.object({
-  status: z.enum(['pending', 'ready', 'processing', 'valid', 'invalid']),
-  expires: z.string().optional(),
-  identifiers: z.array(z.object({ type: z.string(), value: z.string() })),
-  profile: z.string().optional(),
-  authorizations: z.array(z.string()),
-  finalize: z.string(),
-  certificate: z.string().optional(),
-  error: problemDocument.optional(),
-});
-
-/** An order as its authority shows it (RFC 8555, 7.1.3). */
-export type Order = z.infer<typeof orderSchema>;
 
 interface BeginOptions {
   /** PEM file of the certificate that it is to renew: the authority then counts it as a renewal (RFC 9773, 5). */
@@ -61,7 +48,7 @@ export async function beginOrder(
   const begun = recorded && isOrderOf(authority, account, wanted, recorded) ? recorded : null;
   if (begun?.url) {
     const order = await usableOrder(session, begun.url);
-    if (order) return describeOrder(begun.url, order, true);
+    if (order) return describeOrder(wanted, { url: begun.url, order }, true);
   }
   // Whoever ended here between asking for an order and writing it down has one already.
   const lost = begun?.url === null ? await findOrder(authority, { session, account, wanted }) : null;
@@ -84,7 +71,7 @@ export async function beginOrder(
     });
   }
   await writeOrder(authority, name, { ...intent, url: found.url });
-  return describeOrder(found.url, found.order, lost !== null);
+  return describeOrder(wanted, found, lost !== null);
 }
 
 /** Forgets an order and its key, as it is done with. Whoever ends here does it again. */
@@ -103,7 +90,7 @@ export async function lookAtOrder(
 
 /** Reads an order. Throws `acme-answer-unreadable`. */
 export const readAnswer = (session: Session, act: string, { body }: Answer): Order =>
-  session.read(act, orderSchema, body);
+  session.read(act, orderObject, body);
 
 /** What is to be waited for in an order. */
 export const orderInWords = ({ names }: Pick<PlacedOrder, 'names'>, { status }: Pick<Order, 'status'>): string =>
@@ -135,7 +122,7 @@ async function findOrder(
   const others = await ordersOfOthers(authority, wanted.name);
   for (let page = await ordersUrl(session, account); page !== null; ) {
     const answer = await session.post(listOrders, page, null);
-    const { orders } = session.read(listOrders, z.object({ orders: z.array(z.string()) }), answer.body);
+    const { orders } = session.read(listOrders, ordersObject, answer.body);
     for (const url of orders.filter((each) => !others.has(each))) {
       const order = await usableOrder(session, url);
       // One that is further on was finalized, so it was written down.
@@ -147,7 +134,7 @@ async function findOrder(
   return null;
 }
 
-const isFor = ({ identifiers, profile }: Order, wanted: WantedCertificate): boolean =>
+const isFor = ({ identifiers = [], profile }: Order, wanted: WantedCertificate): boolean =>
   sortedNames(identifiers.map(({ value }) => value)).join() === sortedNames(wanted.names).join() &&
   (wanted.profile === undefined || profile === undefined || profile === wanted.profile);
 
@@ -157,18 +144,19 @@ async function newOrder(
   wanted: WantedCertificate,
   replaces: string | undefined,
 ): Promise<FoundOrder> {
-  const directory = await session.directory();
+  const newOrderUrl = await session.directoryUrl('newOrder');
+  const { renewalInfo } = await session.directory();
   const order = {
     identifiers: sortedNames(wanted.names).map((value) => ({ type: 'dns', value })),
     ...(wanted.profile !== undefined && { profile: wanted.profile }),
   };
   const place = async (payload: object): Promise<FoundOrder> => {
-    const answer = await session.post(placeOrder, directory.newOrder, payload);
+    const answer = await session.post(placeOrder, newOrderUrl, payload);
     const url = session.read(placeOrder, z.string({ message: 'no Location' }), answer.location);
     return { url, order: readAnswer(session, placeOrder, answer) };
   };
   // Advisory: what the authority says of it, or that it fails at it, is no reason to go without a certificate.
-  const renews = directory.renewalInfo && replaces ? await renewalIdOfFile(host, replaces) : null;
+  const renews = renewalInfo && replaces ? await renewalIdOfFile(host, replaces) : null;
   if (renews === null) return await place(order);
   try {
     return await place({ ...order, replaces: renews });
@@ -178,9 +166,13 @@ async function newOrder(
   }
 }
 
-const describeOrder = (url: string, order: Order, isResumed: boolean): CertificateOrder => ({
+const describeOrder = (
+  wanted: WantedCertificate,
+  { url, order }: FoundOrder,
+  isResumed: boolean,
+): CertificateOrder => ({
   url,
-  names: sortedNames(order.identifiers.map(({ value }) => value)),
+  names: sortedNames(wanted.names),
   status: order.status === 'invalid' ? 'pending' : order.status,
   expires: order.expires ?? null,
   isResumed,

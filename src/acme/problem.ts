@@ -1,24 +1,6 @@
-import * as z from 'zod';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { type Authority, nameOf } from './authority.js';
-
-/** A problem document (RFC 7807) as RFC 8555, 6.7 has it. */
-export const problemDocument = z.object({
-  type: z.string().optional(),
-  detail: z.string().optional(),
-  title: z.string().optional(),
-  subproblems: z
-    .array(
-      z.object({
-        type: z.string().optional(),
-        detail: z.string().optional(),
-        identifier: z.object({ value: z.string() }).optional(),
-      }),
-    )
-    .optional(),
-});
-
-export type Problem = z.infer<typeof problemDocument>;
+import { type Problem, parseObject, problemObject } from './objects.js';
 
 /** What an authority answered. */
 export interface RawAnswer {
@@ -33,14 +15,19 @@ const longestText = 2_000;
 /** `rejectedIdentifier` of `urn:ietf:params:acme:error:rejectedIdentifier`; empty where there is none. */
 const shortType = ({ type = '' }: Pick<Problem, 'type'>): string => type.slice(type.lastIndexOf(':') + 1);
 
+/** A problem document; empty where an answer holds none. */
+export const readProblem = (data: unknown): Problem => parseObject(problemObject, data).data ?? {};
+
+/** Text of an authority as one line, without what a terminal would take for a command. */
+export const oneLine = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ');
+
 /** A problem in words, those of each name below it. */
 export function problemInWords(problem: Problem): string {
   const own = [problem.detail ?? problem.title, shortType(problem) && `(${shortType(problem)})`].filter(Boolean);
   const below = (problem.subproblems ?? []).map(
-    ({ identifier, ...each }) => `${identifier ? `${identifier.value}: ` : ''}${problemInWords(each)}`,
+    ({ identifier, ...each }) => `${identifier?.value ? `${identifier.value}: ` : ''}${problemInWords(each)}`,
   );
-  // One line each, without what a terminal would take for a command.
-  const lines = [own.join(' ') || 'it does not say why', ...below].map((line) => line.replaceAll(/\p{Cc}+/gu, ' '));
+  const lines = [own.join(' ') || 'it does not say why', ...below].map(oneLine);
   return lines.join('\n').slice(0, longestText);
 }
 
@@ -56,7 +43,7 @@ export function errorOf(authority: Authority, act: string, answer: RawAnswer): B
   const { status, headers, data } = answer;
   if (status < 400) return null;
   const ca = nameOf(authority);
-  const problem = problemDocument.safeParse(data).data ?? {};
+  const problem = readProblem(data);
   const type = shortType(problem);
   const text = type || problem.detail ? problemInWords(problem) : `HTTP ${status}`;
   const wait = retryAfterMs(headers['retry-after']);

@@ -4,13 +4,16 @@ import type { RenewalWindow } from '../domain/certificates.js';
 import type { Host } from '../hosts/host.js';
 import { accountKey } from './account.js';
 import type { Authority } from './authority.js';
+import { renewalInfoObject } from './objects.js';
 import { certificateFiles } from './places.js';
 import { Session } from './session.js';
 import { renewalId } from './x509.js';
 
-const windowSchema = z.object({ start: z.iso.datetime({ offset: true }), end: z.iso.datetime({ offset: true }) });
-const infoSchema = z.object({ suggestedWindow: windowSchema });
-const keptSchema = z.object({ id: z.string(), window: windowSchema.nullable(), askAgainAt: z.number() });
+const keptSchema = z.object({
+  id: z.string(),
+  window: renewalInfoObject.shape.suggestedWindow.nullable(),
+  askAgainAt: z.number(),
+});
 
 /** RFC 9773, 4.3.3: where it fails or says nothing it is asked again after a while. */
 const askAgainMs = 6 * 60 * 60_000;
@@ -62,7 +65,7 @@ async function ask(
     const { renewalInfo } = await session.directory();
     if (!renewalInfo) return null;
     const { body, retryAfterMs } = await session.get(show, `${renewalInfo.replace(/\/$/, '')}/${id}`);
-    return { window: session.read(show, infoSchema, body).suggestedWindow, retryAfterMs };
+    return { window: session.read(show, renewalInfoObject, body).suggestedWindow, retryAfterMs };
   } catch {
     signal?.throwIfAborted();
     return null;

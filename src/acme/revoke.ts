@@ -31,7 +31,7 @@ export async function revokeCertificate(
     throw new BasculeError('certificate-unusable', { name, reason: `${file} holds no certificate` });
   }
   const { session } = await openAccount(authority, signal);
-  const { revokeCert } = await session.directory();
+  const revokeCert = await session.directoryUrl('revokeCert');
   const payload = { certificate: certificate.raw.toString('base64url'), reason: codes[reason] };
   try {
     await session.post('revoke the certificate', revokeCert, payload);

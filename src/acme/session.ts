@@ -2,11 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import type acme from 'acme-client';
-import * as z from 'zod';
+import type * as z from 'zod';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 import { type Authority, nameOf } from './authority.js';
-import { errorOf, errorOfConnection, problemDocument, type RawAnswer, retryAfterMs } from './problem.js';
+import { type Directory, directoryObject, parseObject } from './objects.js';
+import { errorOf, errorOfConnection, oneLine, type RawAnswer, readProblem, retryAfterMs } from './problem.js';
 
 /** The part of acme-client that signs and sends; it hides the headers that orders are found and waited for by. */
 interface SigningClient {
@@ -37,23 +38,6 @@ export interface Answer {
   /** URL of the next page, where there is one. */
   readonly next: string | null;
 }
-
-const directorySchema = z.object({
-  newNonce: z.string(),
-  newAccount: z.string(),
-  newOrder: z.string(),
-  revokeCert: z.string(),
-  renewalInfo: z.string().optional(),
-  meta: z
-    .object({
-      externalAccountRequired: z.boolean().optional(),
-      caaIdentities: z.array(z.string()).optional(),
-      profiles: z.record(z.string(), z.unknown()).optional(),
-    })
-    .default({}),
-});
-
-export type Directory = z.infer<typeof directorySchema>;
 
 const showDirectory = 'show its directory';
 const answerWithinMs = 30_000;
@@ -103,7 +87,14 @@ export class Session {
 
   /** Throws `acme-answer-unreadable`, `acme-untrusted`, `acme-unavailable`. */
   async directory(): Promise<Directory> {
-    return this.read(showDirectory, directorySchema, await this.#ask(showDirectory, () => this.#client.getDirectory()));
+    return this.read(showDirectory, directoryObject, await this.#ask(showDirectory, () => this.#client.getDirectory()));
+  }
+
+  /** The URL at which something is asked for. Throws as `directory`, and `acme-answer-unreadable` where it names none. */
+  async directoryUrl(member: 'newNonce' | 'newAccount' | 'newOrder' | 'revokeCert'): Promise<string> {
+    const url = (await this.directory())[member];
+    if (url === undefined) throw this.#unreadable(showDirectory, `${member}: missing`);
+    return url;
   }
 
   /** Sends a signed request, or a POST-as-GET where there is nothing to send (RFC 8555, 6.3). */
@@ -113,6 +104,8 @@ export class Session {
     payload: object | null,
     { asNew = false }: { readonly asNew?: boolean } = {},
   ): Promise<Answer> {
+    // Not by the client, which would say no more than that it failed.
+    if (this.#nonces.length === 0) await this.directoryUrl('newNonce');
     const options = {
       kid: asNew ? null : this.credentials.account,
       nonce: this.#nonces.pop() ?? null,
@@ -128,14 +121,14 @@ export class Session {
 
   /** What an answer holds. Throws `acme-answer-unreadable`. */
   read<T extends z.ZodType>(act: string, schema: T, body: unknown): z.infer<T> {
-    const { data, error } = schema.safeParse(body);
+    const { data, error } = parseObject(schema, body);
     if (data !== undefined) return data;
     const [issue] = error?.issues ?? [];
-    throw new BasculeError('acme-answer-unreadable', {
-      ca: nameOf(this.authority),
-      act,
-      reason: issue ? `${issue.path.join('.') || 'its answer'}: ${issue.message}` : 'nothing',
-    });
+    throw this.#unreadable(act, issue ? `${issue.path.join('.') || 'its answer'}: ${issue.message}` : 'nothing');
+  }
+
+  #unreadable(act: string, reason: string): BasculeError {
+    return new BasculeError('acme-answer-unreadable', { ca: nameOf(this.authority), act, reason: oneLine(reason) });
   }
 
   #answer(act: string, answer: RawAnswer): Answer {
@@ -208,8 +201,7 @@ async function readRoots(file: string): Promise<string> {
   }
 }
 
-const isNonceRefused = ({ data }: RawAnswer): boolean =>
-  problemDocument.safeParse(data).data?.type?.endsWith(':badNonce') ?? false;
+const isNonceRefused = ({ data }: RawAnswer): boolean => readProblem(data).type?.endsWith(':badNonce') ?? false;
 
 /** Of a Link header (RFC 8288): `<URL>;rel="next"`. */
 function nextPage(header: unknown): string | null {

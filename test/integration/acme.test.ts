@@ -337,6 +337,62 @@ describe('an authority that fails', () => {
     );
   });
 
+  describe('an authority that says no more than a state needs', () => {
+    const used: Readonly<Record<string, readonly string[]>> = {
+      ...{ pending: ['authorizations'], ready: ['finalize'], valid: ['certificate'] },
+    };
+    const orderWith =
+      (absent: (names: readonly string[]) => object) =>
+      (order: { readonly status: string }): unknown => {
+        const kept = ['status', ...(used[order.status] ?? [])];
+        const others = ['expires', 'identifiers', 'error', 'profile', 'notAfter', ...Object.values(used).flat()];
+        const own = Object.entries(order).filter(([name]) => kept.includes(name));
+        return { ...absent(others), ...Object.fromEntries(own) };
+      };
+    const ways = {
+      'sends null for the rest': (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, null])),
+      'leaves out the rest': () => ({}),
+    };
+    test.each(Object.entries(ways))('and %s issues', async (_, absent) => {
+      const { authority, wanted } = await newCertificate();
+      for (const endpoint of ['newOrder', 'order', 'finalize'] as const) {
+        acme.proxy.inject(endpoint, { change: orderWith(absent) });
+      }
+      acme.proxy.inject('authorization', {
+        change: ({ status, challenges }) => ({
+          ...absent(['identifier', 'expires', 'challenges', 'wildcard']),
+          ...{ status, ...(status === 'pending' && { challenges }) },
+        }),
+      });
+      acme.proxy.inject('directory', {
+        change: ({ newNonce, newAccount, newOrder }) => ({
+          ...absent(['revokeCert', 'keyChange', 'renewalInfo', 'meta']),
+          ...{ newNonce, newAccount, newOrder },
+        }),
+      });
+      expect((await issue(authority, wanted)).facts.names).toEqual(wanted.names);
+    });
+
+    test('and refuses with null in its problem is shown in its words', async () => {
+      const { authority, wanted } = await newCertificate();
+      await registerAccount(authority);
+      const body = { type: 'urn:ietf:params:acme:error:rejectedIdentifier', detail: 'not this one', subproblems: null };
+      acme.proxy.inject('newOrder', { answer: { status: 403, body: { ...body, title: null } } });
+      await expect(beginOrder(authority, wanted)).rejects.toMatchObject({
+        ...{ code: 'acme-refused', message: expect.stringContaining('not this one (rejectedIdentifier)') },
+      });
+    });
+
+    test('and names no URL for what is asked for is told so by its name', async () => {
+      const { authority, wanted } = await newCertificate();
+      await registerAccount(authority);
+      acme.proxy.inject('directory', { change: (directory) => ({ ...directory, newOrder: null }) });
+      await expect(beginOrder(authority, wanted)).rejects.toMatchObject({
+        ...{ code: 'acme-answer-unreadable', message: expect.stringContaining('newOrder: missing') },
+      });
+    });
+  });
+
   describe('an order that', () => {
     const stays = (status: string): Fault => ({ change: (order) => ({ ...order, status }) });
 
