@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { currentUserName, homeFolder } from '../current-user.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
@@ -31,7 +32,10 @@ export async function ensureTemporal(folder: string, env: NodeJS.ProcessEnv): Pr
   const { port } = place;
   const uiPort = port + 1_000;
   const args = temporalServerArguments({ port, uiPort, dbFile: join(folder, 'temporal.db') });
-  const server = await startInBackground(await findTemporal(env), args, { log: join(folder, 'temporal.log'), env });
+  // Temporal does not start where neither these nor the system's table of users say who runs it.
+  const user = { USER: currentUserName(), HOME: homeFolder() ?? folder };
+  const log = join(folder, 'temporal.log');
+  const server = await startInBackground(await findTemporal(env), args, { log, env: { ...user, ...env } });
   try {
     await untilServing(server, env);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { currentUserName } from '../current-user.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import type { Invocation } from './invocation.js';
@@ -49,7 +49,7 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
     project,
     configurationFile: resolve(invocation.configurationFile),
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
-    user: userInfo().username,
+    user: currentUserName().replace(/^uid-/, ''),
     node: process.execPath,
     program: installed('dist/bascule'),
     temporal: await findTemporal(invocation.context.env),

@@ -1,8 +1,9 @@
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { closest, distance } from 'fastest-levenshtein';
 import type { PollingWorker } from '../client/workers.js';
+import { currentUserName } from '../current-user.js';
 import { parseOperationId } from '../domain/names.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';
@@ -67,7 +68,7 @@ export class Invocation {
 
   /** Who asks, for the record of the operation. */
   get by(): string {
-    return this.context.env.GITHUB_ACTOR || `${userInfo().username}@${hostname()}`;
+    return this.context.env.GITHUB_ACTOR || `${currentUserName()}@${hostname()}`;
   }
 
   /** `--project`, else the one of bascule.yaml. Throws `config-invalid`, `usage`. */

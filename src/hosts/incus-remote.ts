@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { Agent } from 'undici';
 import type { ClientOptions } from 'ws';
 import { parse } from 'yaml';
 import * as z from 'zod';
+import { homeFolder } from '../current-user.js';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 
@@ -60,7 +60,7 @@ export const acceptedCertificate = (folder: string, remote: string): Promise<str
 
 /** The servers that Incus's own client knows by name, and where it has them. */
 export async function readRemotes(env: NodeJS.ProcessEnv = process.env) {
-  const folder = env.INCUS_CONF ?? join(homedir(), '.config', 'incus');
+  const folder = env.INCUS_CONF ?? join(homeFolder() ?? '/', '.config', 'incus');
   const file = join(folder, 'config.yml');
   const { remotes = {} } = settingsSchema.safeParse(parse((await readOrNull(file)) ?? '')).data ?? {};
   return { remotes, folder, file };
