@@ -27,7 +27,13 @@ function configuration({
     components: Object.fromEntries(
       Object.entries(components).map(([name, port]) => [
         name,
-        { port, health: { path: '/' }, run: ['node'], default: name === first },
+        {
+          port,
+          health: { path: '/' },
+          run: ['node'],
+          default: name === first,
+          routes: name === first ? [] : [{ prefix: `/${name}` }],
+        },
       ]),
     ),
     artifacts: { url: 'file:./{sha}.tar.gz' },

@@ -379,7 +379,7 @@ describe.each<[string, Case[]]>([
       [
         'instance names that are those of another environment',
         /api:\n/,
-        'staging-web: { pool: other, health: { path: / }, run: [a] }\n  api:\n',
+        'staging-web: { pool: other, health: { path: / }, run: [a], routes: [{ prefix: /s }] }\n  api:\n',
         '7:19 environments.prod.prefix: expected another prefix: instance "demo-staging-web-blue" is one of environment staging, component "web" already',
       ],
       [
@@ -470,6 +470,18 @@ describe.each<[string, Case[]]>([
         'port: 8081',
         'port: 8081\n    default: true',
         '17:14 components.web.default: expected one default component: "api" is it already',
+      ],
+      [
+        'a component that no request leads to',
+        'routes: [{ prefix: /api }]',
+        'routes: []',
+        '9:3 components.api: no request leads to it: expected `routes` such as [{ prefix: /api }], or `default: true`',
+      ],
+      [
+        'a default component of which another one takes everything',
+        '{ prefix: /api }',
+        '{ prefix: / }',
+        '14:3 components.web: no request leads to it: "/" of component "api" takes each that no route takes',
       ],
       [
         'no default',

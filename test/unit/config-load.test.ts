@@ -266,7 +266,7 @@ components:
     env: { LEVEL: info, EMPTY: "", KEY: { env: API_KEY }, URL: { file: secrets/url } }
     startDeadline: 10s
     stopGrace: 1s
-  web: { port: 9000, health: { path: / }, run: [./web], migrate: [./web, migrate] }
+  web: { port: 9000, health: { path: / }, run: [./web], routes: [{ prefix: /web }], migrate: [./web, migrate] }
 artifacts:
   url: https://artifacts.example.org/{component}/{sha}.tar.gz
   checksum: file:sums/{sha}
@@ -344,7 +344,7 @@ edge: { http: 127.0.0.1:8088 }
 environments: { prod: { hosts: [localhost] } }
 components:
   web: { health: &health { path: /up }, run: [./web], default: true }
-  api: { health: *health, run: [./api] }
+  api: { health: *health, run: [./api], routes: [{ prefix: /api }] }
 artifacts: { url: "file:./{sha}.tar" }
 `;
   const { components } = parseConfiguration(text, '/srv/app/bascule.yaml');
