@@ -562,8 +562,8 @@ const prose = {
     color: string;
     workers: readonly { pid: number; connections: number }[];
   }): Prose => ({
-    message: `${a.environment}: old HAProxy workers still have connections that may reach ${a.color}, though all that can be shut was shut: ${a.workers.map((one) => `process ${one.pid}: ${one.connections}`).join(', ')}`,
-    remedy: 'Look at them with `show proc` on the master CLI; ending such a process cuts its visitors.',
+    message: `${a.environment}: old HAProxy workers still have connections that may reach ${a.color}, though they were ended: ${a.workers.map((one) => `process ${one.pid}: ${one.connections}`).join(', ')}`,
+    remedy: 'End them on the edge by `kill -9 PID`, which cuts their visitors and no others, and deploy again.',
   }),
   'drain-too-late': (a: { environment: string; color: string }): Prose => ({
     message: `${a.environment} may give visitors to ${a.color}, which was to be drained: nobody's connection is ended`,

@@ -3,7 +3,7 @@ import { Context } from '@temporalio/activity';
 import type { Color } from '../domain/edge-state.js';
 import type { ReleasePlan } from '../domain/operation.js';
 import { BasculeError } from '../errors.js';
-import { drainOldWorkers } from '../haproxy/drain.js';
+import { drainOldWorkers, type Shut } from '../haproxy/drain.js';
 import { runtimeSocket } from '../haproxy/edge.js';
 import { readServers, type ServerStatus } from '../haproxy/runtime.js';
 import { stateOf, waitUntilUp } from '../haproxy/up.js';
@@ -22,12 +22,7 @@ export interface MarkedDown {
 export function watchActivities(context: WorkerContext) {
   return asActivities({
     /** Waits until no old HAProxy worker can send a visitor to this color; at `until` it shuts what is left. */
-    async drainColor(drain: {
-      environment: string;
-      color: Color;
-      until: string;
-      atMostMs?: number;
-    }): Promise<{ ofThisColor: number; others: number }> {
+    async drainColor(drain: { environment: string; color: Color; until: string; atMostMs?: number }): Promise<Shut> {
       const { edge } = await loadProject(context);
       const { cancellationSignal } = Context.current();
       return drainOldWorkers(edge, { ...drain, signal: cancellationSignal });

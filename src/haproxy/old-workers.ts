@@ -37,6 +37,8 @@ export interface Workers {
  *   `idle-close-on-response` is set a reload does not close them either: they end by `timeout http-keep-alive` and
  *   `timeout http-request`, and the first request that comes on one until then is answered by the earlier configuration.
  * - A download whose headers went out before the reload leaves such an idle connection behind when it ends.
+ * - `shutdown session` does nothing to a tunnel of which one side has closed, in 2.8 for good: there neither
+ *   `timeout server-fin` ends it. Nor does it end a download that its visitor does not read.
  */
 export interface OldWorker {
   readonly pid: number;
@@ -98,6 +100,19 @@ export async function readOldWorkers(masterSocket: HaproxySocket): Promise<reado
  */
 export async function shutSession(masterSocket: HaproxySocket, pid: number, sessionId: string): Promise<void> {
   await new RuntimeApi(masterSocket).command(`@!${pid} shutdown session ${sessionId}`);
+}
+
+/**
+ * Ends an old worker with all of its connections. The master asks that one alone, and tells an old worker's end from one
+ * of the worker that serves: nobody else is touched. One that has ended already is done.
+ *
+ * @throws `haproxy-unreachable`
+ */
+export async function endOldWorker(masterSocket: HaproxySocket, pid: number): Promise<void> {
+  await new RuntimeApi(masterSocket).command(`expert-mode on;@!${pid} debug dev exit 0`).catch((error: unknown) => {
+    // It ends before it answers.
+    if (!isBasculeError(error)) throw error;
+  });
 }
 
 /** Sessions of an old worker that may still lead a request to one of these servers, or are on one of them. */

@@ -31,6 +31,9 @@ export async function drainColor(
 }
 
 /** What the drain had to end at its deadline. */
-function describeShut({ ofThisColor, others }: { ofThisColor: number; others: number }): string | null {
-  return ofThisColor + others === 0 ? null : `shut ${ofThisColor} sessions of this color, ${others} others`;
+function describeShut(shut: { ofThisColor: number; others: number; workers?: number }): string | null {
+  const { ofThisColor, others, workers = 0 } = shut;
+  if (ofThisColor + others + workers === 0) return null;
+  const ended = workers === 0 ? '' : `, ended ${workers} old HAProxy ${workers === 1 ? 'worker' : 'workers'}`;
+  return `shut ${ofThisColor} sessions of this color, ${others} others${ended}`;
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -8,6 +9,7 @@ import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { readServers } from '../../src/haproxy/runtime.js';
 import { type App, startApp } from '../rig/app.js';
 import { applyChange, change, createTestEdge, keepFiles, switchChange, type TestEdge } from '../rig/edge.js';
+import { isWhole } from '../rig/tier.js';
 
 let test: TestEdge;
 let apps: App[];
@@ -23,10 +25,12 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await kept.restore();
+  await expect.poll(countOldWorkers, { timeout: 10_000 }).toBe(0);
   await expect.poll(countUp, { timeout: 10_000 }).toBe(8);
 });
 afterEach(() => {
   for (const each of open.splice(0)) each.end();
+  for (const app of apps) app.endHalfOpen();
 });
 afterAll(async () => {
   await kept.remove();
@@ -58,6 +62,25 @@ async function download(environment: string): Promise<IncomingMessage> {
   return response;
 }
 
+/** A visitor that writes what it likes, and reads only what is asked for. */
+async function openRaw(lines: readonly string[]): Promise<Socket> {
+  const { address: host, port } = test.applied.configuration.edge.http;
+  const socket = connect({ host, port, allowHalfOpen: true });
+  socket.on('error', () => undefined);
+  open.push({ end: () => socket.destroy() });
+  socket.write(`${lines.join('\r\n')}\r\nHost: prod.localhost\r\n\r\n`);
+  await once(socket, 'readable', { signal: AbortSignal.timeout(10_000) });
+  return socket;
+}
+
+const halfOpen = [
+  'GET /half-open HTTP/1.1',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  'Sec-WebSocket-Version: 13',
+];
+
 /** `once` would take the error before it for its own. */
 const closed = (connection: NodeJS.EventEmitter): Promise<void> =>
   new Promise((resolve) => connection.once('close', () => resolve()));
@@ -69,12 +92,13 @@ async function isAnswered(socket: WebSocket): Promise<string> {
 }
 
 /** Until prod's blue can be replaced; `withinMs` is how long its visitors may finish, by a clock that was set back. */
-const drain = (withinMs: number, setBackMs = 0): Promise<Shut> =>
+const drain = (withinMs: number, setBackMs = 0, lastMs?: number): Promise<Shut> =>
   drainOldWorkers(test.edge, {
     environment: 'prod',
     color: 'blue',
     until: new Date(Date.now() + setBackMs + withinMs).toISOString(),
     atMostMs: withinMs,
+    ...(lastMs !== undefined && { lastMs }),
     signal: AbortSignal.timeout(30_000),
   });
 
@@ -105,6 +129,31 @@ it('before that waits until the last visitor of this color has gone, and cuts no
   expect(await isAnswered(ofProd)).toBe('demo-prod-web-blue');
   ofProd.close();
   expect(await draining).toEqual({ ofThisColor: 0, others: 0 });
+});
+
+const leavings: readonly (readonly [string, (socket: Socket) => void])[] = [
+  ['went away', (socket) => socket.destroy()],
+  ['closed its side', (socket) => socket.end()],
+  ['is still there', () => undefined],
+];
+it.each(isWhole ? leavings : leavings.slice(0, 1))(
+  'at its end waits for no WebSocket that the app keeps open, whose visitor %s',
+  async (_how, leave) => {
+    leave(await openRaw(halfOpen));
+    const ofStaging = await openWebSocket('staging');
+    await change(test, 'run-2', switchChange('blue', 'green'));
+    expect(await drain(0)).toEqual({ ofThisColor: 1, others: 0 });
+    expect(await isAnswered(ofStaging)).toBe('demo-staging-web-blue');
+  },
+);
+
+it('at its end ends the worker of a download that its visitor does not read, and no other', async () => {
+  await openRaw(['GET /flood HTTP/1.1']);
+  await change(test, 'run-2', switchChange('blue', 'green'));
+  const ofStaging = await openWebSocket('staging');
+  expect(await drain(0, 0, 1_000)).toEqual({ ofThisColor: 1, others: 0, workers: 1 });
+  await expect.poll(countOldWorkers).toBe(0);
+  expect(await isAnswered(ofStaging)).toBe('demo-staging-web-blue');
 });
 
 it('leaves an old worker alone that could send nobody to this color', async () => {

@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
 
@@ -12,6 +14,8 @@ export interface App {
   readonly port: number;
   /** Requests it has had, health checks too. */
   readonly requests: readonly AppRequest[];
+  /** Ends WebSockets of `/half-open`. */
+  endHalfOpen(): void;
   /** Ends it at once, with all of its connections. */
   stop(): Promise<void>;
 }
@@ -24,7 +28,8 @@ export interface AppRequest {
 
 /**
  * An app within this process: it says `answer` to every request, in the header X-App too, and to every WebSocket message.
- * `/drip` begins a download and never ends it, `/wait` never answers, `/fail` answers 500 and `/moved` redirects; health checks ask `/health`.
+ * `/drip` begins a download and never ends it, `/flood` sends as much as it is let, `/wait` never answers, `/fail` answers
+ * 500 and `/moved` redirects; health checks ask `/health`. A WebSocket of `/half-open` stays open on the app's side.
  *
  * @param port 0 for a free one
  */
@@ -34,8 +39,20 @@ export async function startApp(address: string, port: number, answer: string): P
     requests.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers });
     respond(request, response, answer);
   });
-  const sockets = new WebSocketServer({ server });
+  const sockets = new WebSocketServer({ noServer: true });
+  const halfOpen = new Set<Duplex>();
+  server.on('upgrade', (request, socket, head) => {
+    if (request.url !== '/half-open') {
+      sockets.handleUpgrade(request, socket, head, (opened) => sockets.emit('connection', opened, request));
+      return;
+    }
+    halfOpen.add(socket.on('error', () => undefined).once('close', () => halfOpen.delete(socket)));
+    socket.resume().write(acceptance(request.headers['sec-websocket-key'] ?? ''));
+  });
   sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)));
+  const endHalfOpen = (): void => {
+    for (const socket of halfOpen) socket.destroy();
+  };
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, address, resolve);
@@ -44,14 +61,25 @@ export async function startApp(address: string, port: number, answer: string): P
     address,
     port: (server.address() as AddressInfo).port,
     requests,
+    endHalfOpen,
     stop: async () => {
       for (const socket of sockets.clients) socket.terminate();
+      endHalfOpen();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
       await closed;
     },
   };
 }
+
+/** RFC 6455, 4.2.2. */
+function acceptance(key: string): string {
+  const accepted = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+  const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: websocket'];
+  return `${lines.join('\r\n')}\r\nSec-WebSocket-Accept: ${accepted}\r\n\r\n`;
+}
+
+const flood = Buffer.alloc(65_536, 'a');
 
 function respond(request: IncomingMessage, response: ServerResponse, answer: string): void {
   const path = request.url ?? '';
@@ -62,6 +90,13 @@ function respond(request: IncomingMessage, response: ServerResponse, answer: str
   if (path.endsWith('/drip')) {
     response.setHeader('Content-Length', 1_000_000);
     response.write(answer);
+    return;
+  }
+  if (path.endsWith('/flood')) {
+    const pour = (): void => {
+      if (!response.destroyed) response.write(flood, () => setImmediate(pour));
+    };
+    pour();
     return;
   }
   if (path.endsWith('/moved')) response.writeHead(302, { Location: '/elsewhere' });
