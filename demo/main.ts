@@ -139,7 +139,7 @@ function keep(project: DemoProject): void {
   say('Left running (KEEP=1)');
   note(`prod      http://localhost:${project.port}/`);
   note(`staging   http://staging.localhost:${project.port}/`);
-  note(`Temporal  http://127.0.0.1:${project.uiPort}/`);
+  note(`Temporal  temporal workflow list --address ${project.temporalAddress}`);
   note(`try       cd ${project.folder} && TEMPORAL_ADDRESS=${project.temporalAddress} bascule status`);
   note(`end it    pkill -9 -f ${project.folder}`);
   project.leaveRunning();

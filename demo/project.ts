@@ -29,8 +29,6 @@ export class DemoProject {
     readonly folder: string,
     readonly port: number,
     readonly temporalAddress: string,
-    /** Where Temporal's UI is. */
-    readonly uiPort: number,
     /** The program; another one where another build is compared. */
     readonly program: string,
   ) {}
@@ -47,7 +45,7 @@ export class DemoProject {
       .replace('127.0.0.1:8088', `127.0.0.1:${port}`)
       .replace('127.77.0.0/16', `127.${100 + (process.pid % 100)}.${port % 250}.0/24`);
     await writeFile(join(folder, 'bascule.yaml'), configure(own));
-    return new DemoProject(folder, port, `127.0.0.1:${await freePort()}`, await freePort(), program);
+    return new DemoProject(folder, port, `127.0.0.1:${await freePort()}`, program);
   }
 
   get env(): Record<string, string> {
@@ -61,7 +59,7 @@ export class DemoProject {
   async startTemporal(): Promise<void> {
     const { port } = new URL(`http://${this.temporalAddress}`);
     const dbFile = join(this.folder, 'temporal.db');
-    const args = temporalServerArguments({ port: Number(port), uiPort: this.uiPort, dbFile });
+    const args = temporalServerArguments({ port: Number(port), ui: null, dbFile });
     const log = openSync(join(this.folder, 'temporal.log'), 'a');
     this.#temporal = spawn(await temporalProgram(), args, { stdio: ['ignore', log, log], detached: true });
     await this.#until('Temporal serves', async () => {

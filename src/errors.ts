@@ -581,6 +581,11 @@ const prose = {
     message: `\`bascule dev\` of this project runs already: process ${a.pid}, since ${a.startedAt}`,
     remedy: 'Use that one, or end it with `bascule dev --stop`.',
   }),
+  'activity-outside-workflow': (a: { activity: string; workflow: string | null }): Prose => ({
+    message: `${a.activity} was asked for ${a.workflow === null ? 'by itself' : `by a workflow ${a.workflow}`}; it runs in Bascule's own workflows alone`,
+    remedy:
+      'Nothing was done. Ask by the commands of `bascule`; who else reaches Temporal is said in docs/security.md.',
+  }),
   'search-attribute-missing': (a: { namespace: string; missing: readonly string[] }): Prose => ({
     message: `Temporal's namespace ${a.namespace} lacks the search attributes ${a.missing.join(', ')}, without which every workflow would hang`,
     remedy: `temporal operator search-attribute create --namespace ${a.namespace} ${a.missing.map((name) => `--name ${name} --type Keyword`).join(' ')}`,

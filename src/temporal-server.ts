@@ -3,8 +3,8 @@ export const searchAttributeNames = ['BasculeEnvironment', 'BasculeKind', 'Bascu
 
 export interface TemporalServerOptions {
   readonly port: number;
-  /** Port of its UI, null for none. */
-  readonly uiPort: number | null;
+  /** Where its UI listens, null for none. It answers any Host: see `startTemporalUi`. */
+  readonly ui: { readonly address: string; readonly port: number } | null;
   /** A free one where it is not given. */
   readonly httpPort?: number;
   /** A free one where it is not given. */
@@ -14,10 +14,10 @@ export interface TemporalServerOptions {
 
 /** Arguments of Temporal's CLI that start its dev server on 127.0.0.1, fast enough for a deploy of many short steps. */
 export function temporalServerArguments(options: TemporalServerOptions): string[] {
-  const { port, uiPort, httpPort, metricsPort, dbFile } = options;
+  const { port, ui, httpPort, metricsPort, dbFile } = options;
   return [
     ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--log-level', 'warn'],
-    ...(uiPort === null ? ['--headless'] : ['--ui-port', `${uiPort}`]),
+    ...(ui === null ? ['--headless'] : ['--ui-ip', ui.address, '--ui-port', `${ui.port}`]),
     ...(httpPort === undefined ? [] : ['--http-port', `${httpPort}`]),
     ...(metricsPort === undefined ? [] : ['--metrics-port', `${metricsPort}`]),
     // Keeps everything when the process is killed; a power cut may cost the last transactions and corrupts nothing.
@@ -25,6 +25,10 @@ export function temporalServerArguments(options: TemporalServerOptions): string[
     // The server reads its queue of tasks 20 times a second by default, which makes every activity wait 50 ms.
     ...['--dynamic-config-value', 'history.transferProcessorMaxPollRPS=2000'],
     ...['--dynamic-config-value', 'history.transferProcessorMaxPollHostRPS=4000'],
+    // Its HTTP API cannot be switched off, and a web page can send it requests: it takes none. Bascule speaks gRPC.
+    ...['--dynamic-config-value', 'frontend.httpAllowedHosts=[]'],
+    // Activities belong to workflows here: nobody starts a single one.
+    ...['--dynamic-config-value', 'activity.enableStandalone=false'],
     ...searchAttributeNames.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
   ];
 }

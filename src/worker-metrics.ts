@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, isIP } from 'node:net';
 import { request } from 'undici';
+import { isLoopback } from './client/listening.js';
 import { BasculeError } from './errors.js';
 
 export interface MetricsServer {
@@ -33,9 +34,14 @@ export async function serveMetrics(
     throw new BasculeError('usage', { problem: `${address} is no address`, help: 'Write it as 127.0.0.1:9464.' });
   }
   const place = { host: match[1], port: Number(match[2]) };
+  const isLocal = isLoopback(place);
   const server = createServer((incoming, outgoing) => {
     const answer = async (): Promise<void> => {
-      if (incoming.url === '/healthz') {
+      if (incoming.method !== 'GET' || incoming.headers.origin || (isLocal && !isNumericHost(incoming.headers.host))) {
+        outgoing
+          .writeHead(403, { 'content-type': 'text/plain' })
+          .end(`GET http://${address}/metrics, from no web page\n`);
+      } else if (incoming.url === '/healthz') {
         const healthy = isHealthy();
         outgoing
           .writeHead(healthy ? 200 : 503, { 'content-type': 'text/plain' })
@@ -64,4 +70,13 @@ export async function serveMetrics(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/**
+ * Whether a request names its server by number, or as this machine. By another name a web page may lead here, which then
+ * reads what no other page may.
+ */
+function isNumericHost(host = ''): boolean {
+  const name = host.replace(/:\d+$/, '');
+  return name === 'localhost' || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0;
 }

@@ -11,6 +11,7 @@ import {
 import pino from 'pino';
 import { withFailPoints } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
+import { onlyInOwnWorkflows } from './activities/own-workflows.js';
 import { loadProject, type ProjectPlace, type WorkerContext } from './activities/project.js';
 import { certificateMetrics } from './certificate-states.js';
 import { keepCertificateSchedule } from './client/certificate-schedule.js';
@@ -114,6 +115,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         dataConverter: dataConverter(keys),
         sinks: noticeSinks(place, log),
         activities: Object.assign({}, ...Object.values(createActivities(context))),
+        interceptors: { activity: [onlyInOwnWorkflows] },
         workflowBundle: workflowBundle(keys.length > 0),
         stickyQueueScheduleToStartTimeout,
         ...workflowCache,

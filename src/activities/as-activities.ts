@@ -51,7 +51,8 @@ function nextRetry({ args }: BasculeError): { readonly nextRetryDelay?: number }
   return typeof waitMs === 'number' && waitMs > 0 ? { nextRetryDelay: waitMs } : {};
 }
 
-function asFailure(error: unknown): Error {
+/** An error as Temporal keeps it: its code, whether another try can help, and what to do. */
+export function asFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure) return error;
   if (isBasculeError(error)) {
     return ApplicationFailure.create({

@@ -6,43 +6,59 @@ import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
+import { startTemporalUi } from './temporal-ui.js';
 
+/** As Temporal's own tools have it. */
+const uiPortOffset = 1_000;
 const readyWithinMs = 30_000;
 
 export interface DevTemporal {
   readonly address: string;
-  /** Null where the server is not ours: nobody knows where its UI is. */
+  /** Null where it was not asked for, and where the server is not ours: nobody knows where its UI is. */
   readonly uiUrl: string | null;
   /** Null where a server answered already: then it is not ours to stop. */
   readonly server: BackgroundProcess | null;
+  /** Ends the server, where it is ours, and what stands before its UI. */
+  stop(): Promise<void>;
 }
 
 /**
- * Temporal where TEMPORAL_ADDRESS says; started there where nobody answers, with its database in `folder`.
- * Throws `temporal-not-installed`, `temporal-start-failed`, and `temporal-unreachable` for an address that is not this
- * machine's.
+ * Temporal where TEMPORAL_ADDRESS says; started there where nobody answers, with its database in `folder`, and with its
+ * UI where `ui` asks for it. Throws `temporal-not-installed`, `temporal-start-failed`, `address-in-use` for the UI's
+ * port, and `temporal-unreachable` for an address that is not this machine's.
  */
-export async function ensureTemporal(folder: string, env: NodeJS.ProcessEnv): Promise<DevTemporal> {
+export async function ensureTemporal(
+  folder: string,
+  env: NodeJS.ProcessEnv,
+  { ui }: { readonly ui: boolean },
+): Promise<DevTemporal> {
   const { connectionSettings } = await import('../client/connection.js');
   const { address } = connectionSettings(env).connectionOptions;
   const { isListening, isLoopback, parseAddress } = await import('../client/listening.js');
   const place = parseAddress(address);
-  if (await isListening(place)) return { address, uiUrl: null, server: null };
+  if (await isListening(place)) return { address, uiUrl: null, server: null, stop: async () => {} };
   if (!isLoopback(place)) throw new BasculeError('temporal-unreachable', { address });
   const { port } = place;
-  const uiPort = port + 1_000;
-  const args = temporalServerArguments({ port, uiPort, dbFile: join(folder, 'temporal.db') });
+  const front = ui ? await startTemporalUi(port + uiPortOffset) : null;
+  const args = temporalServerArguments({ port, ui: front?.behind ?? null, dbFile: join(folder, 'temporal.db') });
   // Temporal does not start where neither these nor the system's table of users say who runs it.
   const user = { USER: currentUserName(), HOME: homeFolder() ?? folder };
-  const log = join(folder, 'temporal.log');
-  const server = await startInBackground(await findTemporal(env), args, { log, env: { ...user, ...env } });
+  let server: BackgroundProcess | null = null;
+  const stop = async (): Promise<void> => {
+    await front?.stop();
+    await server?.stop();
+  };
   try {
+    server = await startInBackground(await findTemporal(env), args, {
+      log: join(folder, 'temporal.log'),
+      env: { ...user, ...env },
+    });
     await untilServing(server, env);
   } catch (error) {
-    await server.stop();
+    await stop();
     throw error;
   }
-  return { address, uiUrl: `http://127.0.0.1:${uiPort}/`, server };
+  return { address, uiUrl: front?.url ?? null, server, stop };
 }
 
 /** Temporal's CLI: the one that script/setup installed, else that of PATH. Throws `temporal-not-installed`. */

@@ -23,10 +23,11 @@ export function addDev(program: Command, invocation: Invocation): void {
       "Runs Temporal's dev server (its database lies in .bascule/), a worker and the managed edge until Ctrl-C. " +
         'The edge and the instances go on serving after it.',
     )
-    .usage('[--stop]')
+    .usage('[--ui | --stop]')
+    .option('--ui', "with Temporal's UI, for browsers of this machine")
     .option('--stop', 'end all of it: also the edge and the instances, which stay as they are on record')
     .addHelpText('after', '\nExample:\n  $ bascule dev\n  $ bascule dev --stop')
-    .action(async ({ stop }: { readonly stop?: boolean }) => {
+    .action(async ({ stop, ui = false }: { readonly stop?: boolean; readonly ui?: boolean }) => {
       const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
       if (stop) return stopDev(invocation, folder);
       const { loadConfiguration } = await import('../config/load.js');
@@ -34,7 +35,7 @@ export function addDev(program: Command, invocation: Invocation): void {
       const interrupted = Promise.race(
         ['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(invocation.context.signals, signal)),
       );
-      await runDev(invocation, configuration, folder, interrupted);
+      await runDev(invocation, configuration, folder, { interrupted, ui });
     });
 }
 
@@ -42,11 +43,11 @@ async function runDev(
   invocation: Invocation,
   configuration: Configuration,
   folder: string,
-  interrupted: Promise<unknown>,
+  asked: { readonly interrupted: Promise<unknown>; readonly ui: boolean },
 ): Promise<void> {
   const note = await noteRunningDev(folder);
   try {
-    await runNoted(invocation, configuration, folder, { interrupted, note });
+    await runNoted(invocation, configuration, folder, { ...asked, note });
   } finally {
     await note.remove();
   }
@@ -56,10 +57,10 @@ async function runNoted(
   invocation: Invocation,
   configuration: Configuration,
   folder: string,
-  { interrupted, note }: { readonly interrupted: Promise<unknown>; readonly note: DevNote },
+  { interrupted, ui, note }: { readonly interrupted: Promise<unknown>; readonly ui: boolean; readonly note: DevNote },
 ): Promise<void> {
   const { output } = invocation;
-  const temporal = await ensureTemporal(folder, invocation.context.env);
+  const temporal = await ensureTemporal(folder, invocation.context.env, { ui });
   output.note(
     temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
   );
@@ -81,7 +82,7 @@ async function runNoted(
   } finally {
     output.note('\nending the worker and Temporal …');
     await worker.stop();
-    await temporal.server?.stop();
+    await temporal.stop();
     output.note(
       'The edge and the instances go on serving. `bascule dev` brings the worker back, `bascule dev --stop` ends them too.',
     );

@@ -20,7 +20,6 @@ export interface Unit {
 }
 
 const temporalPort = 7_233;
-const temporalUiPort = 8_233;
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Units for Temporal's single binary on 127.0.0.1 and for the worker, the worker's last. */
@@ -34,7 +33,7 @@ function temporalUnit({ project, temporal }: UnitPlace): string {
   const home = `/var/lib/${state}`;
   const dbFile = `${home}/temporal.db`;
   const answers = [temporal, 'operator', 'cluster', 'health', '--address', `127.0.0.1:${temporalPort}`] as const;
-  const args = temporalServerArguments({ port: temporalPort, uiPort: temporalUiPort, dbFile });
+  const args = temporalServerArguments({ port: temporalPort, ui: null, dbFile });
   return `[Unit]
 Description=Temporal for Bascule's project ${project}
 Documentation=https://docs.temporal.io/cli/server

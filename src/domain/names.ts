@@ -63,6 +63,13 @@ export const versionOfWorker = (identity: string): string | null => /^bascule (\
 export const keysOfWorker = (identity: string): readonly string[] =>
   /^bascule \S+ \S+ keys (\S+)$/.exec(identity)?.[1]?.split(',') ?? [];
 
+/** Types of all workflows: no activity runs in another one. */
+export const workflowTypes = [
+  ...['adoptCertificates', 'apply', 'certificate', 'certificates', 'cleanup', 'deploy', 'edge', 'environment'],
+  ...['failoverTest', 'inspect', 'provision', 'revokeCertificate', 'rollback', 'scheduledFailoverTest'],
+  ...['switch', 'switchEdge'],
+];
+
 export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup' | 'failover-test';
 
 /** The type of an operation's workflow. */

@@ -13,6 +13,7 @@ import { visitOnce } from '../rig/ask.js';
 import { runCommand } from '../rig/command.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { killAllOf } from '../rig/project.js';
+import { askAsWebPage, listeningPorts } from '../rig/web-page.js';
 
 const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
@@ -36,12 +37,12 @@ afterEach(async () => {
 
 const env = () => ({ NO_COLOR: '1', BASCULE_CONFIG: '', TEMPORAL_ADDRESS: `127.0.0.1:${temporalPort}` });
 const run = (...args: readonly string[]) => runCommand(args, { folder, env: { ...process.env, ...env() } });
-const start = (command: 'dev' | 'worker') =>
-  execa(process.execPath, [bascule, command], { cwd: folder, env: env(), reject: false, stdin: 'ignore' });
+const start = (...args: readonly string[]) =>
+  execa(process.execPath, [bascule, ...args], { cwd: folder, env: env(), reject: false, stdin: 'ignore' });
 
 /** Starts `bascule dev` and waits for what it prints when all is up. */
-async function startDev() {
-  const dev = start('dev');
+async function startDev(...args: readonly string[]) {
+  const dev = start('dev', ...args);
   let printed = '';
   while (!printed.includes('is up')) {
     const [chunk] = await Promise.race([
@@ -62,7 +63,9 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   expect((await run('dev', '--stop')).stdout).toContain('Nothing runs.');
   await execa('sh', ['-c', /`(mv [^`]+)`/.exec(refused.stderr)?.[1] ?? '']);
 
-  const { dev } = await startDev();
+  const { dev } = await startDev('--ui');
+  const ui = `http://127.0.0.1:${temporalPort + 1_000}/`;
+  expect((await fetch(ui)).status).toBe(200);
   const status = await run('status', '--json');
   expect(status.exitCode, status.stderr).toBe(0);
   expect(JSON.parse(status.stdout)).toMatchObject({ edge: { running: true, generation: 1 } });
@@ -71,7 +74,7 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   const { exitCode, stdout, stderr } = await dev;
   expect(exitCode, stderr).toBe(0);
   expect(stdout).toContain(`http://localhost:${edgePort}/`);
-  expect(stdout).toContain(`http://127.0.0.1:${temporalPort + 1_000}/`);
+  expect(stdout).toContain(ui);
   expect(stdout).toContain('bascule deploy staging SHA');
   expect(stderr).toContain('The edge and the instances go on serving');
   expect(await isListening(temporalPort)).toBe(false);
@@ -81,6 +84,8 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   const { dev: again } = await startDev();
   expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
   await deploy('a1a1a1a1');
+  // Temporal's numbers, which it offers at a port of its own choice, are all that a web page gets.
+  expect(await takenFromWebPages()).toEqual(['temporal: /metrics']);
   const second = await start('dev');
   expect(second).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('bascule dev --stop') });
   const underWay = visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/?takes=2000' });
@@ -101,6 +106,20 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   expect({ withoutTemporal, said }).toEqual({ withoutTemporal: 5, said: expect.stringContaining('does not answer') });
   await expect.poll(() => answeredSha(), { timeout: 10_000 }).toBe('a1a1a1a1');
 });
+
+/** What the programs that dev runs take of a web page, by name and path; the sites answer for themselves. */
+async function takenFromWebPages(): Promise<readonly string[]> {
+  const processes = await processesOf(folder);
+  const ports = await listeningPorts(processes.map(({ pid }) => pid));
+  const own = ports.filter(({ address, port }) => address === '127.0.0.1' && port !== edgePort);
+  const taken = await Promise.all(
+    own.map(async ({ pid, ...place }) => {
+      const name = processes.find((one) => one.pid === pid)?.name;
+      return (await askAsWebPage(place)).map((one) => `${name}: ${/\/\S*/.exec(one.replace('text/plain', ''))}`);
+    }),
+  );
+  return [...new Set(taken.flat())];
+}
 
 async function deploy(sha: string): Promise<void> {
   for (const component of ['api', 'web']) await makeRelease({ directory: folder, component, sha });

@@ -255,6 +255,8 @@ describe('init --systemd', () => {
     expect(await verify(...files)).toEqual({ exitCode: 0, output: '' });
     const [temporal, worker] = await Promise.all(files.map((file) => readFile(file, 'utf8')));
     expect(temporal).toContain('--ip 127.0.0.1');
+    expect(temporal).toContain(' --headless ');
+    expect(temporal).toContain('"frontend.httpAllowedHosts=[]"');
     expect(worker).toContain('KillMode=process');
     expect(worker).toContain(`WorkingDirectory=${folder}\n`);
     expect(await init()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('exists already') });

@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../rig/ports.js';
 import { startTemporal, type TemporalServer, temporalPath } from '../rig/temporal.js';
+import { askAsWebPage } from '../rig/web-page.js';
 
 // A Temporal that somebody else runs: its namespace, and what Bascule needs of it.
 
@@ -40,11 +41,13 @@ const typed = (stderr: string): string => /→ .*?(temporal operator [^`\n]+)/.e
 
 /** Starts a worker, waits until it polls, and ends it. */
 async function workerPolls(namespace: string): Promise<void> {
-  const metrics = `127.0.0.1:${await freePort()}`;
+  const port = await freePort();
+  const metrics = `127.0.0.1:${port}`;
   const worker = bascule(namespace, 'worker', '--metrics', metrics);
   await expect.poll(async () => (await bascule(namespace, 'status', '--json')).exitCode, { timeout: 30_000 }).toBe(0);
   expect((await fetch(`http://${metrics}/healthz`)).status).toBe(200);
   expect(await (await fetch(`http://${metrics}/metrics`)).text()).toContain('temporal_');
+  expect(await askAsWebPage({ address: '127.0.0.1', port })).toEqual([]);
   worker.kill('SIGTERM');
   expect(await worker).toMatchObject({ exitCode: 0 });
 }

@@ -67,8 +67,6 @@ export interface Project {
   workerRuns(): boolean;
   workerLog(): Promise<string>;
   stop(): Promise<void>;
-  /** Lets this process end while worker, Temporal, edge and instances go on. */
-  leaveRunning(): void;
 }
 
 export interface ProjectOptions {
@@ -77,8 +75,6 @@ export interface ProjectOptions {
   readonly temporal?: TemporalServer;
   /** Where visitors come in, which `configure` has the edge listen at; a free port of this machine where it is left out. */
   readonly edge?: Project['edge'];
-  /** Temporal's UI too. */
-  readonly ui?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Its workers can be killed or stopped where `setFailPoint` says. */
   readonly failPoints?: boolean;
@@ -86,7 +82,7 @@ export interface ProjectOptions {
 
 export async function startProject(options: ProjectOptions = {}): Promise<Project> {
   const directory = await mkdtemp(join(tmpdir(), 'bascule-'));
-  const temporal = options.temporal ?? (await startTemporal({ ui: options.ui ?? false }));
+  const temporal = options.temporal ?? (await startTemporal());
   const range = freeLoopbackRange().cidr;
   const edge = options.edge ?? { address: '127.0.0.1', port: await freePort() };
   const free = (await readFile(example, 'utf8'))
@@ -178,10 +174,6 @@ export async function startProject(options: ProjectOptions = {}): Promise<Projec
     stopWorker: () => end('SIGTERM'),
     workerRuns: () => worker !== null && worker.exitCode === null && worker.signalCode === null,
     workerLog: () => readFile(log, 'utf8'),
-    leaveRunning() {
-      worker?.unref();
-      temporal.leaveRunning();
-    },
     async stop() {
       await end('SIGKILL');
       if (!options.temporal) await temporal.stop();

@@ -6,7 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { Connection } from '@temporalio/client';
 import type { InjectedSinks } from '@temporalio/worker';
 import { execa } from 'execa';
-import { searchAttributeNames, temporalServerArguments } from '../../src/temporal-server.js';
+import {
+  searchAttributeNames,
+  type TemporalServerOptions,
+  temporalServerArguments,
+} from '../../src/temporal-server.js';
 import type { NoticeSinks } from '../../src/workflows/notices.js';
 import { freePort } from './ports.js';
 
@@ -29,14 +33,12 @@ export interface TemporalServer {
   /** `127.0.0.1:<port>`, the same before and after a restart. */
   readonly address: string;
   readonly port: number;
+  /** Where its HTTP API is. */
+  readonly httpPort: number;
   readonly dbFile: string;
-  /** Where its UI is, null where it was not asked for. */
-  readonly uiUrl: string | null;
   pid(): number;
   /** SIGTERM, then SIGKILL after 10 s; removes the database where it was not the caller's. */
   stop(): Promise<void>;
-  /** Lets this process end while the server goes on; only where its UI was asked for. */
-  leaveRunning(): void;
   /** SIGKILL, as a power cut of the machine would; waits until it is gone. */
   kill(): Promise<void>;
   /** SIGKILL, and starts it again on the same ports with an empty database. */
@@ -49,12 +51,13 @@ export interface TemporalServer {
  * Temporal's dev server on free ports of 127.0.0.1, ready: it serves, and knows the search attributes. Its rates let
  * an activity start within milliseconds, and its database survives SIGKILL.
  */
-export async function startTemporal(options: { dbFile?: string; ui?: boolean } = {}): Promise<TemporalServer> {
+export async function startTemporal(
+  options: { dbFile?: string; ui?: TemporalServerOptions['ui'] } = {},
+): Promise<TemporalServer> {
   const executable = await temporalPath();
   const directory = options.dbFile ? dirname(options.dbFile) : await mkdtemp(join(tmpdir(), 'bascule-temporal-'));
   const dbFile = options.dbFile ?? join(directory, 'temporal.sqlite');
-  const ui = options.ui ? await freePort() : null;
-  const ports = { grpc: await freePort(), http: await freePort(), metrics: await freePort(), ui };
+  const ports = { grpc: await freePort(), http: await freePort(), metrics: await freePort(), ui: options.ui ?? null };
   const address = `127.0.0.1:${ports.grpc}`;
   const start = async () => {
     const process = startProcess(executable, dbFile, ports);
@@ -72,8 +75,8 @@ export async function startTemporal(options: { dbFile?: string; ui?: boolean } =
   return {
     address,
     port: ports.grpc,
+    httpPort: ports.http,
     dbFile,
-    uiUrl: ui === null ? null : `http://127.0.0.1:${ui}/`,
     pid: () => running.process.pid ?? 0,
     kill: () => end('SIGKILL'),
     loseDatabase: async () => {
@@ -81,7 +84,6 @@ export async function startTemporal(options: { dbFile?: string; ui?: boolean } =
       await Promise.all(['', '-wal', '-shm'].map((suffix) => rm(`${dbFile}${suffix}`, { force: true })));
       running = await start();
     },
-    leaveRunning: () => running.process.unref(),
     restart: async () => {
       await end('SIGTERM');
       running = await start();
@@ -96,26 +98,19 @@ export async function startTemporal(options: { dbFile?: string; ui?: boolean } =
 function startProcess(
   executable: string,
   dbFile: string,
-  ports: { grpc: number; http: number; metrics: number; ui: number | null },
+  ports: { grpc: number; http: number; metrics: number; ui: TemporalServerOptions['ui'] },
 ) {
   const log = { file: `${dbFile}.log`, append: true } as const;
   return execa(
     executable,
     temporalServerArguments({
       port: ports.grpc,
-      uiPort: ports.ui,
+      ui: ports.ui,
       httpPort: ports.http,
       metricsPort: ports.metrics,
       dbFile,
     }),
-    {
-      stdin: 'ignore',
-      stdout: log,
-      stderr: log,
-      reject: false,
-      forceKillAfterDelay: false,
-      cleanup: ports.ui === null,
-    },
+    { stdin: 'ignore', stdout: log, stderr: log, reject: false, forceKillAfterDelay: false },
   );
 }
 
