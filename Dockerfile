@@ -12,7 +12,9 @@ RUN npm prune --omit=dev --no-audit --no-fund
 
 FROM node:22.21.1-bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates haproxy \
+ && apt-get install -y --no-install-recommends ca-certificates haproxy libcap2-bin \
+ # For ports below 1024, without root: HAProxy alone may listen there.
+ && setcap cap_net_bind_service=+ep /usr/sbin/haproxy \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/bascule
 COPY package.json LICENSE README.md ./

@@ -18,6 +18,7 @@ import { examineDisk, measure, measureInstances } from './instances/examine.js';
 import { examineKernelLimits } from './instances/kernel-limits.js';
 import { allInstances } from './instances/places.js';
 import { examineInvariant } from './invariant.js';
+import { examineRootProcesses } from './root-processes.js';
 
 /** Longer than any step of an operation has a half-written file, a migration of ten minutes included. */
 const leftAfterMs = 15 * 60_000;
@@ -52,6 +53,7 @@ export async function examineHost(
     ...(applied && areBesideEdge(applied)
       ? [check('kernel', () => examineKernelLimits(edge.host, Object.keys(applied.addresses).length + 1))]
       : []),
+    check('users', () => examineRootProcesses(project)),
     check('secrets', async () => {
       for (const component of configuration.components) await readEnv(component);
       return null;

@@ -354,6 +354,11 @@ const prose = {
     message: `process ${a.pid} (${a.program}) runs in ${a.folder} and stands in no record`,
     remedy: `\`ps -fp ${a.pid}\` shows what it is; \`kill ${a.pid}\` ends it.`,
   }),
+  'runs-as-root': (a: { what: string; pid: number }): Prose => ({
+    message: `${a.what} (process ${a.pid}) runs as root and need not`,
+    remedy:
+      'Run the worker as a user of its own (`bascule init --systemd --user NAME` writes its unit), and end what root started: `bascule dev --stop` as root. An HAProxy that Bascule does not run needs `user haproxy` and `group haproxy` in edge.extra.global.',
+  }),
   'disk-low': (a: { path: string; freeBytes: number; totalBytes: number }): Prose => ({
     message: `only ${gigabytes(a.freeBytes)} of ${gigabytes(a.totalBytes)} GB are free where ${a.path} lies`,
     remedy: `Make room: below stands what takes how much. ${whatMayGo}`,
@@ -840,6 +845,14 @@ const prose = {
     message: `Temporal no longer knows ${a.operation}, which was under way: its database was lost, or another one answers`,
     remedy:
       'Nothing carries it on. See with `bascule status` what serves visitors and where it stopped, then deploy again; `bascule cleanup ENV` removes what it left.',
+  }),
+  'systemd-as-root': (a: { folder: string }): Prose => ({
+    message: 'these units would run the worker, HAProxy and every release as root',
+    remedy: `Name the user whom the worker is to run as, who has to own ${a.folder}: bascule init --systemd --user NAME. \`useradd --system NAME\` makes one.`,
+  }),
+  'user-unknown': (a: { user: string }): Prose => ({
+    message: `this machine has no user ${a.user}`,
+    remedy: `Make it first: useradd --system ${a.user}`,
   }),
   'file-exists': (a: { file: string }): Prose => ({
     message: `${a.file} exists already; it was not touched`,

@@ -499,9 +499,22 @@ start() { # master-socket
   done
   refuse_links "${config%/*}/haproxy.log"
   umask 077
-  setsid env -i PATH="$PATH" haproxy -W -S "$1" -f "$config" \
+  # shellcheck disable=SC2046 # two words or none
+  setsid env -i PATH="$PATH" $(unprivileged_user) haproxy -W -S "$1" -f "$config" \
     >>"${config%/*}/haproxy.log" 2>&1 </dev/null 9>&- &
   while kill -0 $! 2>/dev/null && ! is_haproxy $!; do sleep 0.01; done
+}
+
+# Whom the workers run as where root starts HAProxy; nothing where nobody could be changed to, as in a container without
+# CAP_SETUID.
+unprivileged_user() {
+  [ "$(id -u)" = 0 ] || return 0
+  for name in haproxy nobody; do
+    group=$(id -gn "$name" 2>/dev/null) || continue
+    setpriv --reuid "$name" --regid "$group" --clear-groups true 2>/dev/null || continue
+    printf '%s' "BASCULE_EDGE_USER=$name BASCULE_EDGE_GROUP=$group"
+    return 0
+  done
 }
 
 is_haproxy() { # pid

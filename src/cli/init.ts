@@ -1,13 +1,18 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { execa } from 'execa';
 import { currentUserName } from '../current-user.js';
+import { firstFreePort } from '../domain/addresses.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import type { Invocation } from './invocation.js';
 
-/** Below it only root, or who has CAP_NET_BIND_SERVICE, may listen. */
-const firstFreePort = 1_024;
+interface InitOptions {
+  readonly driver: 'process';
+  readonly systemd?: string | true;
+  readonly user?: string;
+}
 
 export function addInit(program: Command, invocation: Invocation): void {
   program
@@ -16,10 +21,17 @@ export function addInit(program: Command, invocation: Invocation): void {
     .description('Writes a bascule.yaml with every default in it, and the JSON schema by which editors complete it.')
     .usage('[options]')
     .addOption(new Option('--driver <driver>', 'how instances run').choices(['process']).default('process'))
+    .option('--user <name>', 'with --systemd: whom the worker runs as (default: who types this; root is refused)')
     .option('--systemd [folder]', 'write units for systemd instead, for the bascule.yaml that there is (default: .)')
     .addHelpText('after', '\nExample:\n  $ bascule init --project shop\n  $ bascule init --systemd')
-    .action(async ({ driver, systemd }: { driver: 'process'; systemd?: string | true }) => {
-      if (systemd !== undefined) return writeUnits(invocation, systemd === true ? '.' : systemd);
+    .action(async ({ driver, systemd, user }: InitOptions) => {
+      if (systemd !== undefined) return writeUnits(invocation, systemd === true ? '.' : systemd, user);
+      if (user !== undefined) {
+        throw new BasculeError('usage', {
+          problem: '--user is about the units',
+          help: 'Add --systemd, or leave it out.',
+        });
+      }
       const { initialConfiguration } = await import('../config/initial.js');
       const { configurationJsonSchema } = await import('../config/json-schema.js');
       const file = invocation.configurationFile;
@@ -39,17 +51,24 @@ export function addInit(program: Command, invocation: Invocation): void {
     });
 }
 
-/** Units that run this installation for the project here. Throws `config-invalid`, `file-exists`, `temporal-not-installed`. */
-async function writeUnits(invocation: Invocation, folder: string): Promise<void> {
+/**
+ * Units that run this installation for the project here. Throws `config-invalid`, `file-exists`, `systemd-as-root`,
+ * `temporal-not-installed`, `user-unknown`.
+ */
+async function writeUnits(invocation: Invocation, folder: string, userName: string | undefined): Promise<void> {
   const { installCommands, systemdUnits } = await import('./systemd-units.js');
   const { findTemporal } = await import('./dev-temporal.js');
   const { loadConfiguration } = await import('../config/load.js');
   const { project, edge } = await loadConfiguration(invocation.configurationFile);
+  const configurationFile = resolve(invocation.configurationFile);
+  const home = dirname(configurationFile);
+  const user = userName === undefined ? { name: ownName(), id: process.getuid?.() ?? 0 } : await findUser(userName);
+  if (user.id === 0) throw new BasculeError('systemd-as-root', { folder: home });
   const units = systemdUnits({
     project,
-    configurationFile: resolve(invocation.configurationFile),
+    configurationFile,
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
-    user: currentUserName().replace(/^uid-/, ''),
+    user: user.name,
     node: process.execPath,
     program: installed('dist/bascule'),
     temporal: await findTemporal(invocation.context.env),
@@ -57,7 +76,11 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
   await mkdir(folder, { recursive: true });
   const files = units.map(({ name }) => join(folder, name));
   for (const [index, { text }] of units.entries()) await writeNew(files[index] ?? '', text);
-  const commands = installCommands(folder, units);
+  const isOwner = (await stat(home)).uid === user.id;
+  const commands = [
+    ...(isOwner ? [] : [`chown -R ${user.name} ${shellWord(home)}`]),
+    ...installCommands(folder, units),
+  ];
   const { green, cyan } = invocation.output.out;
   invocation.output.answer(
     { schemaVersion: 1, project, files, commands },
@@ -67,6 +90,19 @@ async function writeUnits(invocation: Invocation, folder: string): Promise<void>
       ...commands.map((line) => `  ${line}`),
     ].join('\n'),
   );
+}
+
+const shellWord = (word: string): string =>
+  /^[A-Za-z0-9._/@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+/** As systemd takes it: of a user without a name the number. */
+const ownName = (): string => currentUserName().replace(/^uid-/, '');
+
+/** Throws `user-unknown`. */
+async function findUser(name: string): Promise<{ readonly name: string; readonly id: number }> {
+  const { exitCode, stdout } = await execa('id', ['-u', '--', name], { reject: false });
+  if (exitCode !== 0) throw new BasculeError('user-unknown', { user: name });
+  return { name, id: Number(stdout) };
 }
 
 /** A folder's name as a project's name. */

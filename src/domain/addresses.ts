@@ -11,6 +11,9 @@ import type {
 import { colors } from './edge-state.js';
 import { instanceName } from './names.js';
 
+/** Below it only root, or who has CAP_NET_BIND_SERVICE, may listen. */
+export const firstFreePort = 1_024;
+
 /** Ports of instances that share one address count from here. */
 const firstSharedPort = 20_000;
 const lastPort = 65_535;

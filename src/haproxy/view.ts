@@ -27,6 +27,11 @@ export interface ConfigurationView {
   readonly https: { readonly bind: string; readonly certificates: string; readonly location: string } | null;
   readonly hsts: string | null;
   readonly log: { readonly target: string; readonly jsonFormat: string | null } | null;
+  /**
+   * How HAProxy's workers give up root: as the user of the system's package, or as whom the start of Bascule's own names
+   * (templates/edge-host.sh); null where the operator's own lines say it.
+   */
+  readonly dropsTo: 'system' | 'start' | null;
   readonly hardStopAfter: string;
   readonly httpKeepAlive: string;
   readonly errorPages: readonly string[];
@@ -126,6 +131,7 @@ function edgeView(edge: EdgeConfiguration) {
       : null,
     hsts: hsts ? `max-age=${hsts.maxAgeDays * 86_400}${hsts.includeSubdomains ? '; includeSubDomains' : ''}` : null,
     log: log ? logView(log) : null,
+    dropsTo: dropsTo(edge),
     hardStopAfter: durationWord(edge.hardStopAfterMs),
     httpKeepAlive: durationWord(edge.httpKeepAliveMs),
     errorPages: errorPages(edge.errors ?? []),
@@ -135,6 +141,13 @@ function edgeView(edge: EdgeConfiguration) {
       frontend: linesOf(extra?.frontend),
     },
   };
+}
+
+/** An HAProxy that somebody else starts on this machine may not be root's, and would not start then. */
+function dropsTo({ host, manage, extra }: EdgeConfiguration): ConfigurationView['dropsTo'] {
+  if (/^\s*(?:user|uid)\s/m.test(extra?.global ?? '')) return null;
+  if (host.driver === 'incus') return 'system';
+  return manage ? 'start' : null;
 }
 
 /** Where http sends a visitor: the host without the port that it was asked on. */

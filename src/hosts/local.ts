@@ -8,6 +8,7 @@ import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
+import { isFreeForHaproxy } from './low-ports.js';
 import { createPrivately, writePrivately } from './private-files.js';
 import { processesOf } from './processes.js';
 import { writing } from './writing.js';
@@ -18,6 +19,7 @@ const pollMs = 20;
 
 /** Debian keeps haproxy where only root's PATH looks. */
 const systemFolders = '/usr/local/sbin:/usr/sbin:/sbin';
+const programPath = (): string => `${process.env.PATH ?? ''}:${systemFolders}`;
 
 /** The machine that this process runs on. */
 export class LocalHost implements Host {
@@ -28,7 +30,7 @@ export class LocalHost implements Host {
     const command = execa(program, args, {
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       ...(options.signal ? { cancelSignal: options.signal } : {}),
-      env: { PATH: `${process.env.PATH ?? ''}:${systemFolders}`, ...options.env },
+      env: { PATH: programPath(), ...options.env },
       cleanup: false,
       detached: true,
       reject: false,
@@ -113,8 +115,15 @@ export class LocalHost implements Host {
     const server = createServer();
     return await new Promise((resolve, reject) => {
       server.once('error', (error) => {
+        const unusable = () =>
+          new BasculeError('address-unusable', { host: this.name, ...bind, reason: error.message });
         if (hasSystemCode(error, 'EADDRINUSE')) resolve(false);
-        else reject(new BasculeError('address-unusable', { host: this.name, ...bind, reason: error.message }));
+        else if (!hasSystemCode(error, 'EACCES')) reject(unusable());
+        else
+          isFreeForHaproxy(bind, programPath()).then(
+            (isFree) => (isFree === null ? reject(unusable()) : resolve(isFree)),
+            () => reject(unusable()),
+          );
       });
       server.listen({ host: bind.address === '*' ? '0.0.0.0' : bind.address, port: bind.port, exclusive: true }, () => {
         server.close(() => resolve(true));

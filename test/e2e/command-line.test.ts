@@ -1,9 +1,9 @@
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { systemdUnits } from '../../src/cli/systemd-units.js';
 import { runCommand } from '../rig/command.js';
 import { freePort } from '../rig/ports.js';
@@ -244,7 +244,9 @@ describe('init --systemd', () => {
     const { exitCode, all } = await execa('systemd-analyze', ['verify', ...files], { reject: false, all: true });
     return { exitCode, output: all };
   }
-  const init = () => run('init', '--systemd', join(folder, 'units'));
+  /** Of Debian's base system, as is root; whom the tests run as need not be another one. */
+  const user = 'daemon';
+  const init = () => run('init', '--systemd', join(folder, 'units'), '--user', user);
 
   test('writes units that systemd accepts, and never over others', async () => {
     await cp(example, join(folder, 'bascule.yaml'));
@@ -278,6 +280,23 @@ describe('init --systemd', () => {
     const units = systemdUnits({ ...place, node, program: node, temporal: node, needsLowPorts: true });
     for (const { name, text } of units) await writeFile(join(folder, name), text);
     expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, output: '' });
+  });
+
+  test.each(['root', '0'])('refuses to have everything run as %s', async (root) => {
+    await useExample();
+    const refused = await run('init', '--systemd', join(folder, 'units'), '--user', root);
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--user NAME') });
+    expect(await readdir(folder)).not.toContain('units');
+  });
+
+  test('refuses it as well where root names nobody, and a user that there is not', async () => {
+    await useExample();
+    vi.spyOn(process, 'getuid').mockReturnValue(0);
+    const refused = await run('init', '--systemd', join(folder, 'units'));
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--user NAME') });
+    const unknown = await run('init', '--systemd', join(folder, 'units'), '--user', 'no-such-user');
+    expect(unknown).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('useradd --system no-such-user') });
+    vi.restoreAllMocks();
   });
 
   test('needs a valid bascule.yaml', async () => {

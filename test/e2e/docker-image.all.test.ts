@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +40,7 @@ describe.each<EngineName>(['docker', 'podman'])('the image, built and run by %s'
 
   // Ports and addresses of docker-compose.yml and of the image's demo may be in use on this machine.
   beforeEach(async () => {
-    [edgePort, metricsPort] = [await freePort(), await freePort()];
+    [edgePort, metricsPort] = [await freeLowPort(), await freePort()];
     const address = `s!127.0.0.1:8088!127.0.0.1:${edgePort}!; s!127.77.0.0/16!${freeLoopbackRange().cidr}!`;
     await runOnce(
       '--volume',
@@ -106,7 +107,7 @@ describe.each<EngineName>(['docker', 'podman'])('the image, built and run by %s'
     expect({ exitCode, all }).toEqual({ exitCode: 5, all: expect.stringContaining('127.0.0.1:1') });
   });
 
-  test('its worker deploys the demo and serves it, all as node; the project outlives a stop, which is clean', async () => {
+  test('its worker deploys the demo and serves it at a port below 1024, all as node; the project outlives a stop, which is clean', async () => {
     await engine.succeed(
       ...['run', '--detach', '--name', worker, '--init', '--network', 'host', '--volume', `${volume}:/project`],
       ...['--env', `TEMPORAL_ADDRESS=${temporal.address}`, '--env', 'TEMPORAL_NAMESPACE=default'],
@@ -157,6 +158,19 @@ describe.each<EngineName>(['docker', 'podman'])('the image, built and run by %s'
     });
   }
 });
+
+/** One that only root may take, or a program whose file has the capability for it. */
+async function freeLowPort(): Promise<number> {
+  for (let port = 1_023; port > 600; port -= 1) {
+    const server = createServer();
+    const isFree = await new Promise((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    server.close();
+    if (isFree) return port;
+  }
+  throw new Error('no port below 1024 is free, or the tests may not take one');
+}
 
 /** The worker's service of docker-compose.yml by itself: Temporal is another one, and its images can't be pulled here. */
 async function writeWorkerAlone(folder: string, at: { readonly temporal: string; readonly metricsPort: number }) {

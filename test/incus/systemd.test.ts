@@ -29,9 +29,10 @@ const inShop = (script: string) => server.run('sh', '-ec', `cd /srv/shop\n${scri
 test('its units are installed as it says: then Temporal and the worker answer, also after a reboot', async () => {
   await server.run('mkdir', '-p', '/srv/shop/artifacts');
   await inShop(`cp ${installed}/examples/minimal.yaml bascule.yaml`);
-  const printed = await inShop(`${bascule} init --systemd`);
+  await server.run('useradd', '--system', 'shop');
+  const printed = await inShop(`${bascule} init --systemd --user shop`);
   const commands = printed.split('\n').filter((line) => line.startsWith('  '));
-  expect(commands).toHaveLength(3);
+  expect(commands).toHaveLength(4);
   await inShop(`${commands.join('\n')}\n${bascule} apply`);
   const status = async () => await inShop(`${bascule} status`);
   expect(await status()).toContain('HAProxy runs');
