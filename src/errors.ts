@@ -101,6 +101,41 @@ function refusalRemedy(type: string): string {
   return remedies[type] ?? 'Mend what it says, then try again.';
 }
 
+/** A program that listens where another one is to: `program` null where this user may not see whose it is. */
+interface ListeningProgram {
+  readonly address: string;
+  readonly isEveryAddress: boolean;
+  readonly program: { readonly pid: number; readonly name: string } | null;
+  /** Set where it is a release that Bascule runs. */
+  readonly release: { readonly instance: string; readonly sha: string } | null;
+}
+
+/** Who has an address: process, program and release, and that it has every address. */
+function takenBy(listeners: readonly ListeningProgram[]): string {
+  if (listeners.length === 0) return 'another process';
+  const described = listeners.map(({ address, isEveryAddress, program, release }) => {
+    const who = program === null ? 'a process that this user may not see' : `process ${program.pid} (${program.name})`;
+    const whose = release === null ? '' : `, release ${release.sha} in ${release.instance}`;
+    return `${who}${whose}${isEveryAddress ? `, which listens on every address (${address})` : ''}`;
+  });
+  return [...new Set(described)].join(', and by ');
+}
+
+/** How whoever has an address gives it free. */
+function freeRemedy(port: number, listeners: readonly ListeningProgram[], otherwise: string): string {
+  const programs = listeners.flatMap(({ program }) => (program === null ? [] : [program]));
+  const pids = [...new Set(programs.map(({ pid }) => pid))];
+  const [ours] = listeners.flatMap(({ release }) => (release === null ? [] : [release]));
+  if (ours && listeners.some(({ isEveryAddress }) => isEveryAddress)) {
+    return `Have the program of ${ours.instance} listen on $HOST:$PORT alone, and deploy that. To have it end now: \`kill ${pids.join(' ')}\`.`;
+  }
+  const end =
+    pids.length === 0
+      ? `End that process (as root \`ss -ltnp 'sport = :${port}'\` names it)`
+      : `End that process (\`kill ${pids.join(' ')}\`)`;
+  return `${end}, or ${otherwise}.`;
+}
+
 const prose = {
   'config-invalid': (a: { file: string; problems: readonly string[] }): Prose => ({
     message: `${a.file} has ${a.problems.length === 1 ? 'an error' : `${a.problems.length} errors`}:\n${a.problems.join('\n')}`,
@@ -236,9 +271,14 @@ const prose = {
     message: `nothing can listen on ${a.address}:${a.port} on ${a.host}: ${a.reason}`,
     remedy: 'Choose an address of that machine and a port that you may use.',
   }),
-  'address-in-use': (a: { host: string; address: string; port: number }): Prose => ({
-    message: `${a.address}:${a.port} on ${a.host} is taken by another process`,
-    remedy: `\`ss -ltnp 'sport = :${a.port}'\` names it: end it, or choose another address, for the edge \`edge.http\` in bascule.yaml.`,
+  'address-in-use': (a: {
+    host: string;
+    address: string;
+    port: number;
+    listeners: readonly ListeningProgram[];
+  }): Prose => ({
+    message: `${a.address}:${a.port} on ${a.host} is taken by ${takenBy(a.listeners)}`,
+    remedy: freeRemedy(a.port, a.listeners, 'choose another address, for the edge `edge.http` in bascule.yaml'),
   }),
   'edge-claimed': (a: { host: string; act: string; owner: string; heldBy: string | null; file: string }): Prose => ({
     message: `${a.act} of ${a.owner} was refused: ${
@@ -709,21 +749,45 @@ const prose = {
   }),
   'instance-exited': (a: { instance: string; lines: readonly string[] }): Prose => ({
     message: `${a.instance} ended before it was healthy${lastLines(a.lines)}`,
-    remedy: 'Mend what its log says, then deploy again.',
+    remedy: a.lines.some((line) => /EADDRINUSE|address already in use/i.test(line))
+      ? 'It asked for an address that is taken. Have it listen on $HOST:$PORT alone: 0.0.0.0 and :: take the addresses of the other color too. Then deploy again.'
+      : 'Mend what its log says, then deploy again.',
   }),
   'instance-unhealthy': (a: {
     instance: string;
     url: string;
     deadlineMs: number;
     answers: readonly string[];
+    /** Where it listens, if that is known and not where it is asked. */
+    listensElsewhere: readonly string[];
     lines: readonly string[];
   }): Prose => ({
-    message: `${a.instance} was not healthy at ${a.url} within ${a.deadlineMs / 1_000} s; it answered: ${a.answers.join(', ')}${lastLines(a.lines)}`,
-    remedy: 'Mend the service or its `health.path`, or raise `startDeadline` in bascule.yaml, then deploy again.',
+    message: `${a.instance} was not healthy at ${a.url} within ${a.deadlineMs / 1_000} s; it answered: ${a.answers.join(', ')}${a.listensElsewhere.length === 0 ? '' : `; it listens on ${a.listensElsewhere.join(', ')} instead`}${lastLines(a.lines)}`,
+    remedy:
+      a.listensElsewhere.length === 0
+        ? 'Mend the service or its `health.path`, or raise `startDeadline` in bascule.yaml, then deploy again.'
+        : 'Have the program listen on the address in $HOST and the port in $PORT, then deploy that.',
   }),
-  'port-in-use': (a: { instance: string; address: string; port: number }): Prose => ({
-    message: `${a.instance} cannot start: ${a.address}:${a.port} is taken by another process`,
-    remedy: `End that process (\`ss -ltnp 'sport = :${a.port}'\` names it), or choose other \`instances.addresses\`.`,
+  'port-in-use': (a: {
+    instance: string;
+    address: string;
+    port: number;
+    listeners: readonly ListeningProgram[];
+  }): Prose => ({
+    message: `${a.instance} cannot start: ${a.address}:${a.port} is taken by ${takenBy(a.listeners)}`,
+    remedy: freeRemedy(a.port, a.listeners, 'choose another `port` or other `instances.addresses`'),
+  }),
+  'instance-listens-everywhere': (a: {
+    instance: string;
+    pid: number;
+    program: string;
+    listensOn: string;
+    address: string;
+    port: number;
+  }): Prose => ({
+    message: `${a.instance} listens on every address, not on $HOST: process ${a.pid} (${a.program}) has ${a.listensOn} where ${a.address}:${a.port} is its own; no other color or environment could start beside it, so it was ended`,
+    remedy:
+      'Have the program listen on the address in $HOST and the port in $PORT (not 0.0.0.0, :: or no address at all), then deploy that.',
   }),
   'migration-running': (a: { instance: string }): Prose => ({
     message: `a migration that an earlier operation began on ${a.instance} still runs`,

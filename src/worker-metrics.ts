@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, isIP } from 'node:net';
 import { request } from 'undici';
 import { isLoopback } from './client/listening.js';
 import { BasculeError } from './errors.js';
+import { programsAt } from './hosts/listeners.js';
+import { LocalHost } from './hosts/local.js';
 
 export interface MetricsServer {
   stop(): Promise<void>;
@@ -56,14 +59,13 @@ export async function serveMetrics(
     };
     answer().catch(() => outgoing.writeHead(502).end());
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      reject(
-        new BasculeError('address-in-use', { host: 'localhost', address: place.host, port: place.port }, { cause }),
-      );
-    });
-    server.listen(place, resolve);
-  });
+  try {
+    await once(server.listen(place), 'listening');
+  } catch (cause) {
+    const bind = { address: place.host, port: place.port };
+    const listeners = await programsAt(new LocalHost(), bind);
+    throw new BasculeError('address-in-use', { host: 'localhost', ...bind, listeners }, { cause });
+  }
   return {
     async stop() {
       server.closeAllConnections();

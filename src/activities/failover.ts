@@ -103,7 +103,7 @@ export function failoverActivities(context: WorkerContext) {
       const env = await readEnv(plan.component);
       const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
       const { cancellationSignal: signal } = Context.current();
-      await waitHealthy(instance, { ...health, owner, process: started, deadlineMs, signal });
+      await waitHealthy(instance, { ...health, owner, process: started, deadlineMs, stopGraceMs, signal });
       return { startedAt };
     },
 

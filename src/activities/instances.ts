@@ -84,7 +84,7 @@ export function instanceActivities(context: WorkerContext) {
       const env = await readEnv(configuration);
       const { run, stopGraceMs } = configuration;
       const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
-      await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, signal });
+      await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, stopGraceMs, signal });
     },
 
     /** Ends what runs in an instance of the inactive color, and removes its releases and its log. */

@@ -1,4 +1,5 @@
 import { BasculeError } from '../errors.js';
+import { programsAt } from '../hosts/listeners.js';
 import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
 import { findProcesses } from './managed.js';
 import { readEdge } from './read-edge.js';
@@ -30,7 +31,9 @@ export async function examineProcess(edge: Edge): Promise<string> {
   if (running === null) {
     const why = await whyNotRunning(edge);
     if (why?.code === 'edge-silent') throw why;
-    if (!(await edge.host.isAddressFree(http))) throw new BasculeError('address-in-use', { host, ...http });
+    if (!(await edge.host.isAddressFree(http))) {
+      throw new BasculeError('address-in-use', { host, ...http, listeners: await programsAt(edge.host, http) });
+    }
     throw notRunning(edge);
   }
   if (processes === null) throw await whyNoMaster(edge, running);

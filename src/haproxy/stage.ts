@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { AppliedConfiguration, BindAddress } from '../domain/configuration.js';
 import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { programsAt } from '../hosts/listeners.js';
 import { restoreCertificates } from './certificates.js';
 import { claimArguments, type Edge, edgeFiles, runAct, runtimeSocket } from './edge.js';
 import { claimEdge, claimTakeBack } from './fence.js';
@@ -116,8 +117,9 @@ async function assertNewAddressesAreFree(edge: Edge, text: string): Promise<void
   const bound = runs ? bindAddresses(installed ?? '') : [];
   for (const bind of bindAddresses(text)) {
     if (bound.some((each) => each.address === bind.address && each.port === bind.port)) continue;
-    if (!(await edge.host.isAddressFree(bind)))
-      throw new BasculeError('address-in-use', { host: edge.host.name, ...bind });
+    if (await edge.host.isAddressFree(bind)) continue;
+    const listeners = await programsAt(edge.host, bind);
+    throw new BasculeError('address-in-use', { host: edge.host.name, ...bind, listeners });
   }
 }
 

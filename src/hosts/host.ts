@@ -31,6 +31,20 @@ export interface HostProcess {
   readonly ageMs: number;
 }
 
+/** A TCP socket that waits for connections, as the kernel lists it. */
+export interface ListeningSocket {
+  /** For a person: 0.0.0.0 and :: are every address. */
+  readonly address: string;
+  readonly port: number;
+  readonly isEveryAddress: boolean;
+  readonly inode: string;
+}
+
+/** The same with its program: null where it can't be seen whose it is. */
+export interface Listener extends ListeningSocket {
+  readonly process: HostProcess | null;
+}
+
 /** A Unix socket, or an address at which a program listens; `*` is each address of the host. */
 export type Destination = { readonly path: string } | BindAddress;
 
@@ -70,6 +84,9 @@ export interface Host {
 
   /** Whether a program could listen there now. Throws `address-unusable`. */
   isAddressFree(bind: BindAddress): Promise<boolean>;
+
+  /** What listens there by now, on that address or on every one; its process is null where it can't be seen from here. */
+  listenersAt(bind: BindAddress): Promise<readonly Listener[]>;
 
   /**
    * A connection as a program of that host would make it, which emits `ready` when there is one. That nobody answers is an

@@ -6,8 +6,9 @@ import { isEveryAddress } from '../domain/addresses.js';
 import type { BindAddress } from '../domain/configuration.js';
 import { type IncusPlace, inFull } from '../domain/incus-place.js';
 import { BasculeError, isBasculeError } from '../errors.js';
-import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
+import type { Destination, Host, HostProcess, Listener, RunOptions, RunResult } from './host.js';
 import { IncusClient, type IncusProcess } from './incus-client.js';
+import { overlaps, parseListeners } from './listeners.js';
 import { isOf, parseProcess } from './processes.js';
 
 /** Longer than a command takes that only looks. */
@@ -160,11 +161,17 @@ export class IncusHost implements Host {
   }
 
   async isAddressFree(bind: BindAddress): Promise<boolean> {
-    const { stdout } = await this.look('cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :');
-    if (listenersOf(stdout).some((one) => overlaps(one, bind))) return false;
+    if ((await this.listenersAt(bind)).length > 0) return false;
     if (isEveryAddress(bind) || bind.address.startsWith('127.')) return true;
     if ((await this.client.addresses()).includes(bind.address)) return true;
     throw new BasculeError('address-unusable', { host: this.name, ...bind, reason: 'it has no such address' });
+  }
+
+  async listenersAt(bind: BindAddress): Promise<readonly Listener[]> {
+    const { stdout } = await this.look('cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :');
+    return parseListeners(stdout)
+      .filter((one) => overlaps(one, bind))
+      .map((one) => ({ ...one, process: null }));
   }
 
   connect(to: Destination): Duplex {
@@ -317,29 +324,3 @@ const reasonOf = (stderr: string): string => {
   const last = stderr.trimEnd().split('\n').at(-1) ?? '';
   return last.replace(/^.*? E /, '');
 };
-
-interface Listener {
-  /** Null for every address. */
-  readonly address: string | null;
-  readonly port: number;
-}
-
-/** Lines of /proc/net/tcp and tcp6 (proc(5)): the address is hexadecimal, in the byte order of the machine. */
-function listenersOf(table: string): readonly Listener[] {
-  return [...table.matchAll(/^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /gm)].map(
-    ([, address = '', port = '']) => ({
-      address: /^0+$/.test(address) ? null : dotted(address),
-      port: Number.parseInt(port, 16),
-    }),
-  );
-}
-
-/** The last four bytes, so that an IPv4 address as IPv6 has it is one too. */
-const dotted = (hexadecimal: string): string =>
-  (hexadecimal.slice(-8).match(/../g) ?? [])
-    .toReversed()
-    .map((byte) => Number.parseInt(byte, 16))
-    .join('.');
-
-const overlaps = (one: Listener, bind: BindAddress): boolean =>
-  one.port === bind.port && (one.address === null || isEveryAddress(bind) || one.address === bind.address);

@@ -7,7 +7,8 @@ import { execa } from 'execa';
 import type { BindAddress } from '../domain/configuration.js';
 import { BasculeError } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
-import type { Destination, Host, HostProcess, RunOptions, RunResult } from './host.js';
+import type { Destination, Host, HostProcess, Listener, RunOptions, RunResult } from './host.js';
+import { listeningSockets, overlaps, withProcesses } from './listeners.js';
 import { isFreeForHaproxy } from './low-ports.js';
 import { createPrivately, writePrivately } from './private-files.js';
 import { processesOf } from './processes.js';
@@ -129,6 +130,10 @@ export class LocalHost implements Host {
         server.close(() => resolve(true));
       });
     });
+  }
+
+  async listenersAt(bind: BindAddress): Promise<readonly Listener[]> {
+    return await withProcesses((await listeningSockets()).filter((one) => overlaps(one, bind)));
   }
 
   connect(to: Destination): Duplex {

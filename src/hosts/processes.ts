@@ -20,6 +20,11 @@ export const isOf = ({ folder, commandLine }: HostProcess, directory: string): b
 export const isWithin = (path: string, directory: string): boolean =>
   path === directory || path.startsWith(`${directory}/`);
 
+/** One process of this machine; null where it ended, or is another user's. */
+export async function readHostProcess(pid: number): Promise<HostProcess | null> {
+  return await readProcess(pid, await readFile('/proc/uptime', 'utf8'));
+}
+
 async function readProcess(pid: number, uptime: string): Promise<HostProcess | null> {
   try {
     const [stat, commandLine, folder] = await Promise.all([

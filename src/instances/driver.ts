@@ -82,6 +82,18 @@ export interface InstanceDriver {
 
   /** Asks an instance for its health: 2xx and 3xx are healthy. */
   checkHealth(instance: Instance, path: string, signal?: AbortSignal): Promise<HealthAnswer>;
+  /** Ends what took its port on every address, also those of others. Throws `instance-listens-everywhere`. */
+  requireOwnAddress(
+    instance: Instance,
+    of: {
+      readonly owner: string;
+      readonly process: ProcessIdentity;
+      readonly stopGraceMs: number;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<void>;
+  /** Where its program listens, if that is not where it is to. */
+  listensElsewhere(instance: Instance, started: ProcessIdentity): Promise<readonly string[]>;
   /** What is not as it should be with an instance. */
   examineInstance(instance: Instance): Promise<readonly BasculeError[]>;
 

@@ -4,6 +4,7 @@ import type { DiskUsage } from '../domain/examination.js';
 import { BasculeError } from '../errors.js';
 import { spaceAt } from '../hosts/disk.js';
 import type { Host } from '../hosts/host.js';
+import { programsAt } from '../hosts/listeners.js';
 import { hasSystemCode } from '../system-error.js';
 import { type Instance, type InstanceStatus, instanceFiles, readProcess } from './record.js';
 
@@ -22,7 +23,9 @@ export async function examineProcess(instance: Instance): Promise<readonly Bascu
   const found = problemsOf(instance, await readProcess(instance));
   if (found.every(({ code }) => code !== 'instance-not-running')) return found;
   const isFree = await instance.host.isAddressFree({ address, port });
-  return isFree ? found : [new BasculeError('port-in-use', { instance: name, address, port })];
+  if (isFree) return found;
+  const listeners = await programsAt(instance.host, { address, port });
+  return [new BasculeError('port-in-use', { instance: name, address, port, listeners })];
 }
 
 /** What the record of an instance shows: `instance-not-running`, `instance-restarts`, `instance-left-failed`. */

@@ -14,7 +14,7 @@ const shownAnswers = 5;
 /**
  * Waits until the process that was started answers `rise` times in a row, and puts it on record.
  *
- * @throws `instance-exited` as soon as that process is gone, `instance-unhealthy` after `deadlineMs`,
+ * @throws `instance-listens-everywhere`, `instance-exited` as soon as that process is gone, `instance-unhealthy` after `deadlineMs`,
  * `instance-fenced` where another operation took the instance
  */
 export async function waitHealthy(
@@ -26,6 +26,7 @@ export async function waitHealthy(
     intervalMs: number;
     rise: number;
     deadlineMs: number;
+    stopGraceMs: number;
     signal?: AbortSignal;
   },
 ): Promise<void> {
@@ -39,6 +40,7 @@ export async function waitHealthy(
     healthyInARow = isHealthy ? healthyInARow + 1 : 0;
     answers.push(detail);
     await requireRunning(instance, wait);
+    await driver.requireOwnAddress(instance, wait);
     if (healthyInARow >= wait.rise) break;
     if (performance.now() >= until) throw await unhealthy(instance, wait, answers);
     await delay(Math.min(wait.intervalMs, startIntervalMs), undefined, {
@@ -64,7 +66,7 @@ async function requireRunning(
 
 async function unhealthy(
   instance: Instance,
-  wait: { path: string; deadlineMs: number },
+  wait: { path: string; deadlineMs: number; process: ProcessIdentity },
   answers: readonly string[],
 ): Promise<BasculeError> {
   return new BasculeError('instance-unhealthy', {
@@ -72,6 +74,7 @@ async function unhealthy(
     url: `http://${instance.address}:${instance.port}${wait.path}`,
     deadlineMs: wait.deadlineMs,
     answers: answers.slice(-shownAnswers),
+    listensElsewhere: await driverOf(instance).listensElsewhere(instance, wait.process),
     lines: await driverOf(instance).lastLogLines(instance, shownLines),
   });
 }

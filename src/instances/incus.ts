@@ -206,6 +206,12 @@ export const incusDriver: InstanceDriver = {
     return { isHealthy: status >= 200 && status < 400, detail: stdout };
   },
 
+  // Every instance has its own network, where 0.0.0.0 is nobody else's.
+  async requireOwnAddress() {},
+  async listensElsewhere() {
+    return [];
+  },
+
   async examineInstance(instance) {
     return problemsOf(instance, await incusDriver.readInstance(instance));
   },

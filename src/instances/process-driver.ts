@@ -9,6 +9,7 @@ import {
 } from './claims.js';
 import type { InstanceDriver } from './driver.js';
 import { examineProcess } from './examine.js';
+import { listensElsewhere } from './listeners.js';
 import { lastLogLines, readLog } from './log.js';
 import {
   deleteInstance,
@@ -16,6 +17,7 @@ import {
   migrateRelease,
   prepareRelease,
   recreateInstance,
+  requireOwnAddress,
   startInstance,
 } from './process.js';
 import { runInRelease } from './process-exec.js';
@@ -33,7 +35,7 @@ export const processDriver: InstanceDriver = {
     await recreateInstance(instance, ending);
     await deleteInstance(instance, ending.owner);
   },
-  checkHealth,
+  ...{ checkHealth, requireOwnAddress, listensElsewhere },
   examineInstance: examineProcess,
   ...{ readLog, lastLogLines, runInRelease },
 };

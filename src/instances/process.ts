@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { BasculeError } from '../errors.js';
-import { isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
+import { BasculeError, isBasculeError } from '../errors.js';
+import { programsAt } from '../hosts/listeners.js';
+import { identityOf, isProcessAlive, type ProcessIdentity } from '../hosts/process-identity.js';
 import { removeHalfWritten } from '../hosts/writing.js';
 import { runAct, runMigration } from './act.js';
 import { type Claim, claimInstance, type InstanceRelease, type Program } from './claims.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
+import { addressOf, listensEverywhere } from './listeners.js';
 import { lastLogLines } from './log.js';
 import { type Instance, type InstanceRecord, instanceFiles, parseRecord, readProcess } from './record.js';
 import { unpackArtifact } from './unpack.js';
@@ -47,6 +49,30 @@ export async function stopInstance(
   const { owner } = stop;
   const record = parseRecord(instance, await runAct(instance, { name: 'stop', args: [owner], owner }));
   await endProcess(instance, record, stop);
+}
+
+/**
+ * Asserts that what an instance runs leaves its port on every other address to others; else it is ended, since it would
+ * keep the other color and the other environments from starting. Throws `instance-listens-everywhere`.
+ */
+export async function requireOwnAddress(
+  instance: Instance,
+  { process: started, ...stop }: { owner: string; process: ProcessIdentity; stopGraceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const found = await listensEverywhere(instance, started);
+  if (!found?.process) return;
+  const { pid, name: program } = found.process;
+  const listener = await identityOf(pid);
+  const { name, address, port } = instance;
+  const own = { instance: name, address, port };
+  const error = new BasculeError('instance-listens-everywhere', { ...own, pid, program, listensOn: addressOf(found) });
+  await stopInstance(instance, stop).catch((cause) => {
+    // What is wrong with the program counts.
+    if (!isBasculeError(cause)) throw cause;
+  });
+  // In a session of its own it outlives what started it.
+  if (listener && (await isProcessAlive(listener))) process.kill(pid, 'SIGKILL');
+  throw error;
 }
 
 /**
@@ -162,7 +188,10 @@ async function requireFreeAddress(instance: Instance): Promise<void> {
   while (!(await instance.host.isAddressFree({ address, port }))) {
     // An earlier try may have started it in this moment.
     if ((await readProcess(instance)).isAlive) return;
-    if (performance.now() >= until) throw new BasculeError('port-in-use', { instance: name, address, port });
+    if (performance.now() >= until) {
+      const listeners = await programsAt(instance.host, { address, port });
+      throw new BasculeError('port-in-use', { instance: name, address, port, listeners });
+    }
     await delay(pollMs);
   }
 }

@@ -225,8 +225,8 @@ describe('a component that', () => {
     const result = await deploy('c0000004');
     await new Promise((resolve) => squatter.close(resolve));
     expect(result).toMatchObject({ exitCode: 1, code: 'port-in-use' });
-    expect(result.message).toBe(`${instance} cannot start: ${address} is taken by another process`);
-    expect(result.remedy).toContain(`ss -ltnp 'sport = :${port}'`);
+    expect(result.message).toContain(`${instance} cannot start: ${address} is taken by process ${process.pid} (`);
+    expect(result.remedy).toContain(`kill ${process.pid}`);
   });
 });
 

@@ -50,6 +50,12 @@ console.log('begins');
 console.error('warns');
 if (mode === 'exit') process.exit(3);
 if (mode === 'stubborn') process.on('SIGTERM', () => console.log('stays'));
+if (mode === 'everywhere') {
+  const { spawn } = await import('node:child_process');
+  const child = "require('http').createServer((_, answer) => answer.end()).listen(+process.env.PORT, process.env.ON)";
+  spawn(process.execPath, ['-e', child], { stdio: 'inherit', detached: process.env.ON === undefined });
+  await new Promise(() => setInterval(() => {}, 1000));
+}
 if (mode === 'fork') {
   const { spawn } = await import('node:child_process');
   console.log('child ' + spawn('sleep', ['1000'], { stdio: 'ignore' }).pid);
@@ -58,7 +64,7 @@ const environment = readFileSync('/proc/self/environ', 'utf8').split('\\0').filt
 createServer((request, response) => {
   if (request.url === '/sick') response.statusCode = 500;
   response.end(JSON.stringify({ environment, cwd: process.cwd(), pid: process.pid }));
-}).listen(Number(process.env.PORT), process.env.HOST, () => console.log('listens'));
+}).listen(Number(process.env.LISTEN ?? process.env.PORT), process.env.ON ?? process.env.HOST, () => console.log('listens'));
 `;
 
 let folder: string;
@@ -384,14 +390,63 @@ describe('what does not become healthy', () => {
     });
   });
 
-  test('is not started where another process has its address', async () => {
+  test('is not started where another process has its address, which is named, with the release that it is', async () => {
     const instance = await anInstance();
     await prepare(instance);
-    const other = createServer().listen(instance.port, instance.address);
+    const { address, port } = instance;
+    const other = createServer().listen(port, address);
     await once(other, 'listening');
-    await expect(start(instance)).rejects.toMatchObject({ code: 'port-in-use' });
+    const { pid } = process;
+    await expect(start(instance)).rejects.toMatchObject({
+      code: 'port-in-use',
+      args: { listeners: [{ address, isEveryAddress: false, program: { pid }, release: null }] },
+    });
     other.close();
     expect((await readProcess(instance)).process).toBe(null);
+    const neighbor = { ...(await anInstance('web')), port };
+    await prepare(neighbor);
+    const { pid: ours } = await start(neighbor, { env: { ON: '::' } });
+    await expect.poll(() => checkHealth(neighbor, '/')).toMatchObject({ isHealthy: true });
+    const release = { instance: neighbor.name, sha };
+    await expect(start(instance)).rejects.toMatchObject({
+      code: 'port-in-use',
+      args: { listeners: [{ address: '::', isEveryAddress: true, program: { pid: ours }, release }] },
+    });
+  });
+
+  test.each([
+    ['on 0.0.0.0', { ON: '0.0.0.0' }, '0.0.0.0'],
+    ['on ::', { ON: '::' }, '[::]'],
+    ['by a child, on 0.0.0.0', { MODE: 'everywhere', ON: '0.0.0.0' }, '0.0.0.0'],
+    ['by a child in a session of its own, on any address', { MODE: 'everywhere' }, '[::]'],
+  ])('is refused and ended where it listens %s', async (_, env, listensOn) => {
+    const instance = await anInstance();
+    await expect(deploy(instance, { env })).rejects.toMatchObject({
+      code: 'instance-listens-everywhere',
+      message: expect.stringContaining(`has ${listensOn}:${instance.port} where 127.0.0.1:${instance.port} is its own`),
+    });
+    expect(await readProcess(instance)).toMatchObject({ state: 'stopped', isAlive: false });
+  });
+
+  test('is named with where it listens, if that is another port', async () => {
+    const instance = await anInstance();
+    const port = await freePort('127.0.0.1');
+    const env = { LISTEN: String(port) };
+    await expect(deploy(instance, { env, deadlineMs: 1_500 })).rejects.toMatchObject({
+      code: 'instance-unhealthy',
+      message: expect.stringContaining(`ECONNREFUSED; it listens on 127.0.0.1:${port} instead`),
+    });
+  });
+
+  test('because its address is taken is told to listen on its own alone', async () => {
+    const instance = await anInstance();
+    const taken = createServer().listen(await freePort('127.0.0.1'), '127.0.0.1');
+    await once(taken, 'listening');
+    const bound = taken.address();
+    const LISTEN = String(typeof bound === 'object' ? bound?.port : '');
+    const failing = deploy(instance, { env: { LISTEN } });
+    await expect(failing).rejects.toMatchObject({ code: 'instance-exited', remedy: expect.stringContaining('$HOST') });
+    taken.close();
   });
 
   test('answers why it is not healthy', async () => {
@@ -639,7 +694,7 @@ async function deploy(
   const { path = '/', deadlineMs = 30_000, ...program } = options;
   await prepare(instance);
   const process = await start(instance, program);
-  await waitHealthy(instance, { owner, process, path, intervalMs: 50, rise: 2, deadlineMs });
+  await waitHealthy(instance, { owner, process, path, intervalMs: 50, rise: 2, deadlineMs, stopGraceMs: 500 });
   return process;
 }
 
@@ -650,7 +705,15 @@ async function childOf(instance: Instance): Promise<number> {
 
 async function becomesHealthy(instance: Instance, process: Parameters<typeof markHealthy>[2] | null): Promise<void> {
   if (!process) throw new Error('no process is on record');
-  await waitHealthy(instance, { owner, process, path: '/', intervalMs: 50, rise: 1, deadlineMs: 30_000 });
+  await waitHealthy(instance, {
+    owner,
+    process,
+    path: '/',
+    intervalMs: 50,
+    rise: 1,
+    deadlineMs: 30_000,
+    stopGraceMs: 500,
+  });
 }
 
 async function ask(instance: Instance): Promise<{ environment: string[]; cwd: string; pid: number }> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { BindAddress } from '../../src/domain/configuration.js';
-import type { Destination, Host, HostProcess, RunOptions, RunResult } from '../../src/hosts/host.js';
+import type { Destination, Host, HostProcess, Listener, RunOptions, RunResult } from '../../src/hosts/host.js';
 import { IncusHost } from '../../src/hosts/incus.js';
 import { LocalHost } from '../../src/hosts/local.js';
 
@@ -72,6 +72,10 @@ export class ChangedHost implements Host {
 
   isAddressFree(bind: BindAddress): Promise<boolean> {
     return this.inner.isAddressFree(bind);
+  }
+
+  listenersAt(bind: BindAddress): Promise<readonly Listener[]> {
+    return this.inner.listenersAt(bind);
   }
 
   connect(to: Destination): Duplex {
