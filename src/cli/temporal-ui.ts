@@ -1,6 +1,9 @@
 import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { BasculeError } from '../errors.js';
+import { programsAt } from '../hosts/listeners.js';
+import { LocalHost } from '../hosts/local.js';
 
 const listensOn = '127.0.0.1';
 /** Of one connection to the next server, never passed on (RFC 9110, 7.6.1). */
@@ -31,12 +34,13 @@ export async function startTemporalUi(port: number): Promise<TemporalUi> {
     if (isOwn(asked, hosts)) return forward(asked, answer, behind);
     answer.writeHead(403, { 'content-type': 'text/plain; charset=utf-8' }).end(`Ask for http://${hosts[0]}/ itself.\n`);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new BasculeError('address-in-use', { host: 'localhost', address: listensOn, port }, { cause })),
-    );
-    server.listen(port, listensOn, resolve);
-  });
+  const bind = { address: listensOn, port };
+  try {
+    await once(server.listen(port, listensOn), 'listening');
+  } catch (cause) {
+    const listeners = await programsAt(new LocalHost(), bind);
+    throw new BasculeError('address-in-use', { host: 'localhost', ...bind, listeners }, { cause });
+  }
   return {
     url: `http://${hosts[0]}/`,
     behind,
