@@ -55,6 +55,18 @@ function writableRemedy({ file, reason }: { file: string; reason: string }): str
   return `See who may write there (\`ls -ld ${folder}\`), then try again.`;
 }
 
+const untrustedRemedy = {
+  unknown:
+    'Where an authority of your own signed it, name the PEM file of its root as `artifacts.caFile` in bascule.yaml. Where a proxy did that looks into the connection, its root.',
+  expired: 'Renew that certificate, or set the clock of the worker right, then deploy again.',
+  'other name': 'Ask it by a name that its certificate has: see `artifacts.url` in bascule.yaml.',
+} as const;
+
+const tokenSent = ({ token, elsewhere }: { token: string | null; elsewhere: string | null }): string => {
+  if (token === null) return 'and bascule.yaml names no token';
+  return elsewhere === null ? `to the token from ${token}` : `at ${elsewhere}, to which the token is not sent`;
+};
+
 const isReadOnly = (reason: string): boolean => /EROFS|Read-only file system/.test(reason);
 
 const readOnlyRemedy = (folder: string): string =>
@@ -647,40 +659,68 @@ const prose = {
     message: `${a.purpose}: ${a.source} ${a.reason}`,
     remedy: `bascule.yaml names ${a.source}: it has to be there, with the secret in it, for the worker (with systemd a variable stands in /etc/bascule/PROJECT.env: restart the worker then), and where you type \`bascule exec\`.`,
   }),
+  'artifact-not-configured': (a: { what: string; expected: string }): Prose => ({
+    message: `${a.what} is no artifact of bascule.yaml, which has it at ${a.expected}; nothing was fetched`,
+    remedy: 'bascule.yaml was changed after the artifact was pinned. Deploy again.',
+  }),
   'artifact-not-found': (a: { url: string }): Prose => ({
     message: `there is no artifact at ${a.url}`,
     remedy: 'Check the sha and `artifacts` in bascule.yaml. Some servers say so too when a token is missing.',
   }),
-  'artifact-unauthorized': (a: { url: string; status: number; token: string | null }): Prose => ({
-    message: `${a.url} may not be read: the server answered ${a.status} ${a.token === null ? 'and bascule.yaml names no token' : `to the token from ${a.token}`}`,
+  'artifact-unauthorized': (a: {
+    url: string;
+    status: number;
+    token: string | null;
+    /** The origin that answered so, where it is none that gets the token. */
+    elsewhere: string | null;
+  }): Prose => ({
+    message: `${a.url} may not be read: the server answered ${a.status} ${tokenSent(a)}`,
     remedy:
-      a.token === null
-        ? 'Name one as `artifacts.token` in bascule.yaml.'
-        : `Put a token that may read it in ${a.token}, where the worker sees it.`,
+      a.elsewhere !== null
+        ? 'The token is sent to the origin of `artifacts.url` alone, and over https. Put what it protects there.'
+        : a.token === null
+          ? 'Name one as `artifacts.token` in bascule.yaml.'
+          : `Put a token that may read it in ${a.token}, where the worker sees it.`,
   }),
   'artifact-unreachable': (a: { url: string; reason: string }): Prose => ({
     message: `${a.url} could not be read: ${a.reason}`,
-    remedy: 'Check that the worker reaches that server, then deploy again.',
+    remedy:
+      'Check that the worker reaches that server, then deploy again. Where that takes a proxy, name it as `HTTPS_PROXY` in the environment of the worker.',
+  }),
+  'artifact-server-untrusted': (a: {
+    url: string;
+    server: string;
+    reason: string;
+    why: 'unknown' | 'expired' | 'other name';
+  }): Prose => ({
+    message: `${a.url} was not read, since the certificate of ${a.server} is not trusted: ${a.reason}`,
+    remedy: untrustedRemedy[a.why],
+  }),
+  'artifact-ca-file-unreadable': (a: { file: string; reason: string }): Prose => ({
+    message: `${a.file}, which names the roots that servers of artifacts are trusted by, cannot be read: ${a.reason}`,
+    remedy: 'Put the roots there, as PEM, or take `artifacts.caFile` out of bascule.yaml.',
   }),
   'artifact-truncated': (a: { url: string; receivedBytes: number; expectedBytes: number | null }): Prose => ({
     message: `${a.url} ended after ${a.receivedBytes} bytes${a.expectedBytes === null ? '' : ` of ${a.expectedBytes}`}`,
     remedy: 'Deploy again; if it stays so, upload the artifact anew.',
   }),
-  'artifact-wrong-checksum': (a: { url: string; expected: string; found: string }): Prose => ({
-    message: `${a.url} has SHA-256 ${a.found}, and ${a.expected} was pinned`,
-    remedy: 'The artifact or its checksum file was changed after the other. Upload both, then deploy again.',
+  'artifact-wrong-checksum': (a: { url: string; expected: string; found: string; answer: string }): Prose => ({
+    message: `${a.url} has SHA-256 ${a.found}, and ${a.expected} was pinned; it answered ${a.answer}`,
+    remedy:
+      'The artifact or its checksum file was changed after the other. Upload both, then deploy again. A page in place of an archive comes from a login or an error of the server.',
   }),
   'artifact-too-large': (a: { what: string; maxBytes: number }): Prose => ({
     message: `${a.what} is larger than ${a.maxBytes} bytes`,
     remedy: 'Make the artifact smaller, or raise `artifacts.maxSize` in bascule.yaml.',
   }),
-  'artifact-checksum-unreadable': (a: { url: string }): Prose => ({
-    message: `${a.url} holds no SHA-256: expected 64 hexadecimal digits, alone or as sha256sum prints them`,
+  'artifact-checksum-unreadable': (a: { url: string; answer: string }): Prose => ({
+    message: `${a.url} holds no SHA-256 (${a.answer}): expected 64 hexadecimal digits, alone or as sha256sum prints them`,
     remedy: 'Write it with `sha256sum FILE >FILE.sha256`, or leave `artifacts.checksum` out of bascule.yaml.',
   }),
-  'artifact-not-a-tar': (a: { file: string }): Prose => ({
-    message: `${a.file} is no tar archive`,
-    remedy: 'An artifact is a .tar.gz, .tar.zst or .tar with the files of the release at its root.',
+  'artifact-not-a-tar': (a: { file: string; answer: string | null }): Prose => ({
+    message: `${a.file} is no tar archive${a.answer === null ? '' : `: it answered ${a.answer}`}`,
+    remedy:
+      'An artifact is a .tar.gz, .tar.zst or .tar with the files of the release at its root. A page in its place comes from a login or an error of the server: open the URL with the same token.',
   }),
   'artifact-damaged': (a: { file: string; reason: string }): Prose => ({
     message: `${a.file} cannot be unpacked, although its checksum is right: ${a.reason}`,

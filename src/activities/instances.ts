@@ -1,8 +1,11 @@
 import { dirname } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
+import type { Configuration } from '../domain/configuration.js';
 import type { Color } from '../domain/edge-state.js';
 import type { PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
+import { deployedEnvironments } from '../domain/rolling.js';
+import { BasculeError } from '../errors.js';
 import { runtimeSocket } from '../haproxy/edge.js';
 import { markServersDown } from '../haproxy/runtime.js';
 import { fetchArtifact, pruneArtifacts } from '../instances/artifact.js';
@@ -23,6 +26,25 @@ interface Step {
   readonly component: PlannedComponent;
 }
 
+/** Which artifact is fetched. */
+interface Fetching {
+  readonly environment: string;
+  readonly sha: string;
+  readonly component: Pick<PlannedComponent, 'name' | 'url' | 'sha256'>;
+}
+
+/** Names from elsewhere could make another URL of `artifacts.url`, or another file. */
+function requireNames(configuration: Configuration, { environment, component }: Fetching): void {
+  const { name, sha256 } = component;
+  const isKnown =
+    /^[0-9a-f]{64}$/.test(sha256) &&
+    configuration.components.some((known) => known.name === name) &&
+    deployedEnvironments(configuration).includes(environment);
+  if (isKnown) return;
+  const { url } = artifactsOf(configuration);
+  throw new BasculeError('artifact-not-configured', { what: `${environment} ${name} ${sha256}`, expected: url });
+}
+
 /** Bytes of an artifact that are in an instance by now, and of how many. */
 export const showPushed = (pushed: number, of: number): void => showProgress({ pushed, of });
 
@@ -37,11 +59,13 @@ export function instanceActivities(context: WorkerContext) {
   }
 
   return asActivities({
-    async fetchArtifact({ component }: { component: PlannedComponent }): Promise<void> {
+    async fetchArtifact({ environment, sha, component }: Fetching): Promise<void> {
       const { configuration } = await loadProject(context);
+      requireNames(configuration, { environment, sha, component });
       const file = artifactFile(configuration, component.sha256);
       const signal = Context.current().cancellationSignal;
-      await fetchArtifact(component, file, artifactsOf(configuration), readSecret, {
+      const pin = { environment, sha, component: component.name, url: component.url, sha256: component.sha256 };
+      await fetchArtifact(pin, file, artifactsOf(configuration), readSecret, {
         signal,
         onProgress: (bytes, of) => showProgress({ fetched: bytes, of }),
       });

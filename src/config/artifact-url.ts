@@ -1,4 +1,5 @@
 import { pathToFileURL } from 'node:url';
+import { mayCarryToken } from '../domain/token-origin.js';
 
 const placeholder = /\{([a-z]*)\}/g;
 
@@ -12,6 +13,11 @@ export function artifactUrlProblem(kind: 'url' | 'checksum', url: string): strin
   if (kind === 'url' && !url.includes('{sha}')) return 'expected {sha} in it: each release has its own URL';
   if (url.lastIndexOf('{url}') > 0) return 'expected {url} only at its beginning';
   return url.startsWith('{url}') ? null : locationProblem(url.replaceAll(placeholder, 'x'));
+}
+
+/** Whether a token may be sent to `artifacts.url`, which is right in itself. None is sent for a file. */
+export function mayTakeToken(url: string): boolean {
+  return !url.startsWith('http:') || mayCarryToken(new URL(url.replaceAll(placeholder, 'x')));
 }
 
 /** `file:` URLs absolute, with their placeholders; a relative one is in `folder`. All others as they are. */

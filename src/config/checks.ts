@@ -1,4 +1,4 @@
-import { artifactUrlProblem } from './artifact-url.js';
+import { artifactUrlProblem, mayTakeToken } from './artifact-url.js';
 import { addressProblems } from './checks/addresses.js';
 import { backendProblems } from './checks/backends.js';
 import { edgeProblems } from './checks/edge.js';
@@ -25,9 +25,12 @@ export function crossFieldProblems(input: LenientInput, folder: string): Problem
 }
 
 function artifactProblems(input: LenientInput): Problem[] {
-  return (['url', 'checksum'] as const).flatMap((key) => {
-    const url = input.artifacts?.[key];
-    const problem = url === undefined ? null : artifactUrlProblem(key, url);
+  const { url, token } = input.artifacts ?? {};
+  const problems = (['url', 'checksum'] as const).flatMap((key) => {
+    const given = input.artifacts?.[key];
+    const problem = given === undefined ? null : artifactUrlProblem(key, given);
     return problem === null ? [] : [wrong(['artifacts', key], problem)];
   });
+  if (problems.length > 0 || url === undefined || token === undefined || mayTakeToken(url)) return problems;
+  return [wrong(['artifacts', 'token'], 'expected `artifacts.url` by https: a token goes over no open network')];
 }

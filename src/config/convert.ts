@@ -182,6 +182,7 @@ function artifacts(given: ArtifactsInput, folder: string): ArtifactsConfiguratio
     url: absoluteArtifactUrl(given.url, folder),
     ...(given.checksum !== undefined && { checksum: absoluteArtifactUrl(given.checksum, folder) }),
     ...(given.token && { token: secretSource(given.token, folder) }),
+    ...(given.caFile !== undefined && { caFile: resolve(folder, given.caFile) }),
     maxBytes: given.maxSize === undefined ? defaults.artifactMaxBytes : (parseSize(given.maxSize) ?? Number.NaN),
     timeoutMs: milliseconds(given.timeout, defaults.artifactMs),
   };

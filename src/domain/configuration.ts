@@ -234,6 +234,8 @@ export interface ArtifactsConfiguration {
   /** With `{url}` beside those of `url`. */
   readonly checksum?: string;
   readonly token?: SecretSource;
+  /** PEM file of roots that servers of artifacts are trusted by, besides the usual ones. */
+  readonly caFile?: string;
   readonly maxBytes: number;
   readonly timeoutMs: number;
 }

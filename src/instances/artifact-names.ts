@@ -1,18 +1,22 @@
-interface Names {
+/** What a release's artifact is of. */
+export interface ArtifactNames {
   readonly component: string;
   readonly environment: string;
   readonly sha: string;
 }
 
 /** The URL of a component's artifact: the configured one with `{component}`, `{environment}` and `{sha}` filled in. */
-export function artifactUrl(template: string, names: Names): string {
-  return template.replaceAll(/\{(component|environment|sha)\}/g, (_, name: keyof Names) => names[name]);
+export function artifactUrl(template: string, names: ArtifactNames): string {
+  return template.replaceAll(/\{(component|environment|sha)\}/g, (_, name: keyof ArtifactNames) => names[name]);
 }
 
 /** The URL of its checksum file, where `{url}` is that of the artifact. */
-export function checksumUrl(template: string, names: Names & { url: string }): string {
+export function checksumUrl(template: string, names: ArtifactNames & { url: string }): string {
   return artifactUrl(template, names).replaceAll('{url}', () => names.url);
 }
+
+/** A URL as messages and Temporal get it: its query may hold a secret. */
+export const shownUrl = (url: string): string => url.replace(/\?.*$/s, '?…');
 
 /**
  * The SHA-256 in a checksum file, in lower case: 64 hexadecimal digits alone, or lines as `sha256sum` prints them, of

@@ -3,11 +3,14 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ArtifactsConfiguration, SecretSource } from '../domain/configuration.js';
+import { shaPattern } from '../domain/names.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { removeHalfWritten, writing } from '../hosts/writing.js';
 import { hasSystemCode } from '../system-error.js';
-import { artifactUrl, checksumUrl, parseChecksum } from './artifact-names.js';
-import { openSource, type Source, type Token } from './artifact-source.js';
+import { describeAnswer } from './artifact-answer.js';
+import { type ArtifactNames, artifactUrl, checksumUrl, parseChecksum, shownUrl } from './artifact-names.js';
+import { type Access, openSource, type Source } from './artifact-source.js';
+import { checkArtifact } from './unpack.js';
 
 /** Far more than any list of checksums. */
 const checksumMaxBytes = 1_000_000;
@@ -19,7 +22,8 @@ const artifactInUseMs = 60 * 60 * 1_000;
 const probeMs = 5_000;
 
 /** An artifact that cannot become another one under the same URL. */
-export interface ArtifactPin {
+export interface ArtifactPin extends ArtifactNames {
+  /** Without its query, which may hold a secret. */
   readonly url: string;
   readonly sha256: string;
   /** Bytes, where they are known. */
@@ -31,32 +35,36 @@ export type ReadSecret = (source: SecretSource, purpose: string) => Promise<stri
 /**
  * Fixes which artifact a release means: by its checksum file, or where the configuration names none by fetching it.
  *
- * @throws `artifact-not-found`, `artifact-unauthorized`, `artifact-unreachable`, `artifact-truncated`,
- * `artifact-too-large`, `artifact-checksum-unreadable`
+ * @throws `artifact-not-found`, `artifact-unauthorized`, `artifact-unreachable`, `artifact-server-untrusted`,
+ * `artifact-ca-file-unreadable`, `artifact-truncated`, `artifact-too-large`, `artifact-checksum-unreadable`
  */
 export async function pinArtifact(
   artifacts: ArtifactsConfiguration,
-  names: { component: string; environment: string; sha: string },
+  { component, environment, sha }: ArtifactNames,
   readSecret: ReadSecret,
   signal?: AbortSignal,
 ): Promise<ArtifactPin> {
-  const url = artifactUrl(artifacts.url, names);
-  if (artifacts.checksum === undefined) return await pinByContent(url, artifacts, readSecret, signal);
+  const names = { component, environment, sha };
+  const url = urlOf(artifacts, names);
+  const access = await accessOf(artifacts, url, readSecret);
+  const pin = { ...names, url: shownUrl(url) };
+  if (artifacts.checksum === undefined) return { ...pin, ...(await digestOfSource(url, artifacts, access, signal)) };
   const checksum = checksumUrl(artifacts.checksum, { ...names, url });
-  const text = await inTime(checksum, artifacts, signal, async (deadline) => {
-    const source = await openSource(checksum, await tokenOf(artifacts, readSecret), deadline);
-    return await readText(source, checksum);
+  const { text, answer } = await inTime(checksum, artifacts, signal, async (deadline) => {
+    const source = await openSource(checksum, access, deadline);
+    return { text: await readText(source, checksum), answer: source.answer() };
   });
   const sha256 = parseChecksum(text, basename(new URL(url).pathname));
-  if (sha256 === null) throw new BasculeError('artifact-checksum-unreadable', { url: checksum });
-  return { url, sha256 };
+  if (sha256 !== null) return { ...pin, sha256 };
+  throw new BasculeError('artifact-checksum-unreadable', { url: shownUrl(checksum), answer: describeAnswer(answer) });
 }
 
 /**
- * Fetches a pinned artifact into a file, which has its name only when it is whole and right; one that is there already
- * is taken. `onProgress` gets the bytes so far, and of how many.
+ * Fetches a pinned artifact into a file, which has its name only when it is whole, right, and can be unpacked; one that is
+ * there already is taken. `onProgress` gets the bytes so far, and of how many.
  *
- * @throws `artifact-wrong-checksum`, `file-not-writable`, and those of `pinArtifact`
+ * @throws `artifact-not-configured` for a pin that `pinArtifact` would not make, `artifact-wrong-checksum`,
+ * `file-not-writable`, and those of `pinArtifact` and `checkArtifact`
  */
 export async function fetchArtifact(
   pin: ArtifactPin,
@@ -65,17 +73,25 @@ export async function fetchArtifact(
   readSecret: ReadSecret,
   options: { signal?: AbortSignal; onProgress?: (bytes: number, size: number | null) => void } = {},
 ): Promise<void> {
+  const url = urlOf(artifacts, pin);
+  if (shownUrl(url) !== pin.url) {
+    throw new BasculeError('artifact-not-configured', { what: shownUrl(pin.url), expected: shownUrl(url) });
+  }
   if ((await digestOf(file)) === pin.sha256) return await markUsed(file);
+  const { signal } = options;
+  const access = await accessOf(artifacts, url, readSecret);
   const partial = `${file}.partial-${randomUUID()}`;
   try {
     await writing(file, () => mkdir(dirname(file), { recursive: true }));
-    const sha256 = await inTime(pin.url, artifacts, options.signal, async (deadline) => {
-      const source = await openSource(pin.url, await tokenOf(artifacts, readSecret), deadline);
-      return await store(source, partial, { ...artifacts, url: pin.url, onProgress: options.onProgress });
+    const { sha256, answer } = await inTime(url, artifacts, signal, async (deadline) => {
+      const source = await openSource(url, access, deadline);
+      const digest = await store(source, partial, { ...artifacts, url, onProgress: options.onProgress });
+      return { sha256: digest, answer: describeAnswer(source.answer()) };
     });
     if (sha256 !== pin.sha256) {
-      throw new BasculeError('artifact-wrong-checksum', { url: pin.url, expected: pin.sha256, found: sha256 });
+      throw new BasculeError('artifact-wrong-checksum', { url: pin.url, expected: pin.sha256, found: sha256, answer });
     }
+    await checkArtifact(partial, { name: pin.url, answer, ...(signal ? { signal } : {}) });
     await writing(file, () => rename(partial, file));
   } finally {
     await removeHalfWritten(partial);
@@ -85,23 +101,23 @@ export async function fetchArtifact(
 /**
  * Asks for an artifact and reads nothing of it. Answers its URL where there is none, null where there is one.
  *
- * @throws `artifact-unauthorized`, `artifact-unreachable`
+ * @throws `artifact-unauthorized`, `artifact-unreachable`, `artifact-server-untrusted`, `artifact-ca-file-unreadable`
  */
 export async function probeArtifact(
   artifacts: ArtifactsConfiguration,
-  names: { component: string; environment: string; sha: string },
+  names: ArtifactNames,
   readSecret: ReadSecret,
 ): Promise<string | null> {
-  const url = artifactUrl(artifacts.url, names);
+  const url = urlOf(artifacts, names);
   const asking = new AbortController();
   const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(probeMs)]);
   try {
-    const { chunks } = await openSource(url, await tokenOf(artifacts, readSecret), signal);
+    const { chunks } = await openSource(url, await accessOf(artifacts, url, readSecret), signal);
     asking.abort();
     for await (const _ of chunks) break;
     return null;
   } catch (error) {
-    if (isBasculeError(error) && error.code === 'artifact-not-found') return url;
+    if (isBasculeError(error) && error.code === 'artifact-not-found') return shownUrl(url);
     if (asking.signal.aborted) return null;
     throw error;
   }
@@ -136,28 +152,40 @@ async function markUsed(file: string): Promise<void> {
   await utimes(file, now, now);
 }
 
-async function pinByContent(
+/** A sha of other characters could lead to another server. */
+function urlOf({ url }: ArtifactsConfiguration, names: ArtifactNames): string {
+  if (shaPattern.test(names.sha)) return artifactUrl(url, names);
+  throw new BasculeError('artifact-not-configured', { what: `a release ${JSON.stringify(names.sha)}`, expected: url });
+}
+
+async function digestOfSource(
   url: string,
   artifacts: ArtifactsConfiguration,
-  readSecret: ReadSecret,
+  access: Access,
   signal?: AbortSignal,
-): Promise<ArtifactPin> {
+): Promise<{ sha256: string; size: number }> {
   return await inTime(url, artifacts, signal, async (deadline) => {
-    const source = await openSource(url, await tokenOf(artifacts, readSecret), deadline);
+    const source = await openSource(url, access, deadline);
     const digest = createHash('sha256');
     let size = 0;
     for await (const chunk of limited(source, url, artifacts.maxBytes)) {
       digest.update(chunk);
       size += chunk.length;
     }
-    return { url, sha256: digest.digest('hex'), size };
+    return { sha256: digest.digest('hex'), size };
   });
 }
 
-async function tokenOf({ token }: ArtifactsConfiguration, readSecret: ReadSecret): Promise<Token | null> {
-  if (!token) return null;
+/** How the artifact of a URL is asked for, and all that belongs to it: its checksum, and where it redirects to. */
+async function accessOf(
+  { token, caFile }: ArtifactsConfiguration,
+  url: string,
+  readSecret: ReadSecret,
+): Promise<Access> {
+  const access = { origin: new URL(url).origin, ...(caFile !== undefined && { caFile }) };
+  if (!token) return { ...access, token: null };
   const from = 'env' in token ? `the environment variable ${token.env}` : `the file ${token.file}`;
-  return { value: await readSecret(token, 'artifacts.token'), from };
+  return { ...access, token: { value: await readSecret(token, 'artifacts.token'), from } };
 }
 
 /** Runs with the configured time limit; where that passes the error says so, and the caller's own stop is thrown as it is. */
@@ -173,7 +201,8 @@ async function inTime<T>(
   } catch (error) {
     signal?.throwIfAborted();
     if (!timeout.aborted) throw error;
-    throw new BasculeError('artifact-unreachable', { url, reason: `it took longer than ${timeoutMs / 1_000} s` });
+    const reason = `it took longer than ${timeoutMs / 1_000} s`;
+    throw new BasculeError('artifact-unreachable', { url: shownUrl(url), reason });
   }
 }
 
@@ -215,7 +244,7 @@ async function* limited({ size, chunks }: Source, url: string, maxBytes: number)
   for await (const chunk of chunks) {
     received += chunk.length;
     if (received > maxBytes || (size ?? 0) > maxBytes)
-      throw new BasculeError('artifact-too-large', { what: url, maxBytes });
+      throw new BasculeError('artifact-too-large', { what: shownUrl(url), maxBytes });
     yield chunk;
   }
 }

@@ -24,6 +24,14 @@ const pieceBytes = 1_048_576;
 /** Of what tar says. */
 const mostShownLines = 5;
 
+/** An archive, and how messages call it. */
+interface Archive {
+  readonly file: string;
+  readonly name: string;
+  /** What came in its place, where that is known. */
+  readonly answer?: string;
+}
+
 interface Limits {
   readonly maxBytes: number;
   readonly maxEntries: number;
@@ -49,7 +57,7 @@ export async function unpackArtifact(
   try {
     await writing(folder, async () => {
       await mkdir(partial, { recursive: true });
-      await unpackInto(partial, file, limits, options.signal);
+      await unpackInto(partial, { file, name: file }, limits, options.signal);
       await rename(partial, folder);
     });
   } finally {
@@ -58,15 +66,17 @@ export async function unpackArtifact(
 }
 
 /**
- * Reads an artifact as `unpackArtifact` does, for one that is unpacked elsewhere: what that would refuse is refused.
- * Throws the same errors, but for `file-not-writable` and `command-not-found`.
+ * Reads an artifact as `unpackArtifact` does, before it is unpacked: what that would refuse is refused. `name` is how
+ * messages call it. Throws the same errors, but for `file-not-writable` and `command-not-found`.
  */
 export async function checkArtifact(
   file: string,
-  options: { maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
+  options: { name?: string; answer?: string; maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
+  const { name = file, answer, signal } = options;
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  await readArchive(file, nowhere, limitsOf(options), options.signal);
+  const archive = { file, name, ...(answer !== undefined && { answer }) };
+  await readArchive(archive, nowhere, limitsOf(options), signal);
 }
 
 const limitsOf = (options: Partial<Limits>): Limits => ({
@@ -74,37 +84,37 @@ const limitsOf = (options: Partial<Limits>): Limits => ({
   maxEntries: options.maxEntries ?? unpackedMaxEntries,
 });
 
-async function unpackInto(folder: string, file: string, limits: Limits, signal?: AbortSignal): Promise<void> {
+async function unpackInto(folder: string, archive: Archive, limits: Limits, signal?: AbortSignal): Promise<void> {
   const unpacking = startTar(folder);
   let gate: EntryGate;
   try {
-    gate = await readArchive(file, unpacking.input, limits, signal);
+    gate = await readArchive(archive, unpacking.input, limits, signal);
   } catch (error) {
     // Where tar ended before the archive did, it says why.
     if (hasSystemCode(error, 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'))
-      throw asUnpackingError(file, folder, await unpacking.end());
+      throw asUnpackingError(archive, folder, await unpacking.end());
     unpacking.stop();
     await unpacking.end();
     throw error;
   }
   const ended = await unpacking.end();
-  if (ended.exitCode !== 0) throw asUnpackingError(file, folder, ended);
-  await requireUnpacked(file, folder, gate.unpacked);
+  if (ended.exitCode !== 0) throw asUnpackingError(archive, folder, ended);
+  await requireUnpacked(archive, folder, gate.unpacked);
 }
 
 /** Reads an archive to its end and writes what may be unpacked of it. */
-async function readArchive(file: string, into: Writable, limits: Limits, signal?: AbortSignal): Promise<EntryGate> {
+async function readArchive(archive: Archive, into: Writable, limits: Limits, signal?: AbortSignal): Promise<EntryGate> {
   const reader = new ArchiveReader(limits);
-  const archive = await decompressed(file);
+  const tar = await decompressed(archive);
   try {
-    await pipeline(archive.stream, withinLimits(file, limits), reader, into, { ...(signal ? { signal } : {}) });
-    await archive.end();
+    await pipeline(tar.stream, withinLimits(archive, limits), reader, into, { ...(signal ? { signal } : {}) });
+    await tar.end();
   } catch (error) {
     signal?.throwIfAborted();
-    if (!(error instanceof EntryRefused)) await archive.end();
-    throw asArtifactError(file, reader, error);
+    if (!(error instanceof EntryRefused)) await tar.end();
+    throw asArtifactError(archive, reader, error);
   }
-  if (reader.gate.count === 0) throw new BasculeError('artifact-not-a-tar', { file });
+  if (reader.gate.count === 0) throw notATar(archive);
   return reader.gate;
 }
 
@@ -141,13 +151,17 @@ function startTar(folder: string): { input: Writable; stop: () => void; end: () 
 const lookedAtOnce = 500;
 
 /** That everything is there, whole: the proof does not rest on what unpacked it. */
-async function requireUnpacked(file: string, folder: string, unpacked: ReadonlyMap<string, Unpacked>): Promise<void> {
+async function requireUnpacked(
+  { name }: Archive,
+  folder: string,
+  unpacked: ReadonlyMap<string, Unpacked>,
+): Promise<void> {
   let count = 0;
   for (const [path, wanted] of unpacked) {
     const found = describeFound(join(folder, path), wanted);
     if (found !== null) {
       const reason = `${JSON.stringify(path)} is ${found} after unpacking`;
-      throw new BasculeError('artifact-damaged', { file, reason });
+      throw new BasculeError('artifact-damaged', { file: name, reason });
     }
     count += 1;
     if (count % lookedAtOnce === 0) await setImmediate();
@@ -166,14 +180,14 @@ function describeFound(path: string, wanted: Unpacked): string | null {
 }
 
 /** Passes the archive on while it is within the limits: what counts is what comes out of the decompression. */
-function withinLimits(file: string, { maxBytes, maxEntries }: Limits): Transform {
+function withinLimits({ name }: Archive, { maxBytes, maxEntries }: Limits): Transform {
   // Each entry has a header and its content is filled up, 512 bytes each.
   const most = maxBytes + maxEntries * 1_024;
   let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _, done) {
       bytes += chunk.length;
-      if (bytes > most) return done(new BasculeError('artifact-too-large', { what: `${file}, unpacked,`, maxBytes }));
+      if (bytes > most) return done(new BasculeError('artifact-too-large', { what: `${name}, unpacked,`, maxBytes }));
       done(null, chunk);
     },
   });
@@ -185,11 +199,11 @@ interface Decompressed {
   readonly end: () => Promise<void>;
 }
 
-async function decompressed(file: string): Promise<Decompressed> {
+async function decompressed({ file, name }: Archive): Promise<Decompressed> {
   const end = async () => {};
   const compression = compressionOf(await firstBytes(file));
   if (compression === null) return { stream: createReadStream(file, { highWaterMark: pieceBytes }), end };
-  if (compression === 'zstd' && !createZstdDecompress) return unzstd(file);
+  if (compression === 'zstd' && !createZstdDecompress) return unzstd({ file, name });
   const decompress =
     compression === 'gzip'
       ? zlib.createGunzip({ chunkSize: pieceBytes })
@@ -207,7 +221,7 @@ function compose(from: Readable, through: Transform): Readable {
   return from.pipe(through);
 }
 
-function unzstd(file: string): Decompressed {
+function unzstd({ file, name }: Archive): Decompressed {
   const program = execa('zstd', ['-dc', '--', file], {
     stdin: 'ignore',
     encoding: 'buffer',
@@ -216,10 +230,10 @@ function unzstd(file: string): Decompressed {
   });
   const end = async () => {
     const { exitCode, code, signal, stderr } = await program;
-    if (code === 'ENOENT') throw new BasculeError('artifact-compression-unsupported', { file });
+    if (code === 'ENOENT') throw new BasculeError('artifact-compression-unsupported', { file: name });
     // Where the tar ended early, or was refused, nobody reads on.
     if (exitCode === 0 || signal === 'SIGPIPE') return;
-    throw new BasculeError('artifact-damaged', { file, reason: Buffer.from(stderr).toString('utf8').trim() });
+    throw new BasculeError('artifact-damaged', { file: name, reason: Buffer.from(stderr).toString('utf8').trim() });
   };
   return { stream: program.stdout, end };
 }
@@ -239,28 +253,31 @@ function compressionOf(bytes: Buffer): 'gzip' | 'zstd' | null {
   return bytes.length >= 4 && bytes.readUInt32LE(0) === 0xfd2fb528 ? 'zstd' : null;
 }
 
-function asArtifactError(file: string, reader: ArchiveReader, error: unknown): unknown {
+function asArtifactError(archive: Archive, reader: ArchiveReader, error: unknown): unknown {
+  const { name: file } = archive;
   if (error instanceof EntryRefused) {
     const { isHostile, ...refused } = error.refusal;
     return new BasculeError(isHostile ? 'artifact-hostile' : 'artifact-entry-unsupported', { file, ...refused });
   }
   if (error instanceof ArchiveFault) {
-    if (!reader.isArchive) return new BasculeError('artifact-not-a-tar', { file });
-    return new BasculeError('artifact-damaged', { file, reason: error.message });
+    return reader.isArchive ? new BasculeError('artifact-damaged', { file, reason: error.message }) : notATar(archive);
   }
   const { message, code } = error as NodeJS.ErrnoException;
   // What the disk says is not the artifact's fault.
   return code?.startsWith('Z_') ? new BasculeError('artifact-damaged', { file, reason: message }) : error;
 }
 
+const notATar = ({ name, answer }: Archive): BasculeError =>
+  new BasculeError('artifact-not-a-tar', { file: name, answer: answer ?? null });
+
 /** What of tar's errors is the machine's fault: another try, or somebody who makes room, can help. */
 const ofMachine =
   /No space left|quota exceeded|Read-only file system|Input\/output error|Permission denied|not permitted|Cannot allocate|Too many open files|tar was ended/i;
 
-function asUnpackingError(file: string, folder: string, { reason }: TarEnd): BasculeError {
+function asUnpackingError({ name }: Archive, folder: string, { reason }: TarEnd): BasculeError {
   return ofMachine.test(reason)
     ? new BasculeError('file-not-writable', { file: folder, reason })
-    : new BasculeError('artifact-damaged', { file, reason });
+    : new BasculeError('artifact-damaged', { file: name, reason });
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -49,7 +49,16 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   // Instances side by side have no colors: they are replaced one after the other.
   if ('topology' in plan) return rollOut(operation, plan, request, mode);
 
-  // 2. Stand down: from here until the switch nobody falls back to the inactive color. Never taken back.
+  // 2. Fetch: every artifact is here, right, and can be unpacked before anything is given up.
+  const { sha } = plan;
+  await inParallel(
+    plan.components.map(
+      (component) => () =>
+        saga.step(`fetch ${component.name}`, instances.fetchArtifact, { environment, sha, component }),
+    ),
+  );
+
+  // 3. Disable the standby: until the switch nobody falls back to the inactive color. Never undone.
   const standDown = await operation.changeEdge(`stand down ${plan.target}`, {
     kind: 'stand-down',
     id: `${owner}/stand-down`,
@@ -59,15 +68,10 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   });
   if (plan.standby !== null) operation.lost.push(`the standby ${shortSha(plan.standby)} on ${plan.target}`);
 
-  // 3. Drain: no old HAProxy worker can send a visitor to the inactive color. Artifacts are fetched meanwhile.
-  await inParallel([
-    () => drainColor(operation, plan, standDown.reloadedAt),
-    ...plan.components.map(
-      (component) => () => saga.step(`fetch ${component.name}`, instances.fetchArtifact, { component }),
-    ),
-  ]);
+  // 4. Drain: no old HAProxy worker can send a visitor to the inactive color.
+  await drainColor(operation, plan, standDown.reloadedAt);
 
-  // 4. Recreate. What fails from here on is kept for a look until the next deploy. Nobody can be sent there, marked or not.
+  // 5. Recreate. What fails from here on is kept for a look until the next deploy. Nobody can be sent there, marked or not.
   saga.takeBackWith(
     'keep the failed instances for a look',
     instances.markFailed,
@@ -93,14 +97,14 @@ export async function deployRelease(operation: Operation, request: DeployRequest
     ),
   );
 
-  // 5. Migrate, one after the other, before anything of the release starts.
+  // 6. Migrate, one after the other, before anything of the release starts.
   if (!mode.isRollback && !request.skipMigrate) {
     for (const component of plan.components) {
       if (component.configuration.migrate) await migrate(operation, plan, component);
     }
   }
 
-  // 6. Start: healthy from here, then healthy as the edge sees it.
+  // 7. Start: healthy from here, then healthy as the edge sees it.
   await inParallel(
     plan.components.map(
       (component) => () =>
@@ -109,10 +113,10 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   );
   await saga.step('healthy on the edge', watches.waitUntilUpOnEdge, { environment, plan, markedDownIn: recreated });
 
-  // 7. Approval, where it is asked for.
+  // 8. Approval, where it is asked for.
   if (!mode.isRollback && (plan.needsApproval || request.waitForApproval)) await operation.waitForApproval();
 
-  // 8. Switch, then soak: the first minute with visitors.
+  // 9. Switch, then soak: the first minute with visitors.
   const change: ColorChange = {
     kind: 'color',
     id: `${owner}/switch`,
@@ -133,7 +137,7 @@ export async function deployRelease(operation: Operation, request: DeployRequest
     await soak(operation, plan);
   }
 
-  // 9. The color that was active is the standby now, or nobody's after a rollback.
+  // 10. The color that was active is the standby now, or nobody's after a rollback.
   operation.lost.length = 0;
   return { message: `${environment} serves ${shortSha(plan.sha)} (${plan.target})`, changed: true };
 }

@@ -20,12 +20,15 @@ export async function rollOut(
 ): Promise<Ending> {
   const { environment, owner, saga } = operation;
 
-  // 1. Fetch: everything is here and verified before anything is touched.
+  // 1. Fetch: every artifact is here, right, and can be unpacked before anything is touched.
   const components = plan.components.filter(
     ({ name }, index) => plan.components.findIndex((other) => other.name === name) === index,
   );
   await inParallel(
-    components.map((component) => () => saga.step(`fetch ${component.name}`, instances.fetchArtifact, { component })),
+    components.map(
+      (component) => () =>
+        saga.step(`fetch ${component.name}`, instances.fetchArtifact, { environment, sha: plan.sha, component }),
+    ),
   );
 
   // 2. Approval, where it is asked for: after it, visitors are given the release.

@@ -136,6 +136,16 @@ describe('an artifact that', () => {
       remedy: 'Upload both',
     },
     {
+      what: 'is a page of a login',
+      sha: 'e0000009',
+      answer: ((_, response) =>
+        response.setHeader('content-type', 'text/html').end('<!doctype html>')) as RequestListener,
+      code: 'artifact-wrong-checksum',
+      exitCode: 1,
+      message: 'it answered text/html, 15 bytes, beginning with "<!doctype html>"',
+      remedy: 'comes from a login',
+    },
+    {
       what: 'has a checksum file that is none',
       sha: 'e0000005',
       checksum: '<html>',
@@ -171,6 +181,9 @@ describe('an artifact that', () => {
     expect(result).toMatchObject({ exitCode, outcome: 'failed', code });
     expect(result.message).toContain(message);
     expect(result.remedy).toContain(remedy);
+    expect(result.steps.map(({ name }) => name).filter((name) => !/^(pin artifacts|fetch \w+)$/.test(name))).toEqual(
+      [],
+    );
   });
 
   test('leads out of its folder is refused as a whole', async () => {

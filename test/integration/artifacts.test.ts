@@ -17,7 +17,9 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -26,11 +28,20 @@ import { execa } from 'execa';
 import { create, Header } from 'tar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ArtifactsConfiguration } from '../../src/domain/configuration.js';
-import { fetchArtifact, pinArtifact, pruneArtifacts } from '../../src/instances/artifact.js';
+import { mayCarryToken } from '../../src/domain/token-origin.js';
+import {
+  type ArtifactPin,
+  fetchArtifact,
+  pinArtifact,
+  probeArtifact,
+  pruneArtifacts,
+} from '../../src/instances/artifact.js';
 import { checkArtifact, unpackArtifact } from '../../src/instances/unpack.js';
+import { readVersion } from '../../src/version.js';
+import { makeServerCertificate } from '../rig/pebble.js';
 
 const names = { component: 'api', environment: 'prod', sha: 'aaaaaaa1' };
-const content = Buffer.from('what the artifact is made of\n'.repeat(1_000));
+const content = Buffer.concat([entry({ path: 'readme' }, 'what it is made of\n'.repeat(1_000)), Buffer.alloc(1_024)]);
 const digest = sha256(content);
 const noSecret = async () => {
   throw new Error('no secret is asked for');
@@ -134,22 +145,6 @@ describe('fetching', () => {
     await fetchArtifact(pin, file, artifacts, noSecret);
   });
 
-  test('sends the token to the server, and not on to another one that it redirects to', async () => {
-    const asked: (string | undefined)[] = [];
-    const other = await serve((request, response) => {
-      asked.push(request.headers.authorization);
-      response.end(content);
-    });
-    const first = await serve((request, response) => {
-      asked.push(request.headers.authorization);
-      if (request.url === '/again') response.writeHead(307, { location: `${other}/elsewhere` }).end();
-      else response.writeHead(302, { location: '/again' }).end();
-    });
-    const artifacts = { ...remote(first), token: { env: 'TOKEN' } };
-    expect(await pinArtifact(artifacts, names, async () => 'secret')).toMatchObject({ sha256: digest });
-    expect(asked).toEqual(['Bearer secret', 'Bearer secret', undefined]);
-  });
-
   test.each([
     [401, 'artifact-unauthorized', false],
     [403, 'artifact-unauthorized', false],
@@ -197,9 +192,7 @@ describe('fetching', () => {
       response.write(content.subarray(0, 100), () => response.destroy());
     });
     const file = join(folder, 'fetched', 'artifact');
-    await expect(
-      fetchArtifact({ url: `${base}/x`, sha256: digest }, file, remote(base), noSecret),
-    ).rejects.toMatchObject({
+    await expect(fetchArtifact(pinOf(base), file, remote(base), noSecret)).rejects.toMatchObject({
       code: 'artifact-truncated',
       isRetryable: true,
     });
@@ -209,9 +202,7 @@ describe('fetching', () => {
   test('another content than the pinned one is refused, and leaves nothing behind', async () => {
     const base = await serve((_, response) => response.end('other'));
     const file = join(folder, 'fetched', 'artifact');
-    await expect(
-      fetchArtifact({ url: `${base}/x`, sha256: digest }, file, remote(base), noSecret),
-    ).rejects.toMatchObject({
+    await expect(fetchArtifact(pinOf(base), file, remote(base), noSecret)).rejects.toMatchObject({
       code: 'artifact-wrong-checksum',
       isRetryable: false,
     });
@@ -238,6 +229,221 @@ describe('fetching', () => {
       stop.abort(new Error('stopped as asked'));
     });
     await expect(pinArtifact(remote(base), names, noSecret, stop.signal)).rejects.toThrow('stopped as asked');
+  });
+});
+
+/** Asks for an artifact in each way in which Bascule does. */
+const requests = {
+  'the artifact, to pin it': (artifacts: ArtifactsConfiguration) => pinArtifact(artifacts, names, givenToken),
+  'the artifact, to fetch it': (artifacts: ArtifactsConfiguration) => {
+    const url = artifacts.url.replace('{sha}', names.sha);
+    return fetchArtifact({ ...names, url, sha256: digest }, join(folder, 'fetched'), artifacts, givenToken);
+  },
+  'the artifact, to see that it is there': (artifacts: ArtifactsConfiguration) =>
+    probeArtifact(artifacts, names, givenToken),
+  'its checksum': (artifacts: ArtifactsConfiguration) =>
+    pinArtifact({ ...artifacts, checksum: '{url}.sha256' }, names, givenToken),
+};
+const givenToken = async () => 'token';
+
+describe('the token', () => {
+  test.each(Object.entries(requests))('goes with the request for %s, and to no other server', async (_, ask) => {
+    const asked: Record<string, (string | undefined)[]> = { own: [], other: [] };
+    const answer = (url = '') => (url.endsWith('.sha256') ? digest : content);
+    const other = await serve((request, response) => {
+      asked.other?.push(request.headers.authorization);
+      response.end(answer(request.url));
+    });
+    const own = await serve((request, response) => {
+      asked.own?.push(request.headers.authorization);
+      if (!request.url?.startsWith('/again')) response.writeHead(302, { location: `/again${request.url}` }).end();
+      else response.writeHead(307, { location: `${other}${request.url}` }).end();
+    });
+    await ask({ ...remote(own), token: { env: 'TOKEN' } });
+    expect(asked).toEqual({ own: ['Bearer token', 'Bearer token'], other: [undefined] });
+  });
+
+  test('goes to no other server that has the checksum, which says so', async () => {
+    const asked: (string | undefined)[] = [];
+    const other = await serve((request, response) => {
+      asked.push(request.headers.authorization);
+      response.writeHead(401).end();
+    });
+    const artifacts = { ...remote(await serve(() => {})), checksum: `${other}/{sha}`, token: { env: 'TOKEN' } };
+    await expect(pinArtifact(artifacts, names, givenToken)).rejects.toMatchObject({
+      ...{
+        code: 'artifact-unauthorized',
+        message: expect.stringContaining(`at ${other}, to which the token is not sent`),
+      },
+      remedy: expect.stringContaining('the origin of `artifacts.url` alone'),
+    });
+    expect(asked).toEqual([undefined]);
+  });
+
+  test.each([
+    ['https://registry.example/x', true],
+    ['http://registry.example/x', false],
+    ['http://10.0.0.1/x', false],
+    ['http://127.example/x', false],
+    ['http://localhost.example/x', false],
+    ['http://127.0.0.1:80/x', true],
+    ['http://localhost/x', true],
+    ['http://[::1]/x', true],
+  ])('may go to %s: %s', (url, expected) => {
+    expect(mayCarryToken(new URL(url))).toBe(expected);
+  });
+
+  test('goes nowhere for a pin that the configuration cannot make: nobody is asked', async () => {
+    let asked = 0;
+    const other = await serve((_, response) => {
+      asked += 1;
+      response.end(content);
+    });
+    const own = { ...remote(await serve(() => {})), token: { env: 'TOKEN' } };
+    const file = join(folder, 'fetched');
+    for (const pin of [
+      pinOf(other),
+      { ...pinOf('http://127.0.0.1:1'), sha: 'bbbbbbb2' },
+      pinOf(own.url.slice(0, -6), '/../x'),
+    ]) {
+      await expect(fetchArtifact(pin, file, own, givenToken)).rejects.toMatchObject({
+        ...{ code: 'artifact-not-configured', isRetryable: false },
+      });
+    }
+    const anywhere = { ...own, url: `${other.replace('127.0.0.1', '{sha}')}/x` };
+    const evil = { ...names, sha: '127.0.0.1' };
+    for (const ask of [pinArtifact, probeArtifact]) {
+      await expect(ask(anywhere, evil, givenToken)).rejects.toMatchObject({ code: 'artifact-not-configured' });
+    }
+    expect(asked).toBe(0);
+  });
+});
+
+describe('a server', () => {
+  test.each(Object.entries(requests))('is told by %s who asks', async (_, ask) => {
+    const agents: unknown[] = [];
+    const base = await serve((request, response) => {
+      agents.push(request.headers['user-agent']);
+      response.end(request.url?.endsWith('.sha256') ? digest : content);
+    });
+    await ask(remote(base));
+    expect(agents).toEqual([`bascule/${readVersion()}`]);
+  });
+
+  test('whose authority is unknown is trusted by `artifacts.caFile` alone', async () => {
+    const { base, caFile } = await serveByTls();
+    const unknown = pinArtifact(remote(base), names, noSecret);
+    await expect(unknown).rejects.toMatchObject({
+      ...{ code: 'artifact-server-untrusted', isRetryable: false },
+      remedy: expect.stringContaining('`artifacts.caFile`'),
+    });
+    expect(await pinArtifact({ ...remote(base), caFile }, names, noSecret)).toMatchObject({ sha256: digest });
+    const other = pinArtifact({ ...remote(base.replace('127.0.0.1', '127.0.0.2')), caFile }, names, noSecret);
+    await expect(other).rejects.toMatchObject({
+      ...{ code: 'artifact-server-untrusted', remedy: expect.stringContaining('by a name that its certificate has') },
+    });
+  });
+
+  test.each([
+    ['is not there', null],
+    ['holds no certificate', 'nothing'],
+  ])('is not asked where that file %s', async (_, text) => {
+    const caFile = join(folder, 'roots.pem');
+    if (text !== null) await writeFile(caFile, text);
+    await expect(pinArtifact({ ...remote('https://127.0.0.1:1'), caFile }, names, noSecret)).rejects.toMatchObject({
+      ...{ code: 'artifact-ca-file-unreadable', isRetryable: false, message: expect.stringContaining(caFile) },
+    });
+  });
+
+  test('is asked through the proxy of the environment, and directly where it needs none', async () => {
+    const { base, caFile } = await serveByTls();
+    const asked: string[] = [];
+    const proxy = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.end(content);
+    });
+    proxy.on('connect', (request: IncomingMessage, socket: Socket) => {
+      asked.push(`CONNECT ${request.url}`);
+      const to = connect(Number(new URL(base).port), '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+      for (const [one, other] of [
+        [socket, to],
+        [to, socket],
+      ] as const)
+        one.on('error', () => undefined).pipe(other);
+    });
+    const through = await listenOn(proxy);
+    const before = { ...process.env };
+    Object.assign(process.env, { HTTPS_PROXY: through, HTTP_PROXY: through, NO_PROXY: 'direct.invalid' });
+    try {
+      await pinArtifact({ ...remote('https://localhost.example'), caFile }, names, noSecret).catch(() => undefined);
+      await pinArtifact(remote('http://registry.example'), names, noSecret);
+      // Loopback is never behind a proxy, and neither is what NO_PROXY names.
+      await pinArtifact({ ...remote(base), caFile }, names, noSecret);
+      await expect(pinArtifact(remote('http://direct.invalid'), names, noSecret)).rejects.toMatchObject({
+        code: 'artifact-unreachable',
+      });
+    } finally {
+      for (const name of ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY']) {
+        if (before[name] === undefined) delete process.env[name];
+        else process.env[name] = before[name];
+      }
+    }
+    expect(asked).toEqual(['CONNECT localhost.example:443', `GET http://registry.example/${names.sha}`]);
+  });
+});
+
+describe('what comes in place of an artifact is shown', () => {
+  const page = '\u001b[2J\r\n<!doctype html>\u0007\n<title>Log in</title>';
+  const answers = 'text/html; charset=utf-8, 44 bytes, beginning with "<!doctype html>"';
+  const servePage = (text = page) =>
+    serve((_, response) => response.setHeader('content-type', 'text/html; charset=utf-8').end(text));
+
+  test.each([
+    ['without a checksum', sha256(Buffer.from(page)), 'artifact-not-a-tar'],
+    ['with the checksum of another file', digest, 'artifact-wrong-checksum'],
+  ])('%s', async (_, pinned, code) => {
+    const artifacts = { ...remote(await servePage()), url: `${await servePage()}/{sha}?key=secret` };
+    const url = artifacts.url.replace('{sha}', names.sha).replace('key=secret', '…');
+    const fetching = fetchArtifact({ ...names, url, sha256: pinned }, join(folder, 'to', 'x'), artifacts, noSecret);
+    await expect(fetching).rejects.toMatchObject({ code, isRetryable: false });
+    const { message, remedy } = (await fetching.catch((error: unknown) => error)) as Error & { remedy: string };
+    expect(message).toContain(answers);
+    expect(message).toContain(url);
+    expect(remedy).toContain('login');
+    expect(`${message}${remedy}`).not.toContain('secret');
+    expect(await readdir(join(folder, 'to'))).toEqual([]);
+  });
+
+  test('where a checksum should be', async () => {
+    const artifacts = { ...remote(await serve(() => {})), checksum: `${await servePage()}/{sha}` };
+    await expect(pinArtifact(artifacts, names, noSecret)).rejects.toMatchObject({
+      ...{ code: 'artifact-checksum-unreadable', message: expect.stringContaining(answers) },
+    });
+  });
+
+  test.each([
+    ['', '0 bytes'],
+    ['PK\u0003\u0004', 'a zip archive'],
+    ['\u00fd7zXZ', 'an archive compressed by xz'],
+    ['a\u0000b', 'not a text'],
+    [`${'x'.repeat(200)}`, `beginning with "${'x'.repeat(100)}"`],
+  ])('%j', async (text, expected) => {
+    const bytes = Buffer.from(text, 'latin1');
+    const artifacts = remote(await serve((_, response) => response.end(bytes)));
+    const pin = await pinArtifact(artifacts, names, noSecret);
+    await expect(fetchArtifact(pin, join(folder, 'x'), artifacts, noSecret)).rejects.toMatchObject({
+      ...{ code: 'artifact-not-a-tar', message: expect.stringContaining(expected) },
+    });
+  });
+
+  test('and an archive that cannot be unpacked is told when it is fetched, by its URL', async () => {
+    const bytes = await readFile(await archive([entry({ path: 'null', type: 'CharacterDevice' })]));
+    const artifacts = remote(await serve((_, response) => response.end(bytes)));
+    const pin = await pinArtifact(artifacts, names, noSecret);
+    await expect(fetchArtifact(pin, join(folder, 'to', 'x'), artifacts, noSecret)).rejects.toMatchObject({
+      ...{ code: 'artifact-hostile', args: { file: pin.url, entry: 'null' } },
+    });
+    expect(await readdir(join(folder, 'to'))).toEqual([]);
   });
 });
 
@@ -613,14 +819,33 @@ async function onDisk({
   return { url, checksum: '{url}.sha256', maxBytes: 1_000_000, timeoutMs: 10_000 };
 }
 
+const pinOf = (base: string, path = `/${names.sha}`): ArtifactPin => ({
+  ...names,
+  url: `${base}${path}`,
+  sha256: digest,
+});
+
 const remote = (base: string): ArtifactsConfiguration => ({
   url: `${base}/{sha}`,
   maxBytes: 1_000_000,
   timeoutMs: 10_000,
 });
 
-async function serve(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
+const serve = (listener: RequestListener): Promise<string> => listenOn(createServer(listener));
+
+/** A server of https with the artifact, whose certificate is of an authority that nobody knows. */
+async function serveByTls(): Promise<{ base: string; caFile: string }> {
+  const { caFile, certificate, privateKey } = await makeServerCertificate(join(folder, 'tls'));
+  const [cert, key] = await Promise.all([readFile(certificate), readFile(privateKey)]);
+  const base = await listenOn(
+    createTlsServer({ cert, key }, (_, response) => response.end(content)),
+    '0.0.0.0',
+  );
+  return { base: base.replace('http:', 'https:'), caFile };
+}
+
+async function listenOn(server: Server, at = '127.0.0.1'): Promise<string> {
+  server.listen(0, at);
   servers.push(server);
   await once(server, 'listening');
   const address = server.address();

@@ -38,7 +38,7 @@ export const edgeChange = [
   'recordColor',
 ];
 const recreated = [
-  ...['pinRelease', ...edgeChange, 'drainColor', 'fetchArtifact', 'fetchArtifact'],
+  ...['pinRelease', 'fetchArtifact', 'fetchArtifact', ...edgeChange, 'drainColor'],
   ...['recreateInstance', 'recreateInstance'],
 ];
 const healthy = ['startInstance', 'startInstance', 'waitUntilUpOnEdge'];

@@ -179,9 +179,9 @@ function replaceInactive(sha: string, before: State, done: State, notSwitchedBac
   return {
     rows: [
       { step: isDeploy ? /^pinRelease$/ : /^(planRollback|pinRelease)$/, left: [before] },
+      { step: /^fetchArtifact \w+$/, left: [before] },
       disableStandby(before),
       ...drain(before, disabled),
-      { step: /^fetchArtifact \w+$/, left: [disabled] },
       { step: /^recreateInstance \w+$/, left: [disabled, touched], undoSteps },
       ...(isDeploy ? [{ step: /^migrate \w+$/, left: [touched], undoSteps }] : []),
       {

@@ -812,6 +812,12 @@ describe.each<[string, Case[]]>([
         '19:10 artifacts.token: expected { env: NAME } or { file: PATH }, never the token itself',
       ],
       [
+        'a token over an open network',
+        /artifacts:\n {2}url: .*/,
+        'artifacts:\n  url: "http://registry.example/{sha}"\n  token: { env: TOKEN }',
+        '20:10 artifacts.token: expected `artifacts.url` by https: a token goes over no open network',
+      ],
+      [
         'a size in words',
         'artifacts:',
         'artifacts:\n  maxSize: 2 gigabytes',

@@ -271,6 +271,7 @@ artifacts:
   url: https://artifacts.example.org/{component}/{sha}.tar.gz
   checksum: file:sums/{sha}
   token: { file: /etc/token }
+  caFile: roots.pem
   maxSize: 300MB
   timeout: 30s
 instances: { driver: process, addresses: 127.0.0.1, directory: /srv/shop, releasesKept: 3 }
@@ -324,6 +325,7 @@ instances: { driver: process, addresses: 127.0.0.1, directory: /srv/shop, releas
       url: 'https://artifacts.example.org/{component}/{sha}.tar.gz',
       checksum: 'file:///srv/app/sums/{sha}',
       token: { file: '/etc/token' },
+      caFile: '/srv/app/roots.pem',
       maxBytes: 300_000_000,
       timeoutMs: 30_000,
     },

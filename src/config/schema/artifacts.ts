@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { defaults } from '../../domain/defaults.js';
 import { formatDuration, formatSize } from '../units.js';
-import { expected, positiveStepDuration, size, text } from '../values.js';
+import { expected, openedPath, positiveStepDuration, size, text } from '../values.js';
 import { fileSource, variableSource } from './secrets.js';
 
 const urlText = text(
@@ -21,6 +21,9 @@ export const artifacts = z.strictObject(
       .union([variableSource, fileSource], expected('{ env: NAME } or { file: PATH }, never the token itself'))
       .optional()
       .describe('Where the bearer token for http: and https: is.'),
+    caFile: openedPath
+      .optional()
+      .describe("PEM file of roots that the artifacts' servers are trusted by, besides those of Node.js."),
     maxSize: size.optional().describe(`Largest artifact. Default: ${formatSize(defaults.artifactMaxBytes)}`),
     timeout: positiveStepDuration.optional().describe(`Longest fetch. Default: ${formatDuration(defaults.artifactMs)}`),
   },

@@ -4,8 +4,9 @@ import type { World } from './world.js';
 /** Steps of a deploy in order; those that run at the same time stand together. */
 export const deploySteps: readonly (readonly string[])[] = [
   ['pinRelease'],
+  ['fetchArtifact backend', 'fetchArtifact web'],
   ['requestEdgeChange stand-down'],
-  ['drainColor', 'fetchArtifact backend', 'fetchArtifact web'],
+  ['drainColor'],
   ['recreateInstance backend', 'recreateInstance web'],
   ['migrate backend'],
   ['migrate web'],
