@@ -92,9 +92,12 @@ const newKeyRemedy =
 const otherVersionRemedy =
   'Where a `bascule` command asked for it, that command and the worker are of different versions: compare `bascule --version` with what `bascule status` says, and install the newer one in both places.';
 
-/** When somebody else wants to be asked again, in ms from when the error was made; null where he did not say. */
-interface RetryAfter {
+/** When somebody else wants to be asked again; null where he did not say. */
+export interface RetryAfter {
+  /** From when the error was made. */
   readonly retryAfterMs: number | null;
+  /** RFC 3339, in his own words where he named a date. */
+  readonly retryAt?: string | null;
 }
 
 /** What may be mended where an authority refuses for good (RFC 8555, 6.7). */
@@ -989,15 +992,13 @@ const prose = {
     message: `${a.ca} refused to ${a.act}: ${a.problem}`,
     remedy: refusalRemedy(a.type),
   }),
-  'acme-rate-limited': (
-    a: { ca: string; act: string; problem: string; retryAt: string | null } & RetryAfter,
-  ): Prose => ({
+  'acme-rate-limited': (a: { ca: string; act: string; problem: string } & RetryAfter): Prose => ({
     message: `${a.ca} has had too many requests, and does not ${a.act} now: ${a.problem}`,
-    remedy: `${a.retryAt === null ? 'Ask again later.' : `It may be asked again at ${a.retryAt}.`} More requests only make it later.`,
+    remedy: `${a.retryAt ? `It may be asked again at ${a.retryAt}; the schedule of renewals does so then.` : 'The schedule of renewals asks again.'} More requests only make it later.`,
   }),
   'acme-unavailable': (a: { ca: string; act: string; reason: string } & RetryAfter): Prose => ({
     message: `${a.ca} could not be asked to ${a.act}: ${a.reason}`,
-    remedy: 'It is asked again by itself. Where it goes on, see whether that server is reached from here (`curl -I`).',
+    remedy: `It is asked again by itself${a.retryAt ? `, at ${a.retryAt}` : ''}. Where it goes on, see whether that server is reached from here (\`curl -I\`).`,
   }),
   'acme-ca-file-missing': (a: { file: string }): Prose => ({
     message: `${a.file}, which names the roots to trust, does not exist`,
@@ -1013,7 +1014,7 @@ const prose = {
   }),
   'acme-order-pending': (a: { ca: string; what: string } & RetryAfter): Prose => ({
     message: `${a.ca} has not ended yet: ${a.what}`,
-    remedy: 'Nothing is lost: the same order is asked for again.',
+    remedy: `Nothing is lost: the schedule of renewals goes on with the same order${a.retryAt ? ` at ${a.retryAt}, when the authority wants to be asked again` : ''}.`,
   }),
   'acme-order-missing': (a: { name: string; file: string }): Prose => ({
     message: `there is no order for the certificate of ${a.name} (${a.file})`,

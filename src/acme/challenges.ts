@@ -49,8 +49,8 @@ export async function answerChallenges(authority: Authority, name: string, patie
   }
 
   const problem = await poll(authority, orderInWords(placed, order), together, async () => {
-    const { order: seen, retryAfterMs } = await lookAtOrder(session, placed.url);
-    if (seen.status === 'pending') return { retryAfterMs };
+    const { order: seen, retry } = await lookAtOrder(session, placed.url);
+    if (seen.status === 'pending') return { retry };
     return { ended: seen.status === 'invalid' ? problemInWords(seen.error ?? {}) : null };
   });
   if (problem !== null) {
@@ -67,8 +67,8 @@ async function answerOne(
   patience: Patience,
 ): Promise<string | null> {
   const look = async () => {
-    const { body, retryAfterMs } = await session.post(show, url, null);
-    return { authorization: session.read(show, authorizationObject, body), retryAfterMs };
+    const { body, retry } = await session.post(show, url, null);
+    return { authorization: session.read(show, authorizationObject, body), retry };
   };
   const { authorization: first } = await look();
   const name = nameIn(first);
@@ -80,8 +80,8 @@ async function answerOne(
     if (challenge?.url !== undefined) await session.post('look at a challenge', challenge.url, {});
   }
   return await poll(authority, `it has not looked at ${name}`, patience, async () => {
-    const { authorization, retryAfterMs } = await look();
-    if (authorization.status === 'pending') return { retryAfterMs };
+    const { authorization, retry } = await look();
+    if (authorization.status === 'pending') return { retry };
     return { ended: authorization.status === 'valid' ? null : failureInWords(authorization) };
   });
 }

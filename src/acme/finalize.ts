@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { CertificateFacts, KeyKind, WantedCertificate } from '../domain/certificates.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, type RetryAfter } from '../errors.js';
 import { asPem, openAccount } from './account.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
 import type { Order, ReadyOrder } from './objects.js';
@@ -40,7 +40,7 @@ export async function finalizeOrder(
     isAsked ||= isReady && seen !== null;
     if (seen?.order.status === 'valid') return { ended: null };
     if (seen?.order.status === 'invalid') return { ended: seen.order.error ?? {} };
-    return { retryAfterMs: seen?.retryAfterMs ?? null };
+    return { retry: seen?.retry };
   });
   if (refused) {
     await forgetOrder(authority, wanted.name);
@@ -59,7 +59,7 @@ async function askToFinalize(
   authority: Authority,
   session: Session,
   { wanted, placed, order }: { wanted: WantedCertificate; placed: PlacedOrder; order: ReadyOrder },
-): Promise<{ readonly order: Order; readonly retryAfterMs: number | null } | null> {
+): Promise<{ readonly order: Order; readonly retry: RetryAfter } | null> {
   const csr = await certificateRequest(authority, wanted, placed);
   let answer: Answer;
   try {
@@ -70,7 +70,7 @@ async function askToFinalize(
     if (refusalOf(error)) await forgetOrder(authority, wanted.name);
     throw error;
   }
-  return { order: readAnswer(session, finalize, answer), retryAfterMs: answer.retryAfterMs };
+  return { order: readAnswer(session, finalize, answer), retry: answer.retry };
 }
 
 /** The request, of which the key is kept beside it, as base64url of DER. */
@@ -170,12 +170,12 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 
 async function fetchChain(authority: Authority, placed: PlacedOrder, signal: AbortSignal | undefined): Promise<string> {
   const { session } = await openAccount(authority, signal);
-  const { order, retryAfterMs } = await lookAtOrder(session, placed.url);
+  const { order, retry } = await lookAtOrder(session, placed.url);
   if (order.status !== 'valid' || order.certificate === undefined) {
     throw new BasculeError('acme-order-pending', {
       ca: nameOf(authority),
       what: orderInWords(placed, order),
-      retryAfterMs,
+      ...retry,
     });
   }
   const { body } = await session.post(download, order.certificate, null);

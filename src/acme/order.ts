@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { CertificateOrder, WantedCertificate } from '../domain/certificates.js';
-import { BasculeError } from '../errors.js';
+import { BasculeError, type RetryAfter } from '../errors.js';
 import { openAccount, ordersUrl } from './account.js';
 import { type Authority, nameOf } from './authority.js';
 import { type Order, orderObject, ordersObject } from './objects.js';
@@ -83,9 +83,9 @@ export async function closeOrder(authority: Authority, name: string): Promise<vo
 export async function lookAtOrder(
   session: Session,
   url: string,
-): Promise<{ readonly order: Order; readonly retryAfterMs: number | null }> {
+): Promise<{ readonly order: Order; readonly retry: RetryAfter }> {
   const answer = await session.post(showOrder, url, null);
-  return { order: readAnswer(session, showOrder, answer), retryAfterMs: answer.retryAfterMs };
+  return { order: readAnswer(session, showOrder, answer), retry: answer.retry };
 }
 
 /** Reads an order. Throws `acme-answer-unreadable`. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BasculeError } from '../errors.js';
+import { BasculeError, type RetryAfter } from '../errors.js';
 import { type Authority, nameOf, type Patience } from './authority.js';
 
 const standardLimitMs = 90_000;
@@ -7,7 +7,7 @@ const firstWaitMs = 100;
 const longestWaitMs = 3_000;
 
 /** What was seen: how it ended, or when the authority wants to be asked again. */
-export type Look<T> = { readonly ended: T } | { readonly retryAfterMs: number | null };
+export type Look<T> = { readonly ended: T } | { readonly retry: RetryAfter | undefined };
 
 /**
  * Asks until it has ended. Between two looks it waits as long as the authority says (Retry-After), else 100 ms at first and
@@ -28,9 +28,10 @@ export async function poll<T>(
     const seen = await look();
     if ('ended' in seen) return seen.ended;
     // Zero would be a busy loop.
-    const waitMs = seen.retryAfterMs || backOffMs;
+    const waitMs = seen.retry?.retryAfterMs || backOffMs;
     if (performance.now() + waitMs > deadline) {
-      throw new BasculeError('acme-order-pending', { ca: nameOf(authority), what, retryAfterMs: seen.retryAfterMs });
+      const { retryAfterMs = null, retryAt = null } = seen.retry ?? {};
+      throw new BasculeError('acme-order-pending', { ca: nameOf(authority), what, retryAfterMs, retryAt });
     }
     await sleep(waitMs, undefined, { signal });
   }

@@ -1,4 +1,4 @@
-import { BasculeError, isBasculeError } from '../errors.js';
+import { BasculeError, isBasculeError, type RetryAfter } from '../errors.js';
 import { type Authority, nameOf } from './authority.js';
 import { type Problem, parseObject, problemObject } from './objects.js';
 
@@ -9,7 +9,8 @@ export interface RawAnswer {
   readonly data: unknown;
 }
 
-const longestRetryAfterMs = 24 * 60 * 60_000;
+/** Ten years: a moment beyond cannot be written down. */
+const longestRetryAfterMs = 10 * 365 * 24 * 60 * 60_000;
 const longestText = 2_000;
 
 /** `rejectedIdentifier` of `urn:ietf:params:acme:error:rejectedIdentifier`; empty where there is none. */
@@ -31,11 +32,30 @@ export function problemInWords(problem: Problem): string {
   return lines.join('\n').slice(0, longestText);
 }
 
-/** How long to wait, in ms, by a Retry-After of seconds or a date (RFC 9110, 10.2.3); null where there is none. */
-export function retryAfterMs(header: unknown, now = Date.now()): number | null {
-  if (typeof header !== 'string') return null;
-  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
-  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), longestRetryAfterMs);
+/**
+ * When to ask again by a Retry-After of seconds or a date (RFC 9110, 10.2.3). How long that is follows from the authority's
+ * own clock, the date from its own words.
+ */
+export function retryAfter(headers: RawAnswer['headers'], now = Date.now()): Required<RetryAfter> {
+  const header = String(headers['retry-after'] ?? '');
+  const sentAt = Date.parse(String(headers.date ?? '')) || now;
+  const isInSeconds = /^\s*\d+\s*$/.test(header);
+  const wantedMs = isInSeconds ? Number(header) * 1_000 : Date.parse(header) - sentAt;
+  if (Number.isNaN(wantedMs)) return never;
+  const retryAfterMs = Math.min(Math.max(wantedMs, 0), longestRetryAfterMs);
+  return { retryAfterMs, retryAt: asMoment(isInSeconds ? now + retryAfterMs : Date.parse(header)) };
+}
+
+const never: Required<RetryAfter> = { retryAfterMs: null, retryAt: null };
+const asMoment = (ms: number): string => new Date(ms).toISOString().replace('.000Z', 'Z');
+
+/** As `retryAfter`; a date in the words of a rate limit is the one that is meant. */
+function retryAfterLimit(headers: RawAnswer['headers'], { detail = '' }: Problem): Required<RetryAfter> {
+  const said = retryAfter(headers);
+  const [, day, time] = /retry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?: ?UTC|Z)/i.exec(detail) ?? [];
+  const at = Date.parse(`${day}T${time}Z`);
+  if (Number.isNaN(at)) return said;
+  return { retryAfterMs: said.retryAfterMs ?? Math.max(at - Date.now(), 0), retryAt: asMoment(at) };
 }
 
 /** The error that an answer amounts to; null where it is none. */
@@ -46,14 +66,12 @@ export function errorOf(authority: Authority, act: string, answer: RawAnswer): B
   const problem = readProblem(data);
   const type = shortType(problem);
   const text = type || problem.detail ? problemInWords(problem) : `HTTP ${status}`;
-  const wait = retryAfterMs(headers['retry-after']);
   if (status === 429 || type === 'rateLimited') {
-    const retryAt = wait === null ? null : new Date(Date.now() + wait).toISOString();
-    return new BasculeError('acme-rate-limited', { ca, act, problem: text, retryAt, retryAfterMs: wait });
+    return new BasculeError('acme-rate-limited', { ca, act, problem: text, ...retryAfterLimit(headers, problem) });
   }
   // A nonce that is refused was asked for anew a few times already.
   if (status >= 500 || status === 408 || type === 'badNonce') {
-    return new BasculeError('acme-unavailable', { ca, act, reason: text, retryAfterMs: wait });
+    return new BasculeError('acme-unavailable', { ca, act, reason: text, ...retryAfter(headers) });
   }
   return new BasculeError('acme-refused', { ca, act, status, type, problem: text });
 }

@@ -17,6 +17,7 @@ const keptSchema = z.object({
 
 /** RFC 9773, 4.3.3: where it fails or says nothing it is asked again after a while. */
 const askAgainMs = 6 * 60 * 60_000;
+const longestAskAgainMs = 24 * 60 * 60_000;
 const show = 'say when to renew';
 
 /**
@@ -36,12 +37,21 @@ export async function renewalWindow(
   const answered = await ask(authority, id, signal);
   const window = answered?.window ?? known?.window ?? null;
   try {
-    const askAgainAt = Date.now() + (answered?.retryAfterMs ?? askAgainMs);
+    const askAgainAt = Date.now() + Math.min(answered?.retryAfterMs ?? askAgainMs, longestAskAgainMs);
     await authority.host.writePrivately(place, `${JSON.stringify({ id, window, askAgainAt })}\n`);
   } catch {
     // It is only asked too early then.
   }
   return window;
+}
+
+/** What the authority said last of an installed certificate, without asking it; null where it said nothing. */
+export async function knownRenewalWindow(
+  { host, state }: Authority,
+  { name, file }: { readonly name: string; readonly file: string },
+): Promise<RenewalWindow | null> {
+  const kept = await readKept(host, certificateFiles(state, name).renewal);
+  return kept !== null && kept.id === (await renewalIdOfFile(host, file)) ? kept.window : null;
 }
 
 /** The name by which authorities know the certificate in a PEM file; null where there is none. */
@@ -64,8 +74,8 @@ async function ask(
     const session = await Session.open(authority, { key: await accountKey(authority), account: null }, signal);
     const { renewalInfo } = await session.directory();
     if (!renewalInfo) return null;
-    const { body, retryAfterMs } = await session.get(show, `${renewalInfo.replace(/\/$/, '')}/${id}`);
-    return { window: session.read(show, renewalInfoObject, body).suggestedWindow, retryAfterMs };
+    const { body, retry } = await session.get(show, `${renewalInfo.replace(/\/$/, '')}/${id}`);
+    return { window: session.read(show, renewalInfoObject, body).suggestedWindow, retryAfterMs: retry.retryAfterMs };
   } catch {
     signal?.throwIfAborted();
     return null;

@@ -3,11 +3,11 @@ import { Agent } from 'node:https';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import type acme from 'acme-client';
 import type * as z from 'zod';
-import { BasculeError } from '../errors.js';
+import { BasculeError, type RetryAfter } from '../errors.js';
 import { hasSystemCode } from '../system-error.js';
 import { type Authority, nameOf } from './authority.js';
 import { type Directory, directoryObject, parseObject } from './objects.js';
-import { errorOf, errorOfConnection, oneLine, type RawAnswer, readProblem, retryAfterMs } from './problem.js';
+import { errorOf, errorOfConnection, oneLine, type RawAnswer, readProblem, retryAfter } from './problem.js';
 
 /** The part of acme-client that signs and sends; it hides the headers that orders are found and waited for by. */
 interface SigningClient {
@@ -34,7 +34,7 @@ export interface Answer {
   readonly status: number;
   readonly body: unknown;
   readonly location: string | null;
-  readonly retryAfterMs: number | null;
+  readonly retry: RetryAfter;
   /** URL of the next page, where there is one. */
   readonly next: string | null;
 }
@@ -140,7 +140,7 @@ export class Session {
       status,
       body: data,
       location: typeof location === 'string' ? location : null,
-      retryAfterMs: retryAfterMs(headers['retry-after']),
+      retry: retryAfter(headers),
       next: nextPage(headers.link),
     };
   }

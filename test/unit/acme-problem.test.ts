@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { errorOf, errorOfConnection, problemInWords, retryAfterMs } from '../../src/acme/problem.js';
+import { errorOf, errorOfConnection, problemInWords, retryAfter } from '../../src/acme/problem.js';
 import { LocalHost } from '../../src/hosts/local.js';
 
 const authority = { host: new LocalHost(), state: '/state', directory: 'https://ca.example.org/directory' };
@@ -38,13 +38,39 @@ describe('a problem in words', () => {
 describe('Retry-After', () => {
   const now = Date.parse('2026-01-01T00:00:00Z');
   test.each([
-    { header: '120', ms: 120_000 },
-    { header: 'Thu, 01 Jan 2026 00:05:00 GMT', ms: 300_000 },
-    { header: 'Wed, 31 Dec 2025 00:05:00 GMT', ms: 0 },
-    { header: 'soon', ms: null },
-    { header: undefined, ms: null },
-  ])('$header', ({ header, ms }) => {
-    expect(retryAfterMs(header, now)).toBe(ms);
+    { header: '120', ms: 120_000, at: '2026-01-01T00:02:00Z' },
+    { header: '86400', ms: 86_400_000, at: '2026-01-02T00:00:00Z' },
+    { header: '604800', ms: 604_800_000, at: '2026-01-08T00:00:00Z' },
+    { header: 'Thu, 01 Jan 2026 00:05:00 GMT', ms: 300_000, at: '2026-01-01T00:05:00Z' },
+    { header: 'Sat, 10 Jan 2026 00:00:00 GMT', ms: 9 * 86_400_000, at: '2026-01-10T00:00:00Z' },
+    { header: 'Wed, 31 Dec 2025 00:05:00 GMT', ms: 0, at: '2025-12-31T00:05:00Z' },
+    { header: 'soon', ms: null, at: null },
+    { header: undefined, ms: null, at: null },
+  ])('$header', ({ header, ms, at }) => {
+    expect(retryAfter({ 'retry-after': header }, now)).toEqual({ retryAfterMs: ms, retryAt: at });
+  });
+
+  test('of a date is waited for by the clock of the authority, and shown as it says', () => {
+    const headers = { 'retry-after': 'Thu, 01 Jan 2026 02:00:00 GMT', date: 'Thu, 01 Jan 2026 01:00:00 GMT' };
+    expect(retryAfter(headers, now)).toEqual({ retryAfterMs: 3_600_000, retryAt: '2026-01-01T02:00:00Z' });
+  });
+
+  test('of more seconds than there are moments is still a moment', () => {
+    expect(retryAfter({ 'retry-after': '9'.repeat(30) }, now).retryAt).toMatch(/^2035-/);
+  });
+
+  test.each([
+    ['beside seconds', { 'retry-after': '3600' }],
+    ['alone', {}],
+  ])('in the words of a rate limit is the date that is shown (%s)', (_, headers) => {
+    const detail = 'too many certificates (5) already issued, retry after 2036-12-02 03:04:05 UTC: see https://…';
+    const data = { type: 'urn:ietf:params:acme:error:rateLimited', detail };
+    const error = errorOf(authority, 'take an order', { status: 429, headers, data });
+    expect(error?.args).toMatchObject({ retryAt: '2036-12-02T03:04:05Z', retryAfterMs: expect.any(Number) });
+    expect(error?.remedy).toContain('2036-12-02T03:04:05Z');
+    expect(
+      `${error?.message} ${error?.remedy}`.match(/\d{4}-\d\d-\d\d/g)?.filter((day) => day !== '2036-12-02'),
+    ).toEqual([]);
   });
 });
 
