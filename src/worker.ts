@@ -9,17 +9,16 @@ import {
   Worker,
 } from '@temporalio/worker';
 import pino from 'pino';
+import { restoreLooks } from './activities/certificates.js';
 import { withFailPoints } from './activities/fail-point.js';
 import { createActivities } from './activities/index.js';
 import { onlyInOwnWorkflows } from './activities/own-workflows.js';
 import { loadProject, type ProjectPlace, type WorkerContext } from './activities/project.js';
 import { certificateMetrics } from './certificate-states.js';
-import { keepCertificateSchedule } from './client/certificate-schedule.js';
 import { asUnreachable, connectionSettings } from './client/connection.js';
 import { dataConverter, markOf, readEncryptionKeys } from './client/encryption.js';
 import { assertNamespace } from './client/namespace.js';
 import { loadConfiguration } from './config/load.js';
-import { wantedCertificates } from './domain/issuance.js';
 import { taskQueue, workerIdentity } from './domain/names.js';
 import type { Notice } from './domain/notice.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
@@ -124,11 +123,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         maxHeartbeatThrottleInterval: '500ms',
         shutdownGraceTime: '10s',
       });
-      await keepCertificateSchedule(
-        context.client,
-        configuration.project,
-        wantedCertificates(configuration.certificates).length > 0,
-      ).catch((error: unknown) => log.error({ error }, 'could not look after the schedule of renewals'));
+      await restoreLooks(context).catch((error: unknown) =>
+        log.error({ error }, 'could not look after the schedule of renewals'),
+      );
       isPolling = () => worker.getState() === 'RUNNING';
       void lease.lost.then(() => {
         log.error('another worker has taken the lease over: this one ends');

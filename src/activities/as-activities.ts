@@ -51,6 +51,9 @@ function nextRetry({ args }: BasculeError): { readonly nextRetryDelay?: number }
   return typeof waitMs === 'number' && waitMs > 0 ? { nextRetryDelay: waitMs } : {};
 }
 
+const retryAtOf = ({ args }: BasculeError): { readonly retryAt?: string } =>
+  'retryAt' in args && typeof args.retryAt === 'string' ? { retryAt: args.retryAt } : {};
+
 /** An error as Temporal keeps it: its code, whether another try can help, and what to do. */
 export function asFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure) return error;
@@ -59,7 +62,7 @@ export function asFailure(error: unknown): Error {
       type: error.code,
       message: error.message,
       nonRetryable: !error.isRetryable,
-      details: [{ remedy: error.remedy }],
+      details: [{ remedy: error.remedy, ...retryAtOf(error) }],
       ...nextRetry(error),
     });
   }

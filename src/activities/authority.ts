@@ -6,11 +6,12 @@ import { downloadCertificate, finalizeOrder, readDownloaded } from '../acme/fina
 import { beginOrder, closeOrder } from '../acme/order.js';
 import { accountFiles } from '../acme/places.js';
 import { checkNames } from '../acme/preflight.js';
-import { renewalWindow } from '../acme/renewal.js';
+import { knownRenewalWindow, renewalWindow } from '../acme/renewal.js';
 import { readSecret } from '../config/secrets.js';
 import {
   type CertificateFacts,
   type CertificateOrder,
+  type RenewalWindow,
   renewalDue,
   type WantedCertificate,
 } from '../domain/certificates.js';
@@ -119,11 +120,18 @@ export async function isDue(
   certificates: CertificatesConfiguration,
   installed: CertificateFacts,
 ): Promise<boolean> {
-  const window = await renewalWindow(authorityOf(edge, certificates), {
-    name: installed.name,
-    file: certificateFile(edge, installed.name),
-  });
-  return renewalDue(installed, Date.now(), window);
+  return renewalDue(installed, Date.now(), await renewalWindowOf(edge, certificates, installed));
+}
+
+/** When the authority wants an installed certificate to be renewed; what it said last where it is not to be asked. */
+export async function renewalWindowOf(
+  edge: Edge,
+  certificates: CertificatesConfiguration,
+  { name }: CertificateFacts,
+  { ask = true } = {},
+): Promise<RenewalWindow | null> {
+  const certificate = { name, file: certificateFile(edge, name) };
+  return await (ask ? renewalWindow : knownRenewalWindow)(authorityOf(edge, certificates), certificate);
 }
 
 /** Key, certificate and chain of one that was obtained, as PEM. */

@@ -3,8 +3,8 @@ import { accountThumbprint } from '../acme/account.js';
 import { adoptAccount } from '../acme/adopt.js';
 import { revokeCertificate } from '../acme/revoke.js';
 import { isReadable, readCertificate } from '../certificate-states.js';
-import { keepCertificateSchedule } from '../client/certificate-schedule.js';
-import type { CertificateFacts, RevocationReason } from '../domain/certificates.js';
+import { hasCertificateSchedule, keepCertificateSchedule } from '../client/certificate-schedule.js';
+import { type CertificateFacts, isShortLived, planLooks, type RevocationReason } from '../domain/certificates.js';
 import type {
   AppliedCertificates,
   AppliedConfiguration,
@@ -26,8 +26,8 @@ import { certificateFile } from '../haproxy/certificates.js';
 import type { Edge } from '../haproxy/edge.js';
 import { examineApplied, readApplied } from '../haproxy/installed.js';
 import { asActivities } from './as-activities.js';
-import { authorityOf, isDue, knownThumbprint } from './authority.js';
-import { certificatesOf, type Project, readProject, type WorkerContext } from './project.js';
+import { authorityOf, isDue, knownThumbprint, renewalWindowOf } from './authority.js';
+import { certificatesOf, loadProject, type Project, readProject, type WorkerContext } from './project.js';
 
 /** Planning certificates, and all that is asked of them but to obtain one. */
 export function certificateActivities(context: WorkerContext) {
@@ -46,7 +46,7 @@ export function certificateActivities(context: WorkerContext) {
       const project = await open();
       const { configuration, edge } = project;
       const all = wantedCertificates(configuration.certificates);
-      await keepCertificateSchedule(context.client, configuration.project, all.length > 0);
+      await planNextLooks(context, project);
       const asked = all.filter(
         ({ name, names }) => request.only?.some((one) => [name, names[0]].includes(one)) ?? true,
       );
@@ -65,6 +65,8 @@ export function certificateActivities(context: WorkerContext) {
         if (why !== null) wanted.push({ ...certificate, why });
         else if (isReadable(found)) kept.push(found);
       }
+      // By what the authority has said by now.
+      if (request.kind === 'renew') await planNextLooks(context, project);
       return {
         wanted,
         kept,
@@ -75,6 +77,11 @@ export function certificateActivities(context: WorkerContext) {
             `no environment and no external site has the host ${name}: who visits it gets the page of unknown hosts`,
         ),
       };
+    },
+
+    /** Has the certificates looked at again when that is needed, by those that are installed by now. */
+    async scheduleLooks({ retryAt }: { retryAt: readonly string[] }): Promise<void> {
+      await planNextLooks(context, await open(), { retryAt, ask: true });
     },
 
     /** Waits for one that somebody else obtains. */
@@ -120,6 +127,7 @@ export function certificateActivities(context: WorkerContext) {
           warnings.push(`${certificateFile(edge, name)}: ${state}; \`bascule certs issue\` obtains another`);
         if (isReadable(found)) certificates.push(found);
       }
+      await planNextLooks(context, project);
       const applied = (await readApplied(edge))?.applied ?? null;
       return { certificates, answersChallenges: await isAnswering(project, applied), warnings };
     },
@@ -145,6 +153,34 @@ export function certificateActivities(context: WorkerContext) {
     if (request.kind === 'renew' && (await isDue(edge, certificatesOf(configuration), found))) return 'due';
     return null;
   }
+}
+
+/** Has the certificates looked at, where that is lost or was never planned: when a worker begins. */
+export async function restoreLooks(context: WorkerContext): Promise<void> {
+  const project = await loadProject(context);
+  const { certificates } = project.configuration;
+  const isPlanned = await hasCertificateSchedule(context.client, context.project);
+  if (wantedCertificates(certificates).length === 0 || !isPlanned) await planNextLooks(context, project);
+}
+
+/** Plans when the certificates are looked at by themselves: by their lives, and by what the authority wants. */
+async function planNextLooks(
+  { client }: WorkerContext,
+  { configuration, edge }: Project,
+  { retryAt = [], ask = false }: { readonly retryAt?: readonly string[]; readonly ask?: boolean } = {},
+): Promise<void> {
+  const { certificates, project } = configuration;
+  const wanted = wantedCertificates(certificates);
+  if (!certificates || wanted.length === 0) return await keepCertificateSchedule(client, project, null);
+  const found = await Promise.all(wanted.map(async ({ name }) => await readCertificate(edge, name)));
+  const installed = found.filter(isReadable);
+  const windows = await Promise.all(
+    installed.map(
+      async (each) => await renewalWindowOf(edge, certificates, each, { ask: ask && isShortLived(installed) }),
+    ),
+  );
+  const renewable = installed.map((certificate, index) => ({ certificate, window: windows[index] ?? null }));
+  await keepCertificateSchedule(client, project, planLooks(renewable, retryAt, Date.now()));
 }
 
 /** Whether the edge answers challenges for the account; there may be no edge yet, which learns it as it is applied. */

@@ -22,7 +22,8 @@ export function addCertificatesStatus(group: Command, invocation: Invocation): v
     });
 }
 
-const dayMs = 24 * 60 * 60 * 1000;
+const hourMs = 60 * 60 * 1000;
+const dayMs = 24 * hourMs;
 
 function describe(colors: Colors, status: CertificatesStatus): string {
   const { dim, cyan, yellow } = colors;
@@ -47,8 +48,9 @@ function row({ green, red, yellow, dim }: Colors, { name, names, state, certific
   const aliases = names.slice(1);
   const also = aliases.length > 0 ? dim(`+ ${aliases.join(', ')}`) : '';
   if (!certificate) return [mark, name, also, state];
-  const days = Math.floor((Date.parse(certificate.notAfter) - Date.now()) / dayMs);
+  const leftMs = Date.parse(certificate.notAfter) - Date.now();
+  const days = Math.floor(leftMs / dayMs);
   const until = `until ${certificate.notAfter.slice(0, 10)}`;
-  const left = days < 0 ? `${-days} days ago` : `${days} days`;
+  const left = days < 0 ? `${-days} days ago` : days < 2 ? `${Math.floor(leftMs / hourMs)} hours` : `${days} days`;
   return [mark, name, also, state, until, dim(left), dim(certificate.issuer), dim(`serial ${certificate.serial}`)];
 }

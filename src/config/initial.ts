@@ -81,7 +81,7 @@ artifacts:
   ##   checksum: "{url}.sha256"
   ##   token: { env: ARTIFACT_TOKEN }
 
-## With \`edge.https\`: obtained by ACME, and renewed every day that one is due.
+## With \`edge.https\`: obtained by ACME, and renewed when one is due.
 ## certificates:
 ##   ca: letsencrypt               or letsencrypt-staging, or the https: URL of another directory
 ##   email: ops@example.org

@@ -1,3 +1,5 @@
+import { defaults } from './defaults.js';
+
 /** Directories of the authorities that bascule.yaml may name by a word. */
 export const authorities: Readonly<Record<string, string>> = {
   letsencrypt: 'https://acme-v02.api.letsencrypt.org/directory',
@@ -52,16 +54,89 @@ export interface RenewalWindow {
 
 type Lifetime = Pick<CertificateFacts, 'serial' | 'notBefore' | 'notAfter'>;
 
+const minute = 60_000;
+const day = 24 * 60 * minute;
+
 /**
  * When a certificate is to be renewed, in ms: at a moment of the authority's window that is the same each time it is
- * asked for, else when a third of its lifetime is left.
+ * asked for, else when a third of its lifetime is left. A window so late that a look could miss it counts as over earlier.
  */
-export function renewalMoment({ serial, notBefore, notAfter }: Lifetime, window: RenewalWindow | null): number {
-  const [from, until] = [Date.parse(notBefore), Date.parse(notAfter)];
+export function renewalMoment(certificate: Lifetime, window: RenewalWindow | null): number {
+  const [from, until] = lifeOf(certificate);
   const [start, end] = [Date.parse(window?.start ?? ''), Date.parse(window?.end ?? '')];
   const isUsable = start < end && start < until;
-  return isUsable ? start + (end - start) * fractionOf(serial) : until - (until - from) / 3;
+  if (!isUsable) return until - (until - from) / 3;
+  return Math.min(start + (end - start) * fractionOf(certificate.serial), until - 2 * lookEveryMs([certificate]));
 }
+
+/**
+ * How often certificates are looked at, in ms: twelve times in the shortest life among them, and once a day at least. So
+ * there are four looks between the moment at which one is due and its end.
+ */
+export function lookEveryMs(certificates: readonly Lifetime[]): number {
+  const lives = certificates.map(lifeOf).map(([from, until]) => until - from);
+  return Math.min(day, Math.max(minute, Math.floor(Math.min(...lives, 12 * day) / 12_000) * 1_000));
+}
+
+/** Whether a look a day is too few for some certificate. */
+export const isShortLived = (certificates: readonly Lifetime[]): boolean => lookEveryMs(certificates) < day;
+
+/** When certificates are looked at, by themselves. */
+export interface LookPlan {
+  /** A day at most. */
+  readonly everyMs: number;
+  /** Moments besides, in ms: those at which one is due that does not live long, and those that an authority named. */
+  readonly at: readonly number[];
+  /** How long a look may wait for the authority: another one waits until it has ended. */
+  readonly patienceMs: number;
+}
+
+/** Each installed certificate, and when its authority wants it to be renewed. */
+export interface RenewableCertificate {
+  readonly certificate: Lifetime;
+  readonly window: RenewalWindow | null;
+}
+
+/** When to look at certificates next, and how often. Moments at which an authority wants to be asked again are RFC 3339. */
+export function planLooks(
+  installed: readonly RenewableCertificate[],
+  retryAt: readonly string[],
+  now: number,
+): LookPlan {
+  const everyMs = lookEveryMs(installed.map(({ certificate }) => certificate));
+  const due = isShortLived(installed.map(({ certificate }) => certificate))
+    ? installed.map(({ certificate, window }) => renewalMoment(certificate, window))
+    : [];
+  const moments = [...due, ...retryAt.map((moment) => Date.parse(moment))].map((ms) => Math.ceil(ms / 1_000) * 1_000);
+  const at = [...new Set(moments)].filter((ms) => ms > now && ms <= now + farthestLookMs).toSorted((a, b) => a - b);
+  return { everyMs, at, patienceMs: Math.min(defaults.renewalPatienceMs, everyMs / 2) };
+}
+
+/** What is farther away is planned by a look before. */
+const farthestLookMs = 400 * day;
+
+/**
+ * From when the regular looks of a project are counted, in ms after midnight UTC: not every project asks an authority at
+ * the same moment. Those of every day are between 03:17 and 04:17.
+ */
+export function lookOffsetMs(project: string, everyMs: number): number {
+  let hash = 0x811c9dc5;
+  for (const character of project) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
+  const fraction = hash / 2 ** 32;
+  const ms = everyMs === day ? (3 * 60 + 17 + 60 * fraction) * minute : everyMs * fraction;
+  return Math.floor(ms / 1_000) * 1_000;
+}
+
+/** The next look after a moment, in ms. */
+export function nextLook({ everyMs, at }: LookPlan, offsetMs: number, now: number): number {
+  const regular = now - ((((now - offsetMs) % everyMs) + everyMs) % everyMs) + everyMs;
+  return Math.min(regular, ...at.filter((moment) => moment > now));
+}
+
+const lifeOf = ({ notBefore, notAfter }: Lifetime): readonly [from: number, until: number] => [
+  Date.parse(notBefore),
+  Date.parse(notAfter),
+];
 
 /** Whether a certificate is to be renewed now. */
 export const renewalDue = (certificate: Lifetime, now: number, window: RenewalWindow | null = null): boolean =>

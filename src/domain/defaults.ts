@@ -42,7 +42,7 @@ export const defaults = {
     listen: '*',
   },
 
-  /** How long an authority may take for one certificate: where a person waits, and at the daily renewal. */
+  /** How long an authority may take for one certificate: where a person waits, and at a renewal by the schedule. */
   certificatePatienceMs: 15 * minute,
   renewalPatienceMs: 12 * hour,
 

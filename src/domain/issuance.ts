@@ -55,6 +55,8 @@ export interface CertificateResult {
   readonly code: string | null;
   readonly message: string;
   readonly remedy: string | null;
+  /** When the authority wants to be asked again, RFC 3339; null where it did not say. */
+  readonly retryAt: string | null;
   /** The one that is served now; null where it failed. */
   readonly certificate: CertificateFacts | null;
   readonly generation: number | null;

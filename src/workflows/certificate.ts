@@ -3,7 +3,7 @@ import type { EdgeChangeResult } from '../domain/edge-change.js';
 import type { CertificateInput, CertificateResult } from '../domain/issuance.js';
 import { parentRequired } from './by-hand.js';
 import { failureOf } from './edge-answers.js';
-import { describeFailure, isCancellation } from './failure.js';
+import { describeFailure, isCancellation, retryAtOf } from './failure.js';
 import { authority, edgeRequests } from './proxies.js';
 import { Saga } from './saga.js';
 import { describeBySearchAttributes, recordOutcome } from './search-attributes.js';
@@ -24,7 +24,8 @@ export async function certificate(input: CertificateInput): Promise<CertificateR
     part: Pick<CertificateResult, 'outcome' | 'code' | 'message' | 'remedy'> & Partial<CertificateResult>,
   ): CertificateResult => {
     recordOutcome(part.outcome);
-    return { name, names, certificate: null, generation: null, warnings, ...part, steps: saga.steps };
+    const nothing = { certificate: null, generation: null, retryAt: null };
+    return { name, names, ...nothing, warnings, ...part, steps: saga.steps };
   };
   const warnings: string[] = [];
 
@@ -85,6 +86,6 @@ export async function certificate(input: CertificateInput): Promise<CertificateR
     }
     const { code, message, remedy } = describeFailure(error);
     const outcome = code === 'needs-operator' ? 'needs-operator' : 'failed';
-    return ended({ outcome, code, message: `${name}: ${message}`, remedy });
+    return ended({ outcome, code, message: `${name}: ${message}`, remedy, retryAt: retryAtOf(error) });
   }
 }

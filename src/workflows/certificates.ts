@@ -1,5 +1,5 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { ApplicationFailure, ParentClosePolicy, startChild } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, ParentClosePolicy, startChild } from '@temporalio/workflow';
 import { defaults } from '../domain/defaults.js';
 import type {
   CertificateResult,
@@ -12,7 +12,7 @@ import { certificateWorkflowId, projectOfWorkflow } from '../domain/names.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
 import type { certificate } from './certificate.js';
 import { type CertificatesEnding, CertificatesRun } from './certificates-run.js';
-import { describeFailure } from './failure.js';
+import { describeFailure, retryAtOf } from './failure.js';
 import { certificates as acts } from './proxies.js';
 
 /** How many are obtained at the same time: authorities bound how many orders an account may place at once. */
@@ -20,7 +20,7 @@ const atOnce = 25;
 
 /**
  * Obtains the certificates that are missing or due, each by a workflow of its own, and has the edge serve each as soon as
- * it is there. Started by `bascule certs`, by `bascule apply` for new names, and every day by a Schedule.
+ * it is there. Started by `bascule certs`, by `bascule apply` for new names, and by a Schedule as often as the certificates' lives need.
  */
 export async function certificates(request: CertificatesRequest): Promise<CertificatesResult> {
   const run = new CertificatesRun();
@@ -47,8 +47,23 @@ export async function certificates(request: CertificatesRequest): Promise<Certif
       }
     };
     await Promise.all(Array.from({ length: atOnce }, lane));
+
+    // 4. When to look again follows from what is there by now, and from what the authority said.
+    await scheduleLooks(run);
     return conclusion(run.results, waiting);
   });
+}
+
+/** Who asked may have gone, and what was obtained is served whether this succeeds or not: the next look does it again. */
+async function scheduleLooks({ saga, results, warnings }: CertificatesRun): Promise<void> {
+  const retryAt = results.flatMap((result) => result.retryAt ?? []);
+  try {
+    await CancellationScope.nonCancellable(
+      async () => await saga.step('plan the next look', acts.scheduleLooks, { retryAt }),
+    );
+  } catch (error) {
+    warnings.push(`the next look at the certificates could not be planned: ${describeFailure(error).message}`);
+  }
 }
 
 async function obtain(
@@ -70,7 +85,7 @@ async function obtain(
   } catch (error) {
     if (result) return result;
     const { name, names } = wanted;
-    const nothing = { certificate: null, generation: null, warnings: [], steps: [] };
+    const nothing = { certificate: null, generation: null, retryAt: retryAtOf(error), warnings: [], steps: [] };
     return { name, names, ...nothing, outcome: 'failed', ...describeFailure(error) };
   }
 }

@@ -36,4 +36,14 @@ export function describeFailure(error: unknown): Failure {
   return { code: 'unforeseen', message: error instanceof Error ? error.message : String(error), remedy: null };
 }
 
+/** When whoever refused a step wants to be asked again, RFC 3339; null where he did not say. */
+export function retryAtOf(error: unknown): string | null {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (!(cause instanceof ApplicationFailure)) continue;
+    const [details] = (cause.details ?? []) as [{ retryAt?: string }?];
+    return details?.retryAt ?? null;
+  }
+  return null;
+}
+
 export { isCancellation };

@@ -9,6 +9,7 @@ import { type Listener, startListener } from '../rig/app.js';
 import { ask } from '../rig/ask.js';
 import { problem, startCaProxy } from '../rig/ca-proxy.js';
 import { findElsewhere, secretsOf } from '../rig/certificate-secrets.js';
+import { writeCertificates } from '../rig/certificates.js';
 import { connectTemporal, mustSucceed, until } from '../rig/chaos.js';
 import type { CommandResult } from '../rig/command.js';
 import { type HttpsProject, readPem, startHttpsProject } from '../rig/https-project.js';
@@ -254,6 +255,63 @@ test('with two kinds of keys a visitor gets the one that he takes', async () => 
   const obtained = document.certificates.toSorted((a, b) => a.name.localeCompare(b.name));
   expect(obtained.map(({ certificate }) => certificate?.key)).toEqual(['ECDSA prime256v1', 'RSA 2048']);
   expect(obtained.map(({ certificate }) => certificate?.serial)).toEqual(serials);
+});
+
+describe('the next look', () => {
+  const hour = 60 * 60_000;
+  const schedule = async () => {
+    const temporal = await connectTemporal(https.project);
+    try {
+      return await temporal.client.schedule.getHandle('demo/certificates').describe();
+    } finally {
+      await temporal.close();
+    }
+  };
+  const folder = () => join(https.project.directory, '.bascule/edge/certificates');
+
+  test('comes twelve times in the life of a certificate that lives two days, and when that is due', async () => {
+    await https.configure([['both.test'], ['short.test']]);
+    await writeCertificates(folder(), [['short.test']]);
+    expect((await run('certs', 'adopt')).exitCode).toBe(0);
+    const { spec, action, info } = await schedule();
+    expect(spec.intervals).toMatchObject([{ every: 4 * hour }]);
+    expect(action.args).toMatchObject([{ kind: 'renew', patienceMs: 2 * hour }]);
+    const due = Date.now() + 32 * hour;
+    const gaps = info.nextActionTimes.map(
+      (time, index) => Number(time) - Number(info.nextActionTimes[index - 1] ?? time),
+    );
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(4 * hour);
+    expect(info.nextActionTimes.some((time) => Math.abs(Number(time) - due) < hour / 2)).toBe(true);
+    expect(Date.parse((await https.status()).nextRenewal ?? '') - Date.now()).toBeLessThanOrEqual(4 * hour);
+  });
+
+  test('comes when an authority that has had too many requests wants it, by its own date; paused stays paused', async () => {
+    const temporal = await connectTemporal(https.project);
+    await temporal.client.schedule.getHandle('demo/certificates').pause('on holiday');
+    await temporal.close();
+    const at = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 24 * hour);
+    const headers = { 'retry-after': at.toUTCString() };
+    https.authority.inject('newOrder', problem('rateLimited', 429, 'too \u001b[31mmany\u0007 orders', { headers }));
+    const { exitCode, document } = await runJson('certs', 'issue', 'short.test', '--force');
+    https.authority.mend();
+    const moment = at.toISOString().replace('.000Z', 'Z');
+    expect([exitCode, document.code]).toEqual([1, 'acme-rate-limited']);
+    expect(document.message).toContain('too  [31mmany  orders');
+    expect(document.remedy).toContain(moment);
+    expect(document.certificates.map(({ retryAt }) => retryAt)).toContain(moment);
+    const { info, state } = await schedule();
+    expect(info.nextActionTimes).toContainEqual(at);
+    expect(state).toMatchObject({ paused: true, note: 'on holiday' });
+    // What is planned by then keeps it.
+    expect((await run('certs', 'adopt')).exitCode).toBe(0);
+    expect((await schedule()).info.nextActionTimes).toContainEqual(at);
+  });
+
+  test('comes once a day again where every certificate lives long', async () => {
+    expect((await run('certs', 'issue', 'short.test', '--force')).exitCode).toBe(0);
+    expect((await schedule()).spec.intervals).toMatchObject([{ every: 24 * hour }]);
+    await https.configure([['both.test']], '  keys: [ecdsa, rsa2048]\n');
+  });
 });
 
 test('certificates and an account of another client are taken over as they are', async () => {

@@ -39,9 +39,10 @@ const failedBy = ({ code, message, remedy }: BasculeError) => ({
   ...{ outcome: 'failed', code, message: `${world.name}.a: ${message}`, remedy },
 });
 
+const retryAt = '2036-12-02T03:04:05Z';
 const limited = (retryAfterMs: number) =>
   new BasculeError('acme-rate-limited', {
-    ...{ ca, act: 'take an order', problem: 'too many orders (rateLimited)', retryAt: 'noon', retryAfterMs },
+    ...{ ca, act: 'take an order', problem: 'too many orders (rateLimited)', retryAt, retryAfterMs },
   });
 
 test('an authority that has had too many requests is asked again when it says, in the same run', async () => {
@@ -57,7 +58,30 @@ test('one that says to come back later than a command waits ends it, in its word
   expect(callsOf('placeOrder a')).toBe(1);
 });
 
-test('the renewal of every day waits for it', async () => {
+test.each([
+  ['a rate limit', 'placeOrder a', limited(24 * 60 * minute)],
+  [
+    'an order that is pending',
+    'finalizeOrder a',
+    new BasculeError('acme-order-pending', { ca, what: 'it waits', retryAfterMs: 24 * 60 * minute, retryAt }),
+  ],
+])(
+  '%s for longer than the renewal waits is asked again by the schedule, when the authority says',
+  async (_, step, error) => {
+    world.faults.throws(step, error);
+    const result = await obtain(renewal);
+    expect(result).toMatchObject({ ...failedBy(error), certificates: [{ retryAt }] });
+    expect(result.remedy).toContain(retryAt);
+    expect(world.looksAt).toEqual([retryAt]);
+    expect(callsOf(step)).toBe(1);
+    world.faults.fix(step);
+    expect(await obtain(renewal)).toMatchObject({ outcome: 'succeeded' });
+    expect(world.looksAt).toEqual([]);
+    expect(world.ordersPlaced).toBe(1);
+  },
+);
+
+test('a renewal by the schedule waits for it', async () => {
   world.faults.throws('placeOrder a', limited(60 * minute), 1);
   expect(await obtain(renewal)).toMatchObject({ outcome: 'succeeded' });
   expect(await waitedFor('placeOrder')).toBeGreaterThanOrEqual(60 * minute);

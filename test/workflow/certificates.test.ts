@@ -50,7 +50,7 @@ test.each(ofRuns)('%s takes the steps that are listed, in that order; each may f
 
 test.each(ofRuns)('%s in which a step fails for good says which, and puts nothing in force', async (_, run) => {
   // Whether that can be done changes nothing for visitors.
-  const steps = ownSteps(run).filter((step) => step !== 'closeOrder a');
+  const steps = ownSteps(run).filter((step) => step !== 'closeOrder a' && step !== 'scheduleLooks');
   const ended = await Promise.all(
     steps.map(async (step) => {
       const own = rig.newWorld();
@@ -99,6 +99,14 @@ describe('a certificate that is missing', () => {
     expect(result.warnings).toEqual([expect.stringContaining('could not be closed (closeOrder a is broken)')]);
   });
 
+  test('is served, whether the next look can be planned or not', async () => {
+    world.missing('a');
+    world.faults.set('scheduleLooks', 'fails');
+    const result = await obtain();
+    expect(result).toMatchObject({ outcome: 'succeeded', certificates: [{ outcome: 'succeeded' }] });
+    expect(result.warnings).toEqual([expect.stringContaining('could not be planned: scheduleLooks is broken')]);
+  });
+
   const preflight = [
     new BasculeError('certificate-forbidden', { ca, problems: ['a.test: CAA 0 issue "other.test" at a.test'] }),
     new BasculeError('name-not-found', { names: ['a.test'] }),
@@ -116,7 +124,7 @@ describe('a certificate that is missing', () => {
       ...{ outcome: 'failed', code, message: `${nameOf('a')}: ${message}`, remedy, changed: false, generation: null },
       certificates: [{ outcome: 'failed', code, certificate: null }],
     });
-    expect(calledIn(world)).toEqual(['planCertificates', 'checkNames a']);
+    expect(calledIn(world)).toEqual(['planCertificates', 'checkNames a', 'scheduleLooks']);
     expect(callsOf(world, 'checkNames a')).toBe(1);
     expect(world.edge.picture()).toEqual(before);
   });

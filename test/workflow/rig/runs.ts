@@ -43,7 +43,7 @@ const obtaining = ['requestEdgeChange challenges', ...authoritySteps, 'requestEd
 export const certificateRuns = {
   'certs issue': {
     ...{ type: 'certificates', idOf: idOf('issue'), inputOf: () => issue, prepare: isNew },
-    steps: ['planCertificates', ...obtaining],
+    steps: ['planCertificates', ...obtaining, 'scheduleLooks'],
   },
   'an apply of a new host': {
     type: 'apply',
@@ -53,7 +53,7 @@ export const certificateRuns = {
       isNew(world);
       world.edge.configures('new');
     },
-    steps: ['planCertificates', ...obtaining, 'requestEdgeChange in-force'],
+    steps: ['planCertificates', ...obtaining, 'scheduleLooks', 'requestEdgeChange in-force'],
   },
   'certs revoke': {
     type: 'revokeCertificate',

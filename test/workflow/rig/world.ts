@@ -245,6 +245,9 @@ export class World {
     },
   };
 
+  /** Moments at which authorities want to be asked again, as the last run planned them. */
+  looksAt: readonly string[] = [];
+
   private readonly certificateActivities: Pick<Groups, 'certificates' | 'authority'> = {
     certificates: {
       planCertificates: async ({ request: { force = false } }) => {
@@ -257,6 +260,9 @@ export class World {
           answersChallenges: this.edge.installed.answers,
           warnings: [],
         };
+      },
+      scheduleLooks: async ({ retryAt }) => {
+        this.looksAt = retryAt;
       },
       awaitCertificate: async ({ id }) => await this.client.workflow.getHandle(id).result(),
       revokeCertificate: async ({ name }) => viewOf(name, [name]),
