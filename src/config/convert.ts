@@ -62,7 +62,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
 }
 
 function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles): EdgeConfiguration {
-  const { host = { driver: 'local' }, https, hsts, runtime, metrics, log } = given;
+  const { host = { driver: 'local' }, https, hsts, runtime, metrics, log, trustedProxies } = given;
   return {
     name: given.name ?? defaults.edgeName,
     host: edgeHost(host),
@@ -72,6 +72,7 @@ function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles
     ...(hsts && {
       hsts: { maxAgeDays: Number.parseInt(hsts.maxAge, 10), includeSubdomains: hsts.includeSubdomains ?? false },
     }),
+    ...(trustedProxies && { trustedProxies }),
     ...(runtime !== undefined && { runtime: readAddress(runtime) }),
     ...(metrics !== undefined && { metrics: readAddress(metrics) }),
     ...(log && { log: accessLog(log) }),

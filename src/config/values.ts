@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import * as z from 'zod';
 import { longestStepMs } from '../domain/timeouts.js';
 import { durationPattern, parseDuration, sizePattern } from './units.js';
@@ -113,6 +114,22 @@ export const addressRange = text(
   new RegExp(`^${ipv4}(?:/(?:[89]|[12][0-9]|3[02]))?$`),
   'a range of IPv4 addresses (/8 to /30) such as 127.77.0.0/16, or one address such as 127.0.0.1',
 );
+const ipv6Characters = '[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}';
+const networkExpectation =
+  'an address such as 192.0.2.7 or a network such as 10.0.0.0/8 or "2001:db8::/32", of at least /8 in IPv4 and /16 in IPv6';
+/** A part of the Internet that somebody owns: a shorter prefix would trust strangers. */
+export const network = z
+  .string(expected(networkExpectation))
+  .regex(
+    new RegExp(
+      `^(?:${ipv4}(?:/(?:[89]|[12][0-9]|3[0-2]))?|${ipv6Characters}(?:/(?:1[6-9]|[2-9][0-9]|1[01][0-9]|12[0-8]))?)$`,
+    ),
+    {
+      error: `expected ${networkExpectation}`,
+      abort: true,
+    },
+  )
+  .refine((value) => isIP(value.split('/')[0] ?? '') !== 0, `expected ${networkExpectation}`);
 export const filePath = text(filePathPattern, `a path of ${filePathCharacters} only`);
 export const variableName = text(variablePattern, variableExpectation);
 /** A path that is only opened, never written to haproxy.cfg or given to a shell. */

@@ -50,6 +50,8 @@ export interface EdgeConfiguration {
   readonly https?: BindAddress;
   /** Strict-Transport-Security on every answer over https. */
   readonly hsts?: { readonly maxAgeDays: number; readonly includeSubdomains: boolean };
+  /** Networks of proxies before the edge (a CDN, a load balancer), which are believed what they say of who asks. */
+  readonly trustedProxies?: readonly string[];
   /** HAProxy's runtime API over TCP, operator level, for exporters. */
   readonly runtime?: BindAddress;
   /** HAProxy's own Prometheus exporter, at /metrics. */

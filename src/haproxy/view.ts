@@ -13,6 +13,7 @@ import { type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
 import { backendName, externalBackendName, ownSections } from '../domain/names.js';
 import { routesInOrder } from '../domain/routes.js';
 import { jsonLogFormat } from './access-log.js';
+import { claimedHeaders, claimedUnlessByProxy } from './claimed-headers.js';
 import { errorPages, placeholderPage } from './pages.js';
 import { type BackendView, environmentBackends, instanceBackends, linesOf } from './view-backends.js';
 import { addressWord, alignedColumns, base64urlPart, durationWord, pathWord, word } from './words.js';
@@ -26,6 +27,12 @@ export interface ConfigurationView {
   readonly http: string;
   readonly https: { readonly bind: string; readonly certificates: string; readonly location: string } | null;
   readonly hsts: string | null;
+  /** Networks of proxies before the edge, as many on a line as HAProxy takes. */
+  readonly trustedProxies: readonly string[];
+  /** How many of them a request may have come through, counted from 1. */
+  readonly proxyHops: readonly number[];
+  /** Regular expressions of headers that are no visitor's to send. */
+  readonly claims: { readonly always: string; readonly unlessByProxy: string };
   readonly log: { readonly target: string; readonly jsonFormat: string | null } | null;
   /**
    * How HAProxy's workers give up root: as the user of the system's package, or as whom the start of Bascule's own names
@@ -120,7 +127,7 @@ export function configurationView(
 }
 
 function edgeView(edge: EdgeConfiguration) {
-  const { https, hsts, runtime, metrics, log, extra } = edge;
+  const { https, hsts, runtime, metrics, log, extra, trustedProxies = [] } = edge;
   return {
     socket: pathWord(edge.files.socket),
     runtime: runtime ? addressWord(runtime) : null,
@@ -130,6 +137,9 @@ function edgeView(edge: EdgeConfiguration) {
       ? { bind: addressWord(https), certificates: pathWord(`${edge.files.certificates}/`), location: locationOf(https) }
       : null,
     hsts: hsts ? `max-age=${hsts.maxAgeDays * 86_400}${hsts.includeSubdomains ? '; includeSubDomains' : ''}` : null,
+    trustedProxies: linesOfPatterns(trustedProxies.map(word)),
+    proxyHops,
+    claims: { always: claimedHeaders, unlessByProxy: claimedUnlessByProxy },
     log: log ? logView(log) : null,
     dropsTo: dropsTo(edge),
     hardStopAfter: durationWord(edge.hardStopAfterMs),
@@ -153,6 +163,9 @@ function dropsTo({ host, manage, extra }: EdgeConfiguration): ConfigurationView[
 /** Where http sends a visitor: the host without the port that it was asked on. */
 const locationOf = ({ port }: BindAddress): string =>
   `https://%[var(txn.host)]${port === 443 ? '' : `:${port}`}%[pathq]`;
+
+/** More proxies one after the other than anybody has: what is before them is not looked at. */
+const proxyHops: readonly number[] = [1, 2, 3, 4, 5];
 
 /** In bytes. Above the longest line of ours: 253 of the host and 1,024 of the path, each of which may be escaped as six. */
 const longestLogLine = 8192;
@@ -222,6 +235,12 @@ const defaultPool = (components: readonly ComponentConfiguration[]): string =>
 /** HAProxy refuses a line of more than 64 words. */
 const patternsOfLine = 20;
 
+function linesOfPatterns(patterns: readonly string[]): readonly string[] {
+  return Array.from({ length: Math.ceil(patterns.length / patternsOfLine) }, (_, index) =>
+    patterns.slice(index * patternsOfLine, (index + 1) * patternsOfLine).join(' '),
+  );
+}
+
 /** A component's only route has its name, several are numbered. `condition` names all ACLs that have to hold. */
 function namedRoutes(components: readonly ComponentConfiguration[]) {
   return routesInOrder(components).map(({ component, prefix, extensions }) => {
@@ -233,11 +252,7 @@ function namedRoutes(components: readonly ComponentConfiguration[]) {
     const lines = prefixConditions(word(prefix)).map((condition) => [acl, ...condition]);
     if (extensions === undefined) return { component, condition: acl, lines };
     const endings = extensions.map((extension) => word(`.${extension}`));
-    const files = Array.from({ length: Math.ceil(endings.length / patternsOfLine) }, (_, index) => [
-      `${acl}_file`,
-      'path_end',
-      endings.slice(index * patternsOfLine, (index + 1) * patternsOfLine).join(' '),
-    ]);
+    const files = linesOfPatterns(endings).map((patterns) => [`${acl}_file`, 'path_end', patterns]);
     return { component, condition: `${acl} ${acl}_file`, lines: [...lines, ...files] };
   });
 }

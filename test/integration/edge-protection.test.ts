@@ -171,6 +171,13 @@ describe('a server that takes a request and dies', () => {
     expect(taken).toEqual([`${method} /api/v1/x HTTP/1.1`]);
   });
 
+  it('gets a GET once that an app may take for a DELETE', async () => {
+    await start();
+    const [line = '', ...lines] = requestLine('GET');
+    expect((await send([line, 'X-HTTP-Method-Override: DELETE', ...lines]))?.status).toBe(502);
+    expect(taken).toHaveLength(1);
+  });
+
   it.each(['POST', 'PUT', 'PATCH', 'DELETE'])(
     'gets a %s once, as it may have been carried out: 502',
     async (method) => {

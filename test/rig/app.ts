@@ -72,8 +72,8 @@ export async function startApp(address: string, port: number, answer: string): P
   };
 }
 
-/** RFC 6455, 4.2.2. */
-function acceptance(key: string): string {
+/** The head of an answer by which a connection becomes a WebSocket (RFC 6455, 4.2.2). */
+export function acceptance(key: string): string {
   const accepted = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
   const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: websocket'];
   return `${lines.join('\r\n')}\r\nSec-WebSocket-Accept: ${accepted}\r\n\r\n`;

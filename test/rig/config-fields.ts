@@ -43,6 +43,7 @@ edge:
   http: 127.0.0.1:8088
   https: 127.0.0.1:8443
   hsts: { maxAge: 365d }
+  trustedProxies: [10.0.0.0/8, "2001:db8::/32"]
   runtime: 127.0.0.1:9100
   metrics: 127.0.0.1:8405
   log: { to: /dev/log, format: json }
@@ -84,7 +85,7 @@ export const configurations: Readonly<Record<string, unknown>> = {
   processes: parse(blueGreen),
   containers: parse(
     blueGreen
-      .replace('    env: { LEVEL: info }', '    user: username')
+      .replace('    env: { LEVEL: info }', '    user: somebody')
       .replace(/^instances: .*$/m, 'instances: { driver: incus, image: images:debian/13, domain: lxd }'),
   ),
   rolling: parse(`

@@ -4,6 +4,7 @@ import { vi } from 'vitest';
 import type {
   AppliedConfiguration,
   ComponentConfiguration,
+  EdgeConfiguration,
   EnvironmentConfiguration,
   ServerAddress,
 } from '../../src/domain/configuration.js';
@@ -48,6 +49,7 @@ export async function startEdgeUnderTest(of: {
   readonly components: readonly ComponentConfiguration[];
   readonly states: readonly EnvironmentState[];
   readonly httpKeepAliveMs?: number;
+  readonly edge?: Partial<EdgeConfiguration>;
 }): Promise<EdgeUnderTest> {
   const places = await haproxyPlaces();
   const range = freeLoopbackRange();
@@ -58,7 +60,7 @@ export async function startEdgeUnderTest(of: {
     socket: places.socket,
     address: range.address,
     port: await freePort(range.address(1)),
-    edge: { http: { address: '127.0.0.1', port }, httpKeepAliveMs: of.httpKeepAliveMs ?? 5_000 },
+    edge: { http: { address: '127.0.0.1', port }, httpKeepAliveMs: of.httpKeepAliveMs ?? 5_000, ...of.edge },
   });
   return await startEdgeOf(applied, { places, states: of.states });
 }

@@ -195,6 +195,23 @@ describe.each<[string, Case[]]>([
         'http: 127.0.0.1:8088\n  hsts: { maxAge: 365d }',
         '5:3 edge.hsts: expected only with `edge.https`',
       ],
+      ...[
+        '0.0.0.0/0',
+        '10.0.0.0/7',
+        '10.0.0.0/33',
+        '10.0.0/8',
+        '"::/0"',
+        '"2001:db8:::1"',
+        'example.org',
+        '10.1.1.1:80',
+      ].map(
+        (trusted): Case => [
+          `the network ${trusted}`,
+          'http: 127.0.0.1:8088',
+          `http: 127.0.0.1:8088\n  trustedProxies: [${trusted}]`,
+          '5:20 edge.trustedProxies[0]: expected an address such as 192.0.2.7 or a network such as 10.0.0.0/8 or "2001:db8::/32", of at least /8 in IPv4 and /16 in IPv6',
+        ],
+      ),
       ...['0d', '3651d', '365', '1y', '30h'].map(
         (maxAge): Case => [
           `HSTS for ${maxAge}`,

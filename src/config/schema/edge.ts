@@ -9,6 +9,7 @@ import {
   logTarget,
   name,
   namePattern,
+  network,
   openedPath,
   positiveDuration,
   statusPattern,
@@ -111,6 +112,13 @@ export const edge = z.strictObject(
         'Where it listens for HTTPS, with the certificates of `files.certificates`. HTTP then redirects to it.',
       ),
     hsts: hsts.optional().describe('Strict-Transport-Security on every answer over HTTPS. Default: none'),
+    trustedProxies: z
+      .array(network, expected('a list of networks such as [10.0.0.0/8, "2001:db8::/32"]'))
+      .min(1, 'expected at least one network')
+      .optional()
+      .describe(
+        'Networks of the CDN or load balancer before the edge: from them X-Forwarded-For and X-Forwarded-Proto are believed. Default: none',
+      ),
     runtime: bindAddress
       .optional()
       .describe("HAProxy's runtime API over TCP, operator level, for exporters: 127.0.0.1:9100. Default: none"),
