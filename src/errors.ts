@@ -342,7 +342,7 @@ const prose = {
   }),
   'edge-act-failed': (a: { host: string; act: string; exitCode: number; output: string }): Prose => ({
     message: `${a.act} on ${a.host} ended with ${a.exitCode}: ${a.output}`,
-    remedy: 'The edge needs sh, flock, sync, sha256sum and setsid; `bascule doctor` looks for them.',
+    remedy: 'The edge needs sh, flock, sync, sha256sum, stat and setsid; `bascule doctor` looks for them.',
   }),
   'edge-needs-operator': (a: { host: string; file: string; text: string }): Prose => ({
     message: `an earlier change of the edge on ${a.host} could not be taken back:\n${a.text.trim()}`,

@@ -16,7 +16,7 @@ import { readReleases } from './haproxy/releases.js';
 import { readProbe, readRunning } from './haproxy/runtime.js';
 import { probeEveryPool } from './haproxy/verify.js';
 import type { Host, HostProcess } from './hosts/host.js';
-import { isWithin, processesOf } from './hosts/processes.js';
+import { isHaproxy, isWithin, processesOf } from './hosts/processes.js';
 import { readInstance } from './instances/drivers.js';
 import { pathsLeftIn } from './instances/incus.js';
 import { allInstances, instancesOfColor } from './instances/places.js';
@@ -240,7 +240,7 @@ async function findStrays(known: Known, leftAfterMs: number): Promise<readonly B
   const inReleases = (await processesOf(directory)).filter(
     ({ folder, session }) => isWithin(folder, directory) && !leaders.has(session),
   );
-  const haproxy = (await edge.host.processesOf(config)).filter(({ name }) => name === 'haproxy');
+  const haproxy = (await edge.host.processesOf(config)).filter(isHaproxy);
   const masters = haproxy.filter(({ parent }) => !haproxy.some(({ pid }) => pid === parent));
   // The youngest is the one that serves: a worker without its master goes on until its connections end.
   const orphans = masters.toSorted((a, b) => a.ageMs - b.ageMs).slice(1);

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
 import { Client } from '@temporalio/client';
 import {
   DefaultLogger,
@@ -23,6 +24,7 @@ import { taskQueue, workerIdentity } from './domain/names.js';
 import type { Notice } from './domain/notice.js';
 import { activitiesAtOnce } from './domain/timeouts.js';
 import { LocalHost } from './hosts/local.js';
+import { keepPrivate } from './hosts/private-files.js';
 import { installed } from './installation.js';
 import { startKeeper } from './keeper.js';
 import { notify } from './notify.js';
@@ -63,6 +65,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // They are about this process, not about HAProxy and the programs that it starts.
   for (const name of Object.keys(process.env).filter((name) => name.startsWith('MALLOC_'))) delete process.env[name];
   const configuration = await loadConfiguration(options.configurationFile);
+  await keepPrivate(dirname(configuration.instances.addressBook));
   const keys = readEncryptionKeys(process.env);
   const log = pino({ name: 'bascule-worker', serializers: { error: pino.stdSerializers.err } }, logDestination());
   const exporterPort = await freeMetricsPort();

@@ -11,7 +11,7 @@
 #
 # sh has no local variables: a function shares no name of one with a function that it calls.
 set -eu
-umask 022
+umask 077
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 act=$1 project=$2 config=$3 state=$4
@@ -39,14 +39,50 @@ read_input() {
 lock() {
   mkdir -p "${config%/*}" "$state" || fail 13 "$state"
   refuse_links "$config" "$config.lock" "$config.staged" "$generation" "$applied" "$applied.staged" "$needs_operator"
-  (: >>"$config.lock") || fail 13 "$config.lock"
-  exec 9>>"$config.lock"
-  flock -w 10 9 || fail 11 "$config.lock"
+  is_replaced=no
+  until hold_lock; do :; done
   installed_project=$(header project "$config")
   case $installed_project in
     '' | "$project") ;;
     *) fail 17 "$installed_project" ;;
   esac
+}
+
+# Fails where the file that is held is not the lock any more, and is to be opened again. One that others may read, as an
+# earlier version left it, any user may hold for ever: it is replaced.
+hold_lock() {
+  (: >>"$config.lock") || fail 13 "$config.lock"
+  exec 9>>"$config.lock"
+  is_held=yes
+  flock -w 10 9 || is_held=no
+  modes_and_files=$(stat -Lc '%a %d:%i' /proc/self/fd/9 "$config.lock" 2>/dev/null) || {
+    command -v stat >/dev/null || fail 18 stat
+    return 1
+  }
+  [ "${modes_and_files%
+*}" = "${modes_and_files#*
+}" ] || return 1
+  case $is_replaced${modes_and_files%% *} in
+    yes* | *00) [ "$is_held" = yes ] || fail 11 "$config.lock" ;;
+    *)
+      is_replaced=yes
+      rm -f "$config.lock" || fail 13 "$config.lock"
+      return 1
+      ;;
+  esac
+}
+
+# What an earlier version left open to others; what Bascule only found there keeps its mode.
+make_private() {
+  lock
+  [ "$installed_project" != '' ] || return 0
+  case $(stat -c %a "$config") in
+    *00) return 0 ;;
+  esac
+  for kept in "$config".[0-9]*; do
+    [ "$(header project "$kept")" = '' ] || chmod go= "$kept" || :
+  done
+  chmod go= "$state" "$state"/* "$config" || :
 }
 
 header() { # field file: a field of the file's first header line, nothing where there is none
@@ -189,7 +225,7 @@ stage() { # number owner SHA-256 folder-of-certificates|none
   require_claim "$1" "$2"
   [ "$(header generation "$config")" != "$number" ] || return 0
   command -v haproxy >/dev/null || fail 18 haproxy
-  [ "$4" = none ] || [ -d "$4" ] || (umask 077 && mkdir -p "$4") || fail 13 "$4"
+  [ "$4" = none ] || [ -d "$4" ] || mkdir -p "$4" || fail 13 "$4"
   write_file "$config.staged" "$input" "$3"
   haproxy -c -f "$config.staged" 9>&- || fail 12 "$config.staged"
 }
@@ -302,8 +338,8 @@ stage_certificate() { # number owner folder name SHA-256
   require_claim "$1" "$2"
   places_of "$3" "$4"
   [ "$(digest_of "$installed_pem")" != "$5" ] || return 0
-  [ -d "$3" ] || (umask 077 && mkdir -p "$3") || fail 13 "$3"
-  (umask 077 && write_file "$staged_pem" "$input" "$5") || exit
+  [ -d "$3" ] || mkdir -p "$3" || fail 13 "$3"
+  write_file "$staged_pem" "$input" "$5"
   printf 'frontend check\n  mode http\n  timeout client 1s\n  bind 127.0.0.1:1 ssl crt %s\n' "$staged_pem" |
     haproxy -c -f /dev/stdin 9>&- || {
     remove_file "$staged_pem"
@@ -498,7 +534,6 @@ start() { # master-socket
     ! is_haproxy "${command_line#/proc/}" || return 0
   done
   refuse_links "${config%/*}/haproxy.log"
-  umask 077
   # shellcheck disable=SC2046 # two words or none
   setsid env -i PATH="$PATH" $(unprivileged_user) haproxy -W -S "$1" -f "$config" \
     >>"${config%/*}/haproxy.log" 2>&1 </dev/null 9>&- &
@@ -517,11 +552,23 @@ unprivileged_user() {
   done
 }
 
+# Anybody may name a process so: it counts where it is this user's or root's, and runs that program.
 is_haproxy() { # pid
-  [ "$(cat "/proc/$1/comm" 2>/dev/null)" = haproxy ]
+  case $(sed -n 's/^Uid:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
+    0 | "$(id -u)") ;;
+    *) return 1 ;;
+  esac
+  [ "$(cat "/proc/$1/comm" 2>/dev/null)" = haproxy ] || return 1
+  # Of one with privileges of its own, this user does not see the program.
+  program=$(readlink "/proc/$1/exe" 2>/dev/null) || return 0
+  case ${program##*/} in
+    haproxy*) ;;
+    *) return 1 ;;
+  esac
 }
 
 case $act in
+  make-private) make_private ;;
   claim) claim "$@" ;;
   claim-undo) claim_undo "$@" ;;
   stage) stage "$@" ;;

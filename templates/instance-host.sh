@@ -120,9 +120,9 @@ become_program() { # argv…
   # shellcheck disable=SC2046 # one word or none
   set -- "$(command -v setsid)" "$(command -v env)" $(default_signals) -u PWD -u OLDPWD -u SHLVL -u _ -- "$@"
   cd "$release"
-  umask 022
   printf 'started\n'
   exec </dev/null >>"$folder/log/current.log" 2>&1 9>&-
+  umask 022
   # From here on every name may be a variable of the program's.
   eval "$input"
   exec "$@"
@@ -179,8 +179,8 @@ become_migration() { # argv…
   set -- "$(command -v timeout)" -k 10 "$limit" \
     "$(command -v env)" $(default_signals) -u PWD -u OLDPWD -u SHLVL -u _ -- "$@"
   cd "$release"
-  umask 022
   exec </dev/null >>"$folder/log/current.log" 2>&1
+  umask 022
   eval "$input"
   exec "$@"
 }

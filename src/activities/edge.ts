@@ -2,6 +2,7 @@ import { wantedConfiguration } from '../config/address-book.js';
 import type { AppliedConfiguration } from '../domain/configuration.js';
 import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { installedCertificates, stageCertificates } from '../haproxy/certificates.js';
+import { makePrivate } from '../haproxy/edge.js';
 import { installConfiguration, restoreConfiguration } from '../haproxy/install.js';
 import { readApplied } from '../haproxy/installed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../haproxy/operator-mark.js';
@@ -64,6 +65,7 @@ export function edgeActivities(context: WorkerContext) {
       const { edge, wanted } = await open(change);
       const record = await readEdge(edge, { ...wanted, probe: true, version });
       await refuseUnlessReady(edge, change, record);
+      if (change.kind === 'apply' && !change.dryRun && record.installed) await makePrivate(edge);
       if (change.kind === 'apply' && wanted.wantedApplied) {
         await refuseWithoutCertificates(edge, change, wanted.wantedApplied);
         await refuseToLeadAway(edge, wanted.wantedApplied, record.states);

@@ -4,6 +4,7 @@ import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { keepPrivate } from '../hosts/private-files.js';
 import { installed } from '../installation.js';
 import { applyConfiguration } from './apply.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
@@ -30,6 +31,7 @@ export function addDev(program: Command, invocation: Invocation): void {
     .action(async ({ stop, ui = false }: { readonly stop?: boolean; readonly ui?: boolean }) => {
       const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
       if (stop) return stopDev(invocation, folder);
+      await keepPrivate(folder);
       const { loadConfiguration } = await import('../config/load.js');
       const configuration = await loadConfiguration(invocation.configurationFile);
       const interrupted = Promise.race(

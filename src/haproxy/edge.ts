@@ -86,6 +86,11 @@ export async function runAct(edge: Edge, act: Act): Promise<string> {
   return result.stdout.trim();
 }
 
+/** Closes the files of an installed edge to other users, where an earlier version left them open. Throws as `runAct`. */
+export async function makePrivate(edge: Edge): Promise<void> {
+  await runAct(edge, { name: 'make-private', args: [], owner: 'apply' });
+}
+
 /** Exit codes of templates/edge-host.sh. */
 function errorOf(edge: Edge, act: Act, exitCode: number, stderr: string): BasculeError {
   const host = edge.host.name;

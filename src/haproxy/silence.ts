@@ -1,4 +1,5 @@
 import { BasculeError, isBasculeError } from '../errors.js';
+import { isHaproxy } from '../hosts/processes.js';
 import { type Edge, masterSocket, runtimeSocket } from './edge.js';
 import { readInstalled } from './installed.js';
 import { type HaproxySocket, RuntimeApi } from './runtime.js';
@@ -63,7 +64,7 @@ async function findSilent(edge: Edge, socket: HaproxySocket): Promise<SilentHapr
 async function findMaster(edge: Edge): Promise<number | null> {
   const { config } = edge.configuration.files;
   const found = (await edge.host.processesOf(config)).filter(
-    ({ name, commandLine }) => name === 'haproxy' && commandLine.includes(config) && !commandLine.includes(checkOnly),
+    (one) => isHaproxy(one) && one.commandLine.includes(config) && !one.commandLine.includes(checkOnly),
   );
   return found.find(({ parent }) => !found.some(({ pid }) => pid === parent))?.pid ?? null;
 }

@@ -24,8 +24,13 @@ export interface HostProcess {
   readonly parent: number;
   /** The process that its session began with. */
   readonly session: number;
+  /** Who runs it. */
+  readonly uid: number;
   readonly name: string;
+  /** The file that it runs; empty where that is not shown to this user. */
+  readonly program: string;
   readonly commandLine: readonly string[];
+  /** Empty where it is not shown to this user. */
   readonly folder: string;
   /** How long it has run, in ms, to a hundredth of a second. */
   readonly ageMs: number;
@@ -94,6 +99,9 @@ export interface Host {
    */
   connect(to: Destination): Duplex;
 
-  /** Every process that runs in a folder or names a file of it; none that has ended and waits for its parent. */
+  /**
+   * Every process that runs in a folder, and every one of this user's or of root's that names a file of it; none that has
+   * ended and waits for its parent. Anybody may name a file.
+   */
   processesOf(directory: string): Promise<readonly HostProcess[]>;
 }

@@ -80,8 +80,10 @@ const processLister = `
 cat /proc/uptime
 for process in /proc/[0-9]*; do
   folder=$(readlink "$process/cwd" 2>/dev/null) || continue
-  printf '\\002%s\\001' "$folder"
+  printf '\\002%s\\001%s\\001' "$folder" "$(readlink "$process/exe" 2>/dev/null)"
   cat "$process/stat" 2>/dev/null
+  printf '\\001'
+  grep ^Uid: "$process/status" 2>/dev/null
   printf '\\001'
   cat "$process/cmdline" 2>/dev/null
 done
@@ -182,12 +184,15 @@ export class IncusHost implements Host {
   async processesOf(directory: string): Promise<readonly HostProcess[]> {
     const { stdout } = await this.look(processLister);
     const [uptime = '', ...entries] = stdout.split('\u0002');
-    return entries
-      .map((entry) => {
-        const [folder = '', stat = '', commandLine = ''] = entry.split('\u0001');
-        return parseProcess({ stat, commandLine, folder, uptime });
-      })
-      .filter((process) => isOf(process, directory));
+    return (
+      entries
+        .map((entry) => {
+          const [folder = '', program = '', stat = '', status = '', commandLine = ''] = entry.split('\u0001');
+          return parseProcess({ stat, status, commandLine, folder, program, uptime });
+        })
+        // Commands run as root there.
+        .filter((process) => isOf(process, directory, 0))
+    );
   }
 
   private async launch(argv: readonly string[], options: RunOptions, onPid: (pid: number) => void): Promise<RunResult> {

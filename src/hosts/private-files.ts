@@ -1,8 +1,22 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasSystemCode } from '../system-error.js';
 import { removeHalfWritten, writing } from './writing.js';
+
+/**
+ * Has all that this process writes from here on, and what it starts, be for its user alone; and closes a folder to others
+ * that an earlier version left open.
+ */
+export async function keepPrivate(folder: string): Promise<void> {
+  process.umask(0o077);
+  try {
+    await chmod(folder, 0o700);
+  } catch (error) {
+    // There is none yet, or it is another user's, who decides.
+    if (!hasSystemCode(error, 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS')) throw error;
+  }
+}
 
 /** As `Host.writePrivately`, on this machine. */
 export async function writePrivately(file: string, text: string): Promise<void> {

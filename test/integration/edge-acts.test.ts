@@ -1,5 +1,8 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
@@ -14,6 +17,7 @@ import { refuseUnlessReady } from '../../src/haproxy/readiness.js';
 import { recordColors } from '../../src/haproxy/record.js';
 import { renderPlan } from '../../src/haproxy/render-plan.js';
 import { readRunning, readServers } from '../../src/haproxy/runtime.js';
+import { whyNotRunning } from '../../src/haproxy/silence.js';
 import { stageConfiguration, unstageConfiguration } from '../../src/haproxy/stage.js';
 import { verifyTraffic } from '../../src/haproxy/verify.js';
 import { ask } from '../rig/ask.js';
@@ -539,6 +543,32 @@ describe('the managed HAProxy', () => {
     expect(await test.edge.host.readText(`/proc/${pid}/environ`)).not.toContain('secret');
     expect(await ensureManagedEdge(test.edge)).toBe(true);
     expect((await findProcesses(test.edge, 0))?.master).toBe(pid);
+  });
+
+  it.each([
+    ["another user's", ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']],
+    ["this user's that runs another program", ['env']],
+  ])('is started whatever process has its name and its file as an argument: %s', async (_, as) => {
+    const test = await servingEdge();
+    await stopManagedEdge(test.edge);
+    const { config } = edgeFiles(test.edge);
+    const place = await mkdtemp(join(tmpdir(), 'bascule-named-'));
+    await chmod(place, 0o755);
+    const program = join(place, as[0] === 'env' ? 'sh' : 'haproxy');
+    await copyFile('/bin/sh', program);
+    await writeFile(join(place, 'wait'), 'echo haproxy >/proc/$$/comm; echo named; while :; do sleep 1; done');
+    const [run = '', ...args] = as;
+    const named = spawn(run, [...args, program, join(place, 'wait'), config], { detached: true });
+    endings.push(async () => {
+      process.kill(-(named.pid ?? 0), 'SIGKILL');
+      await rm(place, { recursive: true });
+    });
+    await once(named.stdout, 'data');
+    expect(await ensureManagedEdge(test.edge)).toBe(true);
+    expect(await visit(test)).toContain('prod');
+    await stopManagedEdge(test.edge);
+    // Nor is it taken for one that does not answer.
+    expect(await whyNotRunning(test.edge)).toBeNull();
   });
 
   it('is not started where nothing is installed', async () => {

@@ -25,7 +25,7 @@ import { isWhole } from '../rig/tier.js';
 
 const timeoutMs = 8_000;
 /** What the act to reload uses, beside a program that talks to a socket. */
-const programs = ['sh', 'cat', 'sed', 'mkdir', 'flock', 'timeout'];
+const programs = ['sh', 'cat', 'sed', 'mkdir', 'flock', 'timeout', 'stat'];
 
 let disposals: (() => Promise<unknown>)[];
 beforeEach(() => {
