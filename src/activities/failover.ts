@@ -57,7 +57,8 @@ export function failoverActivities(context: WorkerContext) {
       const visits: FailoverVisit[] = [];
       for (let count = 0; count < failoverVisits; count += 1) {
         const at = new Date();
-        const answer = await probePool({ ...plan.visit, from: edge.host, probe });
+        const { bind, ...visit } = plan.visit;
+        const answer = await probePool({ ...visit, to: [bind], from: edge.host, probe });
         visits.push({ at: at.toISOString(), ms: Date.now() - at.getTime(), ...answer });
       }
       return visits;

@@ -8,6 +8,7 @@ import type {
   CertificatesConfiguration,
   ComponentConfiguration,
   Configuration,
+  ConnectionLimits,
   EdgeConfiguration,
   EdgeHost,
   EnvironmentConfiguration,
@@ -62,7 +63,7 @@ export function toConfiguration(input: ConfigurationInput, folder: string, inclu
 }
 
 function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles): EdgeConfiguration {
-  const { host = { driver: 'local' }, https, hsts, runtime, metrics, log, trustedProxies } = given;
+  const { host = { driver: 'local' }, https, hsts, runtime, metrics, log, trustedProxies, limits } = given;
   return {
     name: given.name ?? defaults.edgeName,
     host: edgeHost(host),
@@ -73,6 +74,7 @@ function edge(given: EdgeInput, folder: string, { errors, extra }: IncludedFiles
       hsts: { maxAgeDays: Number.parseInt(hsts.maxAge, 10), includeSubdomains: hsts.includeSubdomains ?? false },
     }),
     ...(trustedProxies && { trustedProxies }),
+    ...(limits && { limits: connectionLimits(limits) }),
     ...(runtime !== undefined && { runtime: readAddress(runtime) }),
     ...(metrics !== undefined && { metrics: readAddress(metrics) }),
     ...(log && { log: accessLog(log) }),
@@ -89,6 +91,11 @@ function edgeHost(given: NonNullable<EdgeInput['host']>): EdgeHost {
   const { driver, instance, project, remote } = given;
   return { driver, instance, ...(project !== undefined && { project }), ...(remote !== undefined && { remote }) };
 }
+
+const connectionLimits = ({ connections, perClient }: NonNullable<EdgeInput['limits']>): ConnectionLimits => ({
+  ...(connections !== undefined && { connections }),
+  ...(perClient !== undefined && { perClient: perClient === 'off' ? null : perClient }),
+});
 
 const accessLog = ({ to = 'stdout', format = 'json' }: NonNullable<EdgeInput['log']>): AccessLog => ({ to, format });
 

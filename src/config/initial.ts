@@ -40,6 +40,8 @@ edge:
   ## More that it may have:
   ##   https: "*:443"              with the certificates of files.certificates; http redirects to it
   ##   hsts: { maxAge: 365d }
+  ##   trustedProxies: [10.0.0.0/8]   a CDN or load balancer before the edge
+  ##   limits: { connections: ${defaults.connections}, perClient: 400 }
   ##   metrics: 127.0.0.1:8405     HAProxy's own Prometheus exporter
   ##   log: { to: stdout, format: json }
   ##   errors: { 503: errors/503.html }

@@ -52,6 +52,7 @@ export interface EdgeConfiguration {
   readonly hsts?: { readonly maxAgeDays: number; readonly includeSubdomains: boolean };
   /** Networks of proxies before the edge (a CDN, a load balancer), which are believed what they say of who asks. */
   readonly trustedProxies?: readonly string[];
+  readonly limits?: ConnectionLimits;
   /** HAProxy's runtime API over TCP, operator level, for exporters. */
   readonly runtime?: BindAddress;
   /** HAProxy's own Prometheus exporter, at /metrics. */
@@ -67,6 +68,14 @@ export interface EdgeConfiguration {
   readonly httpKeepAliveMs: number;
   /** HAProxy's `hard-stop-after`: the longest life of an old HAProxy worker. */
   readonly hardStopAfterMs: number;
+}
+
+/** Connections at once; what is left out is as usual. */
+export interface ConnectionLimits {
+  /** Of all clients, on each address. */
+  readonly connections?: number;
+  /** Of one client; null where it may have as many as it likes. */
+  readonly perClient?: number | null;
 }
 
 export type EdgeHost = { readonly driver: 'local' } | IncusEdgeHost;

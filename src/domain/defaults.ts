@@ -12,6 +12,8 @@ export const defaults = {
   edgeSocket: '.bascule/edge/haproxy.sock',
   httpKeepAliveMs: 5 * second,
   hardStopAfterMs: 1 * hour,
+  /** On each address of the edge. */
+  connections: 4096,
   edgeChangeMs: 2 * minute,
 
   componentPort: 8080,

@@ -47,6 +47,9 @@ export const masterSocket = ({ host, configuration }: Edge): HaproxySocket => ({
   path: configuration.files.masterSocket,
 });
 
+/** Where HAProxy takes Bascule's own requests to the sites, whatever clients do: beside the runtime API's socket. */
+export const probeSocketPath = ({ files }: EdgeConfiguration): string => files.socket.replace(/(?:\.sock)?$/, '-ask$&');
+
 const script = readFileSync(installed('templates/edge-host.sh'), 'utf8');
 
 /** Longer than the script waits for its lock, `haproxy -c` included. */

@@ -1,12 +1,12 @@
 import { request } from 'node:http';
-import type { BindAddress } from '../domain/configuration.js';
 import type { PoolAnswer } from '../domain/edge-change.js';
-import type { Host } from '../hosts/host.js';
+import type { Destination, Host } from '../hosts/host.js';
 
 export interface ProbeRequest {
   /** Of the edge. */
   readonly from: Host;
-  readonly bind: BindAddress;
+  /** The first of these that takes a connection is asked. */
+  readonly to: readonly [Destination, ...Destination[]];
   readonly host: string;
   readonly path: string;
   /** The random of the generation that serves: with it the edge names its servers. */
@@ -19,14 +19,26 @@ const probeTimeoutMs = 2_000;
  * Asks a pool through the edge, from the edge's own host, over a new connection; redirects are not followed.
  * Server (`<backend>/<server>`) and status are what the edge answered: null where no server did, 0 where nothing did.
  */
-export async function probePool({ from, bind, host, path, probe }: ProbeRequest): Promise<PoolAnswer> {
+export async function probePool(request: ProbeRequest): Promise<PoolAnswer> {
+  for (const to of request.to) {
+    const answer = await askOne(request, to);
+    if (answer) return answer;
+  }
+  return silence;
+}
+
+const silence: PoolAnswer = { server: null, status: 0 };
+
+/** Null where nothing takes the connection. */
+async function askOne({ from, host, path, probe }: ProbeRequest, to: Destination): Promise<PoolAnswer | null> {
   return await new Promise((resolve) => {
+    const signal = AbortSignal.timeout(probeTimeoutMs);
     const probing = request(
       {
         path,
-        createConnection: () => from.connect(bind),
+        createConnection: () => from.connect(to),
         headers: { Host: host, ...(probe === undefined ? {} : { 'X-Bascule-Probe': probe }), Connection: 'close' },
-        signal: AbortSignal.timeout(probeTimeoutMs),
+        signal,
       },
       (response) => {
         const server = response.headers['x-bascule-server'];
@@ -34,8 +46,7 @@ export async function probePool({ from, bind, host, path, probe }: ProbeRequest)
         response.destroy();
       },
     );
-    // Whatever it is that went wrong: nothing answered.
-    probing.on('error', () => resolve({ server: null, status: 0 }));
+    probing.on('error', () => resolve(signal.aborted ? silence : null));
     probing.end();
   });
 }

@@ -148,7 +148,7 @@ export async function refuseToLeadAway(
     const [from, to] = [before.get(name), after.get(name)];
     if (!from || !to || isDeepStrictEqual(from, to)) return null;
     const answers = async (bind: InstanceAddress) =>
-      (await probePool({ from: edge.host, bind, host, path: component.health.path })).status !== 0;
+      (await probePool({ from: edge.host, to: [bind], host, path: component.health.path })).status !== 0;
     if ((await answers(to)) || !(await answers(from))) return null;
     return `${name} from ${from.address}:${from.port} to ${to.address}:${to.port}`;
   });

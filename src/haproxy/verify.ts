@@ -10,7 +10,7 @@ import { probePath } from '../domain/routes.js';
 import { BasculeError } from '../errors.js';
 import type { Host } from '../hosts/host.js';
 import { proveCertificates } from './certificates.js';
-import type { Edge } from './edge.js';
+import { type Edge, probeSocketPath } from './edge.js';
 import { readApplied, readInstalled } from './installed.js';
 import { probePool } from './probe.js';
 
@@ -170,7 +170,9 @@ async function ask(
   probe: string,
 ): Promise<PoolAnswer> {
   const { edge: configuration, components } = applied.configuration;
-  return await probePool({ from, bind: configuration.http, host, path: probePath(component, components), probe });
+  // A HAProxy that was started by an earlier version has no socket for it.
+  const to = [{ path: probeSocketPath(configuration) }, configuration.http] as const;
+  return await probePool({ from, to, host, path: probePath(component, components), probe });
 }
 
 /** A redirect or a refusal of the right server is an answer: only 5xx and silence are none. */

@@ -9,11 +9,13 @@ import {
   redirectedHosts,
   type ServerAddress,
 } from '../domain/configuration.js';
+import { defaults } from '../domain/defaults.js';
 import { type EnvironmentState, neverDeployed } from '../domain/edge-state.js';
 import { backendName, externalBackendName, ownSections } from '../domain/names.js';
 import { routesInOrder } from '../domain/routes.js';
 import { jsonLogFormat } from './access-log.js';
 import { claimedHeaders, claimedUnlessByProxy } from './claimed-headers.js';
+import { probeSocketPath } from './edge.js';
 import { errorPages, placeholderPage } from './pages.js';
 import { type BackendView, environmentBackends, instanceBackends, linesOf } from './view-backends.js';
 import { addressWord, alignedColumns, base64urlPart, durationWord, pathWord, word } from './words.js';
@@ -27,6 +29,9 @@ export interface ConfigurationView {
   readonly http: string;
   readonly https: { readonly bind: string; readonly certificates: string; readonly location: string } | null;
   readonly hsts: string | null;
+  readonly probeSocket: string;
+  /** Connections at once: on each address, of all with Bascule's own, and of one client (null: as many as it likes). */
+  readonly limits: { readonly connections: number; readonly all: number; readonly perClient: number | null };
   /** Networks of proxies before the edge, as many on a line as HAProxy takes. */
   readonly trustedProxies: readonly string[];
   /** How many of them a request may have come through, counted from 1. */
@@ -137,6 +142,8 @@ function edgeView(edge: EdgeConfiguration) {
       ? { bind: addressWord(https), certificates: pathWord(`${edge.files.certificates}/`), location: locationOf(https) }
       : null,
     hsts: hsts ? `max-age=${hsts.maxAgeDays * 86_400}${hsts.includeSubdomains ? '; includeSubDomains' : ''}` : null,
+    probeSocket: pathWord(probeSocketPath(edge)),
+    limits: limitsOf(edge),
     trustedProxies: linesOfPatterns(trustedProxies.map(word)),
     proxyHops,
     claims: { always: claimedHeaders, unlessByProxy: claimedUnlessByProxy },
@@ -158,6 +165,19 @@ function dropsTo({ host, manage, extra }: EdgeConfiguration): ConfigurationView[
   if (/^\s*(?:user|uid)\s/m.test(extra?.global ?? '')) return null;
   if (host.driver === 'incus') return 'system';
   return manage ? 'start' : null;
+}
+
+/** For Bascule's own requests, and for metrics. */
+const reservedConnections = 100;
+/** Of all connections that one client may have, and the least where these are few. */
+const shareOfClient = 0.1;
+const leastPerClient = 10;
+
+function limitsOf({ limits = {}, https }: EdgeConfiguration) {
+  const { connections = defaults.connections } = limits;
+  const usual = Math.max(leastPerClient, Math.floor(connections * shareOfClient));
+  const { perClient = usual } = limits;
+  return { connections, all: connections * (https ? 2 : 1) + reservedConnections, perClient };
 }
 
 /** Where http sends a visitor: the host without the port that it was asked on. */

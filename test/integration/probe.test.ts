@@ -18,7 +18,7 @@ describe('a probe through the edge', () => {
   const probe = async (changed: { host?: string; path?: string; probe?: string } = {}) =>
     await probePool({
       from: new LocalHost(),
-      bind: { address: '127.0.0.1', port: edge.port },
+      to: [{ address: '127.0.0.1', port: edge.port }],
       host: 'localhost',
       path: '/',
       probe: probeOf(1),
@@ -49,7 +49,7 @@ describe('a probe through the edge', () => {
 
   it('learns that nothing listens', async () => {
     const bind = { address: '*', port: await freePort() };
-    expect(await probePool({ from: new LocalHost(), bind, host: 'localhost', path: '/', probe: 'x' })).toEqual({
+    expect(await probePool({ from: new LocalHost(), to: [bind], host: 'localhost', path: '/', probe: 'x' })).toEqual({
       server: null,
       status: 0,
     });

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import type { AppliedConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
+import type { AppliedConfiguration, EdgeConfiguration, InstanceAddress } from '../../src/domain/configuration.js';
 import type { Claim, EdgeChange, EdgeRecord, RenderPlan, TakeBack } from '../../src/domain/edge-change.js';
 import type { Color } from '../../src/domain/edge-state.js';
 import { instanceName } from '../../src/domain/names.js';
@@ -36,10 +36,10 @@ export interface TestEdge {
 
 /** A project with two environments and two components on an edge of its own; nothing is installed or running yet. */
 export async function createTestEdge(
-  options: { host?: Host; project?: string; folder?: string } = {},
+  options: { host?: Host; project?: string; folder?: string; edge?: Partial<EdgeConfiguration> } = {},
 ): Promise<TestEdge> {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'bascule-')));
-  const applied = await testConfiguration(folder, options.project ?? 'demo');
+  const applied = await testConfiguration(folder, options.project ?? 'demo', options.edge);
   const { edge: configuration, project } = applied.configuration;
   const edge: Edge = { host: options.host ?? testPlace().host, project, configuration };
   const servers = new Set<Server>();
@@ -181,7 +181,11 @@ export async function takeBackAll(edge: Edge, { takeBack }: Planned): Promise<vo
   await unstageConfiguration(edge, takeBack);
 }
 
-async function testConfiguration(folder: string, project: string): Promise<AppliedConfiguration> {
+async function testConfiguration(
+  folder: string,
+  project: string,
+  changed: Partial<EdgeConfiguration> = {},
+): Promise<AppliedConfiguration> {
   const range = freeLoopbackRange();
   const { address, instances: bridge } = testPlace();
   const file = (name: string) => join(folder, 'edge', name);
@@ -204,6 +208,7 @@ async function testConfiguration(folder: string, project: string): Promise<Appli
       },
       httpKeepAliveMs: 1_000,
       hardStopAfterMs: 10_000,
+      ...changed,
     },
   });
   const onBridge =

@@ -13,6 +13,7 @@ import {
   openedPath,
   positiveDuration,
   statusPattern,
+  wholeNumber,
   yesOrNo,
 } from '../values.js';
 
@@ -61,6 +62,25 @@ const hsts = z.strictObject(
     includeSubdomains: yesOrNo.optional().describe('Whether it does so for subdomains too. Default: false'),
   },
   expected('{ maxAge: 365d, includeSubdomains: false }'),
+);
+
+const perClientExpectation = 'a whole number from 1 to 1000000, or off';
+const limits = z.strictObject(
+  {
+    connections: wholeNumber(10, 1_000_000)
+      .optional()
+      .describe(`Of all clients, on each address of the edge. Default: ${defaults.connections}`),
+    perClient: z
+      .union(
+        [wholeNumber(1, 1_000_000), z.literal('off', expected(perClientExpectation))],
+        expected(perClientExpectation),
+      )
+      .optional()
+      .describe(
+        'Of one address, by IPv6 of one network of /64, or off. Default: a tenth of `connections`, at least 10',
+      ),
+  },
+  expected('{ connections: 4096, perClient: 400 }'),
 );
 
 const log = z.strictObject(
@@ -119,6 +139,7 @@ export const edge = z.strictObject(
       .describe(
         'Networks of the CDN or load balancer before the edge: from them X-Forwarded-For and X-Forwarded-Proto are believed. Default: none',
       ),
+    limits: limits.optional().describe('How many connections clients may have at once.'),
     runtime: bindAddress
       .optional()
       .describe("HAProxy's runtime API over TCP, operator level, for exporters: 127.0.0.1:9100. Default: none"),
