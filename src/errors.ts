@@ -34,6 +34,19 @@ interface InstanceName {
   readonly color: string | null;
 }
 
+const percent = (share: number): string => `${Number((share * 100).toFixed(1))} %`;
+
+const times = (count: number): string => (count === 1 ? 'once' : `${count} times`);
+
+function failedShare(a: { measure: string; requests: number; errors: number; connectionErrors: number }): string {
+  const { requests, errors, connectionErrors } = a;
+  if (a.measure === 'errors') {
+    return `${errors} of ${requests} answers of the new release were 5xx in its soak, ${percent(errors / requests)}`;
+  }
+  const attempts = requests + connectionErrors;
+  return `${connectionErrors} of ${attempts} connections to the new release failed in its soak, ${percent(connectionErrors / attempts)}`;
+}
+
 /** The command that shows an instance's log. */
 const logsOf = ({ environment, component, color, instance }: InstanceName): string =>
   `\`bascule logs ${environment} ${component} ${color === null ? `--instance ${instance}` : `--color ${color}`}\``;
@@ -577,12 +590,24 @@ const prose = {
   'errors-in-soak': (a: {
     environment: string;
     color: string;
+    measure: 'errors' | 'connections' | 'latency';
     requests: number;
     errors: number;
+    connectionErrors: number;
     allowedShare: number;
+    allowed: number;
+    baseline: number | null;
   }): Prose => ({
-    message: `${a.environment}: ${a.errors} of ${a.requests} answers of the new release were 5xx in its soak, more than ${a.allowedShare * 100} %`,
+    message: `${a.environment}: ${failedShare(a)}; ${
+      a.baseline === null
+        ? `${percent(a.allowedShare)} are allowed`
+        : `the release before had ${percent(a.baseline)}, and ${percent(a.allowedShare)} more are allowed`
+    }`,
     remedy: `\`bascule logs ${a.environment} COMPONENT --color ${a.color}\` shows them where it logs them; \`soak.errorShare\` in bascule.yaml sets the share.`,
+  }),
+  'instance-restarted': (a: InstanceName & { restarts: number }): Prose => ({
+    message: `${a.instance} was healthy and then ended by itself${a.restarts === 0 ? '' : `, ${times(a.restarts)}`}, before the deploy was done`,
+    remedy: `${logsOf(a)} shows why. Mend it, then deploy again.`,
   }),
   'unhealthy-in-soak': (a: InstanceName & { status: string }): Prose => ({
     message: `${a.environment}: ${a.instance} did not stay healthy in its soak: ${a.status}`,

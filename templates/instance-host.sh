@@ -97,7 +97,10 @@ restart() { # owner sha SHA-256 time environment-digest pid start-time argv…
   [ "$(field wanted) $(field failed) $(field proven)" = 'running no yes' ] || fail 10 "$1"
   is_on_record "$6" "$7" && ! is_alive || fail 10 "$1"
   require_release "$2" "$3"
-  started="restarts=$(($(field restarts) + 1)) started_at=$4 environment_digest=$5"
+  # What the machine's end has ended did not end by itself.
+  restarts=$(field restarts)
+  [ "${7%/*}" != "$boot" ] || restarts=$((restarts + 1))
+  started="restarts=$restarts started_at=$4 environment_digest=$5"
   shift 7
   launch "$@"
 }

@@ -33,6 +33,7 @@ import type { InstanceState } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { artifactsOf, loadProject, type Project, readProject, type WorkerContext } from './project.js';
 import { noColors, openSideBySide, pinRolling } from './rolling-plan.js';
+import { countActive } from './watches.js';
 
 /** A rollback where instances stand side by side: always a deploy of the earlier release. */
 interface SideBySideRollbackPlan {
@@ -133,6 +134,7 @@ export function planActivities(context: WorkerContext) {
         isActiveAlready: isActive && (await isServedAsPinned(project, applied, environment, state.color, components)),
         components,
         needsApproval: environment.approval,
+        baseline: pin.isRollback ? null : await countActive(project.edge, environment.name, { components }),
         soak: { ...environment.soak, ...(request.soakMs === undefined ? {} : { forMs: request.soakMs }) },
         drainMs: pin.isRollback ? configuration.edge.httpKeepAliveMs : (request.drainMs ?? environment.drainMs),
         httpKeepAliveMs: configuration.edge.httpKeepAliveMs,

@@ -22,7 +22,7 @@ import type { Instance } from '../instances/record.js';
 import { asActivities } from './as-activities.js';
 import { showPushed } from './instances.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
-import type { MarkedDown } from './watches.js';
+import { endedByThemselves, type MarkedDown } from './watches.js';
 
 /** What a rolling deploy does with one instance, for whom it is done. */
 interface Step {
@@ -89,9 +89,15 @@ export function rollingActivities(context: WorkerContext) {
       return { pid };
     },
 
-    /** Has the edge lead visitors to an instance again, once its own checks find it healthy. */
-    async admitInstance(step: Step & { markedDownIn: number | null }): Promise<void> {
-      const { instance, driver, traffic, socket, signal } = await open(step);
+    /**
+     * Has the edge lead visitors to an instance again, once its own checks find it healthy.
+     *
+     * @throws `instance-restarted` where it, or one that was replaced earlier, has ended by itself since
+     */
+    async admitInstance(
+      step: Step & { markedDownIn: number | null; earlier: readonly RollingInstance[] },
+    ): Promise<void> {
+      const { project, instance, driver, traffic, socket, signal } = await open(step);
       const { environment, component, markedDownIn } = step;
       const wait = { environment, deadlineMs: component.configuration.startDeadlineMs, signal };
       if (await traffic.isDrained()) {
@@ -100,6 +106,10 @@ export function rollingActivities(context: WorkerContext) {
         await driver.admitInstance(instance, step.owner);
       }
       await waitUntilAdmitted(socket, traffic.place, { ...wait, admit: () => traffic.admit() });
+      const components = [...step.earlier, component];
+      const { owner } = step;
+      const [ended] = await endedByThemselves(project, { environment, owner, plan: { target: null, components } });
+      if (ended) throw new BasculeError('instance-restarted', ended);
     },
 
     /** Leaves what failed for a look, where there is no release before it: nobody is led to it. */

@@ -146,7 +146,7 @@ class LiveView implements ProgressView {
       case 'taken back':
         return `${yellow('↩')} ${name}  ${took}`;
       case 'skipped':
-        return dim(`- ${name}  not needed`);
+        return dim(`- ${name}  not needed${note ? `: ${note}` : ''}`);
       default:
         return `${green('✔')} ${name}  ${took}${note ? dim(`  ${note}`) : ''}`;
     }

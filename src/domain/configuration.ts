@@ -131,7 +131,7 @@ export interface EnvironmentConfiguration {
 
 export interface SoakConfiguration {
   readonly forMs: number;
-  /** Highest share of 5xx answers, 0 to 1, that a release may give during its soak. */
+  /** How far a release's share of 5xx answers, 0 to 1, may be above that of the one before it, during its soak. */
   readonly errorShare: number;
   /** The share is looked at only from this many requests on. */
   readonly minRequests: number;

@@ -3,6 +3,7 @@ import type { StepReport } from './edge-change.js';
 import type { Color } from './edge-state.js';
 import type { FailoverReport } from './failover.js';
 import type { OperationKind } from './names.js';
+import type { TrafficCounters } from './traffic-judge.js';
 
 export type Outcome = 'succeeded' | 'failed' | 'needs-operator';
 
@@ -161,6 +162,11 @@ export interface DrainPlan {
   readonly switchedAwayAt: string | null;
 }
 
+/** What servers were asked in one HAProxy worker since that began. */
+export interface CountedTraffic extends TrafficCounters {
+  readonly pid: number;
+}
+
 /** What pinRelease found and fixed for the whole deploy; the release goes to `target`. */
 export interface ReleasePlan extends DrainPlan {
   readonly sha: string;
@@ -171,6 +177,8 @@ export interface ReleasePlan extends DrainPlan {
   readonly components: readonly PlannedComponent[];
   readonly needsApproval: boolean;
   readonly soak: { readonly forMs: number; readonly errorShare: number; readonly minRequests: number };
+  /** What the active color was asked when the deploy began; null where that is not known. */
+  readonly baseline: CountedTraffic | null;
   readonly warnings: readonly string[];
 }
 

@@ -1,6 +1,7 @@
 import type { ColorChange } from '../domain/edge-change.js';
 import { shortSha } from '../domain/names.js';
 import type {
+  CountedTraffic,
   DeployRequest,
   OperationInput,
   OperationResult,
@@ -111,12 +112,17 @@ export async function deployRelease(operation: Operation, request: DeployRequest
         saga.step(`start ${component.instance}`, instances.startInstance, { owner, environment, component, plan }),
     ),
   );
-  await saga.step('healthy on the edge', watches.waitUntilUpOnEdge, { environment, plan, markedDownIn: recreated });
+  const onEdge = { environment, plan, owner, markedDownIn: recreated };
+  let counted = await saga.step('healthy on the edge', watches.waitUntilUpOnEdge, onEdge);
 
-  // 8. Approval, where it is asked for.
-  if (!mode.isRollback && (plan.needsApproval || request.waitForApproval)) await operation.waitForApproval();
+  // 8. Approval, where it is asked for; after it, a look at what may have become of the release meanwhile.
+  if (!mode.isRollback && (plan.needsApproval || request.waitForApproval)) {
+    await operation.waitForApproval();
+    counted = await saga.step('still healthy on the edge', watches.waitUntilUpOnEdge, onEdge);
+  }
 
   // 9. Switch, then soak: the first minute with visitors.
+  const isFirst = plan.active.sha === null;
   const change: ColorChange = {
     kind: 'color',
     id: `${owner}/switch`,
@@ -134,7 +140,9 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   if (!mode.isRollback) {
     // Stopped while the switch came into force: it is taken back, also where there is no soak.
     operation.refuseIfStopped();
-    await soak(operation, plan);
+    const baseline = [plan.baseline, counted].filter((one) => one !== null);
+    if (isFirst && request.soakMs === undefined) saga.skip('soak', 'a first release has none to go back to');
+    else await soak(operation, plan, baseline);
   }
 
   // 10. The color that was active is the standby now, or nobody's after a rollback.
@@ -148,10 +156,11 @@ async function migrate(operation: Operation, plan: ReleasePlan, component: Plann
   await operation.saga.step(`migrate ${component.name}`, instances.migrate, { owner, environment, component, plan });
 }
 
-async function soak(operation: Operation, plan: ReleasePlan): Promise<void> {
+async function soak(operation: Operation, plan: ReleasePlan, baseline: readonly CountedTraffic[]): Promise<void> {
   if (plan.soak.forMs === 0) return operation.saga.skip('soak');
+  const { environment, owner } = operation;
   const until = new Date(Date.now() + plan.soak.forMs).toISOString();
   await operation.whileWaiting('soak', plan.soak.forMs, () =>
-    operation.saga.step('soak', watches.watchSoak, { environment: operation.environment, plan, until }),
+    operation.saga.step('soak', watches.watchSoak, { environment, owner, plan, until, baseline }),
   );
 }

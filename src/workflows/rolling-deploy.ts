@@ -39,7 +39,8 @@ export async function rollOut(
   for (const component of plan.components) {
     const isFirst = components.includes(component);
     saga.takeBackBy(describeGivingBack(component), () => giveBack(operation, plan, component));
-    await replace(operation, plan, component, { isMigrating: isMigrating && isFirst });
+    const earlier = plan.components.slice(0, plan.components.indexOf(component));
+    await replace(operation, plan, component, { earlier, isMigrating: isMigrating && isFirst });
   }
 
   // 4. Record: it is the release that visitors are given.
@@ -66,7 +67,7 @@ async function replace(
   operation: Operation,
   plan: RollingPlan,
   component: RollingInstance,
-  { isMigrating }: { readonly isMigrating: boolean },
+  { earlier, isMigrating }: { readonly earlier: readonly RollingInstance[]; readonly isMigrating: boolean },
 ): Promise<void> {
   const { environment, owner, saga } = operation;
   const { instance, sha256 } = component;
@@ -93,7 +94,7 @@ async function replace(
     await saga.step(`migrate ${component.name}`, instances.migrate, { ...step, owner, plan: releaseOf(plan.sha) });
   }
   await saga.step(`start ${instance}`, instances.startInstance, { ...step, owner, plan: releaseOf(plan.sha) });
-  await saga.step(`admit ${instance}`, rolling.admitInstance, { ...step, owner, markedDownIn: pid });
+  await saga.step(`admit ${instance}`, rolling.admitInstance, { ...step, owner, earlier, markedDownIn: pid });
 }
 
 /** Gives an instance the release again that it held before; drained as a rollback drains, no longer than `http-keep-alive`. */
@@ -126,7 +127,7 @@ async function giveBack(operation: Operation, plan: RollingPlan, component: Roll
       },
     ]);
     await rolling.admitInstance.executeWithOptions({ summary: `admit ${instance}` }, [
-      { ...step, owner: undo, markedDownIn: pid },
+      { ...step, owner: undo, earlier: [], markedDownIn: pid },
     ]);
   } catch (error) {
     throw notGivenBack(error, operation, component);

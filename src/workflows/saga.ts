@@ -56,8 +56,11 @@ export class Saga {
     }
   }
 
-  skip(name: string): void {
-    this.end(this.begin(name), 'skipped');
+  /** A step that is not needed; `why` where that may surprise. */
+  skip(name: string, why?: string): void {
+    const step = this.begin(name);
+    if (why !== undefined) step.note = why;
+    this.end(step, 'skipped');
   }
 
   /** Registers what takes back the step that follows. */

@@ -227,6 +227,55 @@ describe('a component that', () => {
     expect((await project.bascule(...command.split(' '))).stdout).toContain('SyntaxError');
   });
 
+  test('ends once and is started again fails, in the soak and before the switch', async () => {
+    await release('c0000005');
+    const pidOf = async (color: 'blue' | 'green') => {
+      const { instance = '' } = (await prod()).colors[color].components[0] ?? {};
+      const record = await readFile(join(project.directory, '.bascule/instances', instance, 'record'), 'utf8');
+      return Number(/^pid=(.*)$/m.exec(record)?.[1]);
+    };
+    const soaking = deploy('c0000005', '--soak', '60s');
+    await expect.poll(async () => (await prod()).waiting, { timeout: 20_000 }).toBe('soak');
+    process.kill(await pidOf((await prod()).active), 'SIGKILL');
+    const inSoak = await soaking;
+    expect(inSoak).toMatchObject({ exitCode: 1, code: 'unhealthy-in-soak' });
+    expect(inSoak.message).toContain('it ended by itself and was started again (1 ×)');
+
+    const waiting = deploy('c0000005', '--wait-for-approval');
+    await expect.poll(async () => (await prod()).waiting, { timeout: 20_000 }).toBe('approval');
+    const other = (await prod()).active === 'blue' ? 'green' : 'blue';
+    process.kill(await pidOf(other), 'SIGKILL');
+    await expect.poll(async () => (await prod()).colors[other].components[0]?.restarts, { timeout: 20_000 }).toBe(1);
+    await mustSucceed(project, 'approve', 'prod');
+    expect(await waiting).toMatchObject({ exitCode: 1, code: 'instance-restarted' });
+  });
+
+  test('answers 5xx is judged beside what the release before answered', async () => {
+    const ask = async (status: number, count = 60) => {
+      const visits = Array.from({ length: count }, () =>
+        visitOnce({ ...project.edge, host: 'localhost', path: `/?status=${status}` }),
+      );
+      await Promise.all(visits);
+    };
+    const soaking = async (sha: string, soak: string) => {
+      await release(sha);
+      const deploying = runDeploy('prod', sha, '--soak', soak);
+      await expect.poll(async () => (await prod()).waiting, { timeout: 20_000 }).toBe('soak');
+      await ask(503);
+      return await deploying;
+    };
+    // A URL that always gave it.
+    await ask(503, 600);
+    expect(await soaking('c0000006', '3s')).toMatchObject({ code: null, outcome: 'succeeded' });
+    await mustSucceed(project, 'rollback', 'prod');
+    await ask(200, 400);
+    const failed = await soaking('c0000007', '60s');
+    expect(failed).toMatchObject({ exitCode: 1, code: 'errors-in-soak' });
+    expect(failed.message).toMatch(
+      /60 of \d+ answers of the new release were 5xx in its soak, \d+(\.\d)? %; the release before/,
+    );
+  });
+
   test("finds its port taken is told who to ask for the program's name", async () => {
     await release('c0000004');
     const { active, colors } = await prod();

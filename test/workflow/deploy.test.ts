@@ -87,7 +87,7 @@ describe('a deploy', () => {
     const fresh = rig.newWorld();
     const firstTime = new Operator(rig, fresh);
     fresh.faults.set('watchSoak', 'fails');
-    const result = await firstTime.ended(await firstTime.deploy('ccccccc'));
+    const result = await firstTime.ended(await firstTime.deploy('ccccccc', { soakMs: 60_000 }));
     expect(result).toMatchObject({
       outcome: 'failed',
       code: 'broken',
@@ -95,6 +95,16 @@ describe('a deploy', () => {
     });
     expect(fresh.serves).toEqual({ color: 'blue', sha: null, standby: null });
     expect(fresh.history).toEqual([]);
+  });
+
+  test('the very first one has no soak but where it asks for one, since there is nothing to go back to', async () => {
+    const fresh = rig.newWorld();
+    const firstTime = new Operator(rig, fresh);
+    const { steps } = await firstTime.ended(await firstTime.deploy('ccccccc'));
+    expect(steps.find(({ name }) => name === 'soak')).toMatchObject({
+      ...{ outcome: 'skipped', note: 'a first release has none to go back to' },
+    });
+    expect(fresh.faults.calls).not.toContain('watchSoak');
   });
 
   test('of a release that is active already changes nothing', async () => {

@@ -11,7 +11,9 @@ const soak = z.union(
         for: stepDuration.optional().describe(`How long. Default: ${formatDuration(defaults.soak.forMs)}`),
         errorShare: percentage
           .optional()
-          .describe(`Highest share of 5xx answers. Default: ${formatShare(defaults.soak.errorShare)}`),
+          .describe(
+            `How far its share of 5xx answers may be above that of the release before. Default: ${formatShare(defaults.soak.errorShare)}`,
+          ),
         minRequests: wholeNumber(1, 1_000_000)
           .optional()
           .describe(`The share counts only from this many requests on. Default: ${defaults.soak.minRequests}`),

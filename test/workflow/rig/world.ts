@@ -207,6 +207,7 @@ export class World {
           if (found?.state !== 'running' || found.sha !== plan.sha)
             throw broken('not-up-on-edge', `${instance} is not UP`);
         }
+        return null;
       },
       watchSoak: async () => {},
     },
@@ -332,6 +333,7 @@ export class World {
       isActiveAlready: this.isActiveAlready && sha === request.sha,
       components: components.map((configuration) => plannedComponent(configuration, target, request.sha)),
       needsApproval: this.needsApproval,
+      baseline: null,
       soak: { forMs: request.soakMs ?? this.soakMs, errorShare: 0.05, minRequests: 50 },
       drainMs: isRollback ? 5_000 : (request.drainMs ?? 300_000),
       httpKeepAliveMs: 5_000,
