@@ -215,6 +215,10 @@ const prose = {
     message: `${incusInstance(a)} does not run`,
     remedy: `\`incus start ${a.remote}:${a.instance} --project ${a.project}\``,
   }),
+  'incus-volume-foreign': (a: IncusInstance & { pool: string; volume: string }): Prose => ({
+    message: `${incusInstance(a)} cannot have its data in volume ${a.volume} of storage pool ${a.pool}, which Bascule did not make for it; nothing was touched`,
+    remedy: `See whose it is (\`incus storage volume show ${a.pool} ${a.volume}\`), and rename it (\`incus storage volume rename\`), or give the environment another \`prefix\`.`,
+  }),
   'incus-instance-foreign': (a: IncusInstance & { expected: string; found: string | null }): Prose => ({
     message: `${incusInstance(a)} is not ${a.expected}'s: ${a.found === null ? 'nothing marks it as made by Bascule' : `it was made for ${a.found}`}; nothing was touched`,
     remedy: `Where it may go: \`incus delete --force ${a.remote}:${a.instance} --project ${a.project}\`, then try again. Else give the environment another \`prefix\`, or the component another name, in bascule.yaml.`,

@@ -142,10 +142,23 @@ unpack() { # file folder
   chmod 755 "/opt/$PROJECT" "$releases" || fail 13 "$releases"
 }
 
+# Both colors have the volume of the component's data, for a user who has the same number in each.
 ensure_user() {
+  home="/var/lib/$PROJECT/$COMPONENT"
+  set --
+  data_of=$(stat -c %u "$home/data" 2>/dev/null) || data_of=none
+  case $data_of in
+    none | 0) ;;
+    *) set -- --uid "$data_of" ;;
+  esac
   id -u "$PROGRAM_USER" >/dev/null 2>&1 ||
-    useradd --system --user-group --no-create-home --home-dir "/var/lib/$PROJECT/$COMPONENT" \
-      --shell /usr/sbin/nologin "$PROGRAM_USER" || id -u "$PROGRAM_USER" >/dev/null || fail 13 /etc/passwd
+    useradd --system "$@" --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$PROGRAM_USER" ||
+    id -u "$PROGRAM_USER" >/dev/null || fail 13 /etc/passwd
+  [ "$data_of" != none ] || return 0
+  # systemd would give it a whole folder, file by file, that is not its own at the top.
+  chown "$PROGRAM_USER:$PROGRAM_USER" "$home" || fail 13 "$home"
+  [ "$data_of" != 0 ] || { chown "$PROGRAM_USER:$PROGRAM_USER" "$home/data" && chmod 700 "$home/data"; } ||
+    fail 13 "$home/data"
 }
 
 # What a service wrote is still there when its instance was started anew.

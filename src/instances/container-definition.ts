@@ -83,6 +83,16 @@ function hardwareAddress(address: string): string {
   return ['10', '66', '6a', ...bytes].join(':');
 }
 
+/** Incus's name of a component's volume of data; `instance` is one of its own. */
+export function dataVolumeName({ project, component, color }: Marks, instance: string): string {
+  return `${color === null ? `${project}-${component}` : instance.slice(0, -`-${color}`.length)}-data`;
+}
+
+/** The storage pool that an instance's own disk is of; null where none of its profiles has one. */
+export function rootPoolOf(devices: Devices): string | null {
+  return Object.values(devices).find(({ type, path }) => type === 'disk' && path === '/')?.pool ?? null;
+}
+
 /** The first network card of a bridge that Incus manages. */
 export function networkCardOf(devices: Devices): NetworkCard | null {
   for (const [name, device] of Object.entries(devices)) {

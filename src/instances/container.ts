@@ -10,14 +10,18 @@ import { type IncusClient, refusedFor } from '../hosts/incus-client.js';
 import { findImage } from '../hosts/incus-images.js';
 import {
   containerDefinition,
+  type Devices,
+  dataVolumeName,
   freeAddress,
   type Marks,
   markedFor,
   marksOf,
   type NetworkCard,
   networkCardOf,
+  rootPoolOf,
 } from './container-definition.js';
 import type { IncusPart, Instance } from './record.js';
+import { sharedFolder } from './unit.js';
 
 /** An instance that runs in Incus. */
 export type IncusInstance = Instance & { readonly incus: IncusPart; readonly edgeHost: Host };
@@ -42,6 +46,9 @@ export interface Container {
 const endsWithinMs = 30_000;
 const pollMs = 200;
 
+/** Of an instance: the disk with its component's data. */
+const dataDevice = 'bascule-data';
+
 const deviceSchema = z.record(z.string(), z.record(z.string(), z.string()));
 const instanceSchema = z.object({
   status: z.string(),
@@ -50,6 +57,7 @@ const instanceSchema = z.object({
   profiles: z.array(z.string()),
 });
 const devicesSchema = z.object({ expanded_devices: deviceSchema });
+const volumeSchema = z.object({ config: z.record(z.string(), z.string()) });
 const profileSchema = z.object({ devices: deviceSchema });
 const networkSchema = z.object({ managed: z.boolean(), config: z.record(z.string(), z.string()) });
 const leasesSchema = z.array(z.object({ hostname: z.string(), address: z.string() })).nullable();
@@ -93,7 +101,7 @@ export async function findContainer(instance: IncusInstance): Promise<Container 
  * Makes the instance for an operation where there is none, with an address of its own.
  *
  * @throws `incus-instance-foreign`, `incus-image-missing`, `incus-network-unfit`, `incus-address-unfit`,
- * `incus-full`, and those of `IncusClient`
+ * `incus-full`, `incus-volume-foreign`, and those of `IncusClient`
  */
 export async function ensureContainer(
   instance: IncusInstance,
@@ -103,11 +111,13 @@ export async function ensureContainer(
   const found = await findContainer(instance);
   if (found !== null) {
     assertLedTo(instance, found);
+    await attachData(instance);
     return found;
   }
   const { incus, name } = instance;
   const { client, image, profiles } = incus;
-  const card = await networkCard(instance);
+  const devices = await profileDevices(instance);
+  const card = networkCard(instance, devices);
   const source = await findImage(client, image);
   const address = await addressOf(instance, card);
   const marks = marksFor(instance);
@@ -118,6 +128,7 @@ export async function ensureContainer(
     if (refusedFor(error, isThere) === null) await removeRemains(instance, owner);
     throw await creationError(instance, error);
   }
+  await attachData(instance);
   // Another worker may have made it in the same moment: then it is for whom it was made.
   return (
     (await findContainer(instance)) ?? {
@@ -207,14 +218,51 @@ async function ifPresent<T>(asked: Promise<T>): Promise<T | null> {
   }
 }
 
-/** The one of the profiles that leads to the edge. Throws `incus-network-unfit`. */
-async function networkCard(instance: IncusInstance): Promise<NetworkCard> {
+/** Those that its profiles give it. */
+async function profileDevices(instance: IncusInstance): Promise<Devices> {
   const { profiles } = instance.incus;
   const found = await Promise.all(profiles.map((name) => profileOf(instance, name)));
   // What a later profile says comes before.
-  const devices = Object.assign({}, ...found.map((profile) => profileSchema.parse(profile).devices)) as z.infer<
-    typeof deviceSchema
-  >;
+  return Object.assign({}, ...found.map((profile) => profileSchema.parse(profile).devices)) as Devices;
+}
+
+/**
+ * Gives an instance that there is the volume of its component's data, which is made where there is none. Whoever deletes an
+ * instance leaves it. An instance that could not be made leaves none behind.
+ *
+ * @throws `incus-volume-foreign` where somebody else made it, and those of `IncusClient`
+ */
+async function attachData(instance: IncusInstance): Promise<void> {
+  const { incus, name: of, component } = instance;
+  const { expanded_devices: devices } = devicesSchema.parse(await incus.client.askInstance(''));
+  const pool = rootPoolOf(devices);
+  if (dataDevice in devices || pool === null) return;
+  const source = await ensureVolume(instance, pool, dataVolumeName(marksFor(instance), of));
+  const path = sharedFolder({ project: incus.project, component });
+  const body = { devices: { [dataDevice]: { type: 'disk', pool, source, path } } };
+  await incus.client.changeInstance('', { method: 'PATCH', body });
+}
+
+async function ensureVolume(instance: IncusInstance, pool: string, name: string): Promise<string> {
+  const { client } = instance.incus;
+  const volumes = `/storage-pools/${encodeURIComponent(pool)}/volumes/custom`;
+  const config = marksOf({ ...marksFor(instance), color: null });
+  try {
+    await client.change(volumes, {
+      method: 'POST',
+      body: { name, type: 'custom', content_type: 'filesystem', config },
+    });
+  } catch (error) {
+    if (refusedFor(error, isThere) === null) throw await asFull(instance, 'to have a volume for its data', error);
+    const found = volumeSchema.parse(await client.ask(`${volumes}/${encodeURIComponent(name)}`));
+    const isOurs = Object.entries(config).every(([key, value]) => found.config[key] === value);
+    if (!isOurs) throw new BasculeError('incus-volume-foreign', { ...placeOf(instance), pool, volume: name });
+  }
+  return name;
+}
+
+/** The one of the profiles that leads to the edge. Throws `incus-network-unfit`. */
+function networkCard(instance: IncusInstance, devices: Devices): NetworkCard {
   const card = networkCardOf(devices);
   if (card) return card;
   throw unfit(instance, 'none of its profiles has a network card of a network that Incus manages');

@@ -7,12 +7,12 @@ type Variables = Readonly<Record<string, string>>;
 const passedOn = ['PATH', 'HOME', 'LANG', 'TZ'] as const;
 
 /**
- * Everything in the environment of an instance's program: its place, the component's own `env`, and what every program
- * has there, which for a process is what is passed on.
+ * Everything in the environment of an instance's program: its place, where it keeps data, the component's own `env`, and
+ * what every program has there, which for a process is what is passed on.
  */
 export function programEnvironment(
   instance: Pick<Instance, 'environment' | 'component' | 'color' | 'address' | 'port'>,
-  { sha, env }: { sha: string; env: Variables },
+  { sha, env, data }: { sha: string; env: Variables; data: string },
   everywhere: Variables = workerVariables(),
 ): Variables {
   return {
@@ -24,6 +24,7 @@ export function programEnvironment(
     BASCULE_COMPONENT: instance.component,
     ...(instance.color === null ? {} : { BASCULE_COLOR: instance.color }),
     BASCULE_SHA: sha,
+    BASCULE_DATA: data,
   };
 }
 

@@ -6,6 +6,7 @@ import { spaceAt } from '../hosts/disk.js';
 import type { Host } from '../hosts/host.js';
 import { programsAt } from '../hosts/listeners.js';
 import { hasSystemCode } from '../system-error.js';
+import { dataDirectory } from './data.js';
 import { type Instance, type InstanceStatus, instanceFiles, readProcess } from './record.js';
 
 /** Below either a deploy may fill the disk. */
@@ -40,17 +41,19 @@ export function problemsOf(
   return restarts < manyRestarts ? [] : [new BasculeError('instance-restarts', { ...named, restarts })];
 }
 
-/** What the instances of a folder take: releases, logs, and artifacts. Nothing of it is followed out of the folder. */
+/** What the instances of a folder take: releases, logs, artifacts, and what their programs keep. Nothing of it is followed out of the folder. */
 export async function measureInstances(host: Host, directory: string): Promise<readonly DiskUsage[]> {
-  const names = (await host.readFolder(directory)).filter((name) => name !== 'artifacts');
+  const names = (await host.readFolder(directory)).filter((name) => !['artifacts', dataDirectory].includes(name));
   const folders = names.map((name) => instanceFiles({ directory, name }));
   const sum = async (paths: readonly string[]) =>
     (await Promise.all(paths.map(measure))).reduce((total, bytes) => total + bytes, 0);
   const artifacts = join(directory, 'artifacts');
+  const data = join(directory, dataDirectory);
   return [
     { what: 'releases', path: directory, bytes: await sum(folders.map(({ releases }) => releases)) },
     { what: 'logs', path: directory, bytes: await sum(folders.map(({ folder }) => join(folder, 'log'))) },
     { what: 'artifacts', path: artifacts, bytes: await measure(artifacts) },
+    { what: 'data', path: data, bytes: await measure(data) },
   ];
 }
 

@@ -30,7 +30,15 @@ import {
   parseRecord,
   statusOf,
 } from './record.js';
-import { environmentFile, homeFolder, migrationUnit, releasesFolder, type Service, serviceUnit } from './unit.js';
+import {
+  environmentFile,
+  homeFolder,
+  migrationUnit,
+  releasesFolder,
+  type Service,
+  serviceUnit,
+  sharedFolder,
+} from './unit.js';
 import { checkArtifact } from './unpack.js';
 
 /** An artifact of some hundred MB is unpacked in less, also on a busy machine. */
@@ -337,10 +345,11 @@ const serviceOf = ({ incus, component, port }: IncusInstance, run: readonly stri
 
 /** The unit, and the environment with the secrets: over stdin, since arguments are seen by every user of the instance. */
 function inputOf(instance: IncusInstance, unit: string, program: InstanceRelease & Program): string {
-  const home = homeFolder({ project: instance.incus.project, component: instance.component });
-  const everywhere = { PATH: path, HOME: home, LANG: 'C.UTF-8' };
+  const of = { project: instance.incus.project, component: instance.component };
+  const everywhere = { PATH: path, HOME: homeFolder(of), LANG: 'C.UTF-8' };
   // In an instance of its own a program has every address to itself.
-  const variables = programEnvironment({ ...instance, address: '0.0.0.0' }, program, everywhere);
+  const found = { ...program, data: sharedFolder(of) };
+  const variables = programEnvironment({ ...instance, address: '0.0.0.0' }, found, everywhere);
   return shellExports({ UNIT: unit, VARIABLES: environmentFile(variables) });
 }
 

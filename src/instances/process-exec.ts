@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { execa } from 'execa';
 import { BasculeError } from '../errors.js';
+import { ensureDataFolder } from './data.js';
 import type { InstanceDriver } from './driver.js';
 import { programEnvironment } from './environment.js';
 import { instanceFiles } from './record.js';
@@ -12,7 +13,7 @@ export const runInRelease: InstanceDriver['runInRelease'] = async (
   [program, ...args],
 ) => {
   const cwd = instanceFiles(instance).release(sha, sha256);
-  const variables = programEnvironment(instance, { sha, env });
+  const variables = programEnvironment(instance, { sha, env, data: await ensureDataFolder(instance) });
   // Ctrl-C on a terminal reaches the program too, which answers it as it likes.
   const stay = (): void => undefined;
   process.on('SIGINT', stay);

@@ -7,6 +7,7 @@ import { identityOf, isProcessAlive, type ProcessIdentity } from '../hosts/proce
 import { removeHalfWritten } from '../hosts/writing.js';
 import { runAct, runMigration } from './act.js';
 import { type Claim, claimInstance, type InstanceRelease, type Program } from './claims.js';
+import { ensureDataFolder } from './data.js';
 import { environmentDigest, programEnvironment, shellExports } from './environment.js';
 import { addressOf, listensEverywhere } from './listeners.js';
 import { lastLogLines } from './log.js';
@@ -134,7 +135,7 @@ export async function migrateRelease(
     name: 'migrate',
     args: [owner, sha, sha256, String(Math.ceil(timeoutMs / 1_000)), ...migration.run],
     owner,
-    input: shellExports(programEnvironment(instance, migration)),
+    input: shellExports(programEnvironment(instance, { ...migration, data: await ensureDataFolder(instance) })),
     timeoutMs: 2 * timeoutMs + 60_000,
     ...(signal ? { signal } : {}),
   });
@@ -205,7 +206,8 @@ async function launch(
   act: { name: string; args: readonly string[]; owner: string },
   start: InstanceRelease & Program,
 ): Promise<ProcessIdentity> {
-  const input = shellExports(programEnvironment(instance, start));
+  const data = await ensureDataFolder(instance);
+  const input = shellExports(programEnvironment(instance, { ...start, data }));
   const record = parseRecord(instance, await runAct(instance, { ...act, input }));
   if (record.process) return record.process;
   const { record: file } = instanceFiles(instance);

@@ -23,6 +23,12 @@ export const migrationName = ({ project, component }: Pick<Service, 'project' | 
 export const homeFolder = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
   `/var/lib/${project}/${component}`;
 
+/**
+ * Where it keeps what outlives its releases (`BASCULE_DATA`): a volume of Incus that both colors have. It lies in the folder
+ * above, which systemd gives to the program's user with all that is in it.
+ */
+export const sharedFolder = (service: Pick<Service, 'project' | 'component'>): string => `${homeFolder(service)}/data`;
+
 /** Unit file of a component's service. */
 export function serviceUnit(service: Service & { readonly stopGraceMs: number }): string {
   const { project, component, stopGraceMs } = service;

@@ -8,6 +8,7 @@ import { parseConfiguration } from '../../src/config/load.js';
 import { edgeOf } from '../../src/haproxy/edge.js';
 import { LocalHost } from '../../src/hosts/local.js';
 import { runAct } from '../../src/instances/act.js';
+import { dataVolumeName } from '../../src/instances/container-definition.js';
 import { driverOf, readInstance } from '../../src/instances/drivers.js';
 import { instanceOf } from '../../src/instances/places.js';
 import type { Instance } from '../../src/instances/record.js';
@@ -219,6 +220,8 @@ describe('a disk of which Incus limits the size', () => {
       await runIncus('profile', 'delete', name);
       profiles.splice(profiles.indexOf(name), 1);
     }
+    // What a program keeps outlives its instance.
+    await runIncus('storage', 'volume', 'delete', pool, dataVolumeName({ ...one, project: 'shop' }, one.name));
     await runIncus('storage', 'delete', pool);
   });
 

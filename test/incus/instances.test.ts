@@ -23,7 +23,7 @@ beforeAll(async () => {
       '    balance: { cookie: SERVERID }\n',
       `    balance: { cookie: SERVERID }
     user: demo-backend
-    migrate: ["sh", "-c", "echo migrating as $(id -un) in $(pwd -P)"]
+    migrate: ["sh", "-c", "echo migrating as $(id -un) in $(pwd -P); echo $BASCULE_SHA >>$BASCULE_DATA/migrated"]
     env: { TOKEN: { env: TEST_TOKEN } }
 `,
     );
@@ -117,6 +117,19 @@ test('the program has its release, its variables and its own user, and can write
   ]);
   expect(await rig.run(name, 'readlink', '/opt/demo/api/current')).toBe(`/opt/demo/api/${third}`);
   expect(await rig.run(name, 'systemctl', 'show', '-P', 'User', 'demo-api.service')).toBe('demo-backend');
+});
+
+test('what a program keeps is there in both colors, for its own user alone', async () => {
+  const { color, other } = await active();
+  const [kept, keptToo] = await Promise.all(
+    [color, other].map((one) => rig.run(nameOf('api', one), 'cat', '/var/lib/demo/api/data/migrated')),
+  );
+  expect(kept?.split('\n')).toEqual(shas);
+  expect(keptToo).toBe(kept);
+  for (const one of [color, other]) {
+    const folder = await rig.run(nameOf('api', one), 'stat', '-c', '%A %U:%G', '/var/lib/demo/api/data');
+    expect(folder).toBe('drwx------ demo-backend:demo-backend');
+  }
 });
 
 test('its service is hardened: systemd gives it less than 3.0', async () => {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ import {
   type markHealthy,
   pruneReleases,
 } from '../../src/instances/claims.js';
+import { dataFolder } from '../../src/instances/data.js';
 import { environmentDigest } from '../../src/instances/environment.js';
 import { waitHealthy } from '../../src/instances/health.js';
 import { InstanceKeeper } from '../../src/instances/keeper.js';
@@ -125,11 +126,32 @@ describe('a release that is deployed to an instance', () => {
       'BASCULE_COMPONENT=api',
       'BASCULE_COLOR=green',
       `BASCULE_SHA=${sha}`,
+      `BASCULE_DATA=${dataFolder(instance)}`,
       `QUOTES=${env.QUOTES}`,
       `LINES=${env.LINES}`,
       'input=kept',
     ];
     expect((await ask(instance)).environment).toEqual([...passedOn, ...own].sort());
+  });
+
+  test('has a folder of its own for data, which both colors share and no cleanup removes', async () => {
+    const write = ['sh', '-c', 'echo "$BASCULE_SHA" >>"$BASCULE_DATA/written"; exec "$0" server.mjs', process.execPath];
+    const instance = await anInstance();
+    await deploy(instance, { run: write });
+    const written = join(dataFolder(instance), 'written');
+    expect(await readFile(written, 'utf8')).toBe(`${sha}\n`);
+    for (const place of [join(folder, 'instances', 'data'), dataFolder(instance)]) {
+      expect(await stat(place).then(({ mode, uid }) => ({ mode: mode & 0o777, uid }))).toEqual({
+        ...{ mode: 0o700, uid: process.getuid?.() },
+      });
+    }
+    const other = { ...instance, name: instance.name.replace('green', 'blue'), color: 'blue' as const };
+    expect(dataFolder(other)).toBe(dataFolder(instance));
+    expect(dataFolder({ ...instance, name: 'api-1', color: null })).toBe(join(folder, 'instances', 'data', 'api'));
+    expect(dataFolder({ ...instance, name: 'demo-qa-api-green' })).not.toBe(dataFolder(instance));
+    await stopInstance(instance, { owner, stopGraceMs: 1_000 });
+    await deleteInstance(instance, owner);
+    expect(await readFile(written, 'utf8')).toBe(`${sha}\n`);
   });
 
   test('ignores no signal that it did not choose to', async () => {

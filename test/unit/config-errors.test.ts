@@ -1045,6 +1045,12 @@ test.each<Case>([
     '15:17 components.web.instances[0]: "api-2" is an instance of component "api" already',
   ],
   [
+    'an instance that has the name of a folder beside the instances',
+    '[api-1, api-2]',
+    '[api-1, data]',
+    '10:24 components.api.instances[1]: expected another name than the reserved artifacts, data',
+  ],
+  [
     'instances that are no names',
     '[api-1, api-2]',
     '[api_1, 2]',

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import {
   containerDefinition,
+  dataVolumeName,
   freeAddress,
   markedFor,
   marksOf,
   networkCardOf,
+  rootPoolOf,
 } from '../../src/instances/container-definition.js';
 
 const marks = { project: 'veza', environment: 'prod', component: 'backend', color: 'blue' } as const;
@@ -35,6 +37,14 @@ test('an instance has its marks, starts with Incus, and keeps the network card o
     },
     devices: { eth0: { ...device, 'ipv4.address': '10.0.3.254', hwaddr: '10:66:6a:00:03:fe' } },
   });
+});
+
+test('both colors of a component have one volume of data, and so have all its instances side by side', () => {
+  expect(dataVolumeName(marks, 'veza-backend-blue')).toBe('veza-backend-data');
+  expect(dataVolumeName({ ...marks, color: 'green' }, 'veza-backend-green')).toBe('veza-backend-data');
+  expect(dataVolumeName({ ...marks, color: null }, 'backend-api-1')).toBe('veza-backend-data');
+  expect(rootPoolOf({ eth0: { type: 'nic' }, root: { type: 'disk', path: '/', pool: 'fast' } })).toBe('fast');
+  expect(rootPoolOf({ cache: { type: 'disk', path: '/var/cache', pool: 'fast' } })).toBeNull();
 });
 
 test('marks say for whom an instance was made, and their lack that Bascule did not make it', () => {

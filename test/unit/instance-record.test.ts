@@ -72,11 +72,12 @@ describe('the environment of a program', () => {
       address: '127.77.0.3',
       port: 8081,
     } as const;
-    const env = { HOST: '0.0.0.0', BASCULE_COLOR: 'blue', PATH: '/opt/bin', NAME: 'value' };
-    expect(programEnvironment(instance, { sha: 'aaaaaaa1', env })).toMatchObject({
+    const env = { HOST: '0.0.0.0', BASCULE_COLOR: 'blue', BASCULE_DATA: '/', PATH: '/opt/bin', NAME: 'value' };
+    expect(programEnvironment(instance, { sha: 'aaaaaaa1', env, data: '/srv/data' })).toMatchObject({
       HOST: '127.77.0.3',
       PORT: '8081',
       BASCULE_COLOR: 'green',
+      BASCULE_DATA: '/srv/data',
       PATH: '/opt/bin',
       NAME: 'value',
     });

@@ -15,6 +15,8 @@ import {
 import { repeated } from './repeated.js';
 
 const longestInstanceName = 63;
+/** Beside the instances' folders lie two of these names. */
+const reservedInstanceNames: readonly string[] = ['artifacts', 'data'];
 
 /** The names that are keys, and what is named twice. */
 export function nameProblems(input: LenientInput): Problem[] {
@@ -131,7 +133,12 @@ function listedInstanceProblems(input: LenientInput): Problem[] {
       path: ['components', component, 'instances', index],
     })),
   );
-  return repeated(instances, (name, component) => `"${name}" is an instance of component "${component}" already`);
+  return [
+    ...repeated(instances, (name, component) => `"${name}" is an instance of component "${component}" already`),
+    ...instances
+      .filter(({ key }) => key !== undefined && reservedInstanceNames.includes(key))
+      .map(({ path }) => wrong(path, `expected another name than the reserved ${reservedInstanceNames.join(', ')}`)),
+  ];
 }
 
 function certificateNameProblems(input: LenientInput): Problem[] {
