@@ -5,7 +5,7 @@
 # Exit codes: 22 systemd does not run, or not yet; 23 the service could not be started, 24 what was sent did not arrive
 # whole, 25 the artifact could not be unpacked.
 # shellcheck disable=SC2154 # variables of the first part
-needed='chmod chown flock sed sha256sum sync systemctl tar useradd'
+needed='awk chmod chown find flock sed sha256sum sync systemctl tar useradd'
 unit=$PROJECT-$COMPONENT.service
 migration=$PROJECT-$COMPONENT-migrate.service
 creator=$CREATOR
@@ -111,13 +111,13 @@ kill_unit() { # owner
 }
 
 # What was pushed gets its name in the release's folder when it is whole, unpacked, and readable for the program alone.
-adopt() { # owner sha SHA-256 pushed-file
+adopt() { # owner sha SHA-256 pushed-file paths bytes
   pushed=$4 partial=$releases/.unpacked-$2-$$
   trap 'rm -rf "$pushed" "$partial"' EXIT
   if ! holds "$2" "$3"; then
     [ "$(sha256sum <"$pushed")" = "$3  -" ] || fail 24 "$pushed"
     ensure_user
-    unpack "$pushed" "$partial"
+    unpack "$pushed" "$partial" "$5" "$6"
   fi
   lock
   require_owner "$1"
@@ -135,9 +135,16 @@ adopt() { # owner sha SHA-256 pushed-file
 }
 
 # Owners and setuid bits of the archive are not taken over.
-unpack() { # file folder
+unpack() { # file folder paths bytes
   mkdir -p "$2" || fail 13 "$2"
   tar --no-same-owner --no-same-permissions -xf "$1" -C "$2" || fail 25 "$1"
+  # What was counted when the archive was looked through: the proof does not rest on what unpacked it.
+  paths=$(find "$2" -mindepth 1 -printf x | wc -c)
+  bytes=$(find "$2" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f", sum }')
+  [ "$paths $bytes" = "$3 $4" ] || {
+    printf '%s paths with %s bytes are there after unpacking, and %s with %s in it\n' "$paths" "$bytes" "$3" "$4" >&2
+    fail 25 "$1"
+  }
   chown -Rh "root:$PROGRAM_USER" "$2" && chmod -R u+rwX,g+rX,g-w,o-rwx,ug-s,-t "$2" && sync -f "$2" || fail 13 "$2"
   chmod 755 "/opt/$PROJECT" "$releases" || fail 13 "$releases"
 }

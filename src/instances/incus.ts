@@ -125,12 +125,12 @@ export const incusDriver: InstanceDriver = {
       });
     }
     if (found.wanted === 'running' && found.sha256 === sha256) return;
-    await checkArtifact(artifact, release);
+    const { paths, bytes } = await checkArtifact(artifact, release);
     const pushed = `${instanceFiles(instance).folder}/pushed-${randomUUID()}`;
     await push(known, artifact, pushed, { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) });
     await runAct(known, {
       name: 'adopt',
-      args: [owner, sha, sha256, pushed],
+      args: [owner, sha, sha256, pushed, String(paths), String(bytes)],
       owner,
       timeoutMs: unpackMs,
       ...(signal ? { signal } : {}),

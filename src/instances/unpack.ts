@@ -67,16 +67,19 @@ export async function unpackArtifact(
 
 /**
  * Reads an artifact as `unpackArtifact` does, before it is unpacked: what that would refuse is refused. `name` is how
- * messages call it. Throws the same errors, but for `file-not-writable` and `command-not-found`.
+ * messages call it. Answers what is to be there once it is unpacked: paths, and bytes of its files. Throws the same errors,
+ * but for `file-not-writable` and `command-not-found`.
  */
 export async function checkArtifact(
   file: string,
   options: { name?: string; answer?: string; maxBytes?: number; maxEntries?: number; signal?: AbortSignal } = {},
-): Promise<void> {
+): Promise<{ readonly paths: number; readonly bytes: number }> {
   const { name = file, answer, signal } = options;
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const archive = { file, name, ...(answer !== undefined && { answer }) };
-  await readArchive(archive, nowhere, limitsOf(options), signal);
+  const { unpacked } = await readArchive(archive, nowhere, limitsOf(options), signal);
+  const bytes = [...unpacked.values()].reduce((sum, { size }) => sum + size, 0);
+  return { paths: unpacked.size, bytes };
 }
 
 const limitsOf = (options: Partial<Limits>): Limits => ({

@@ -331,6 +331,23 @@ describe('an instance that there is', () => {
     expect((await readInstance(one)).sha).toBe(sha);
   });
 
+  test('what is missing after unpacking is noticed, whatever unpacked it', async () => {
+    const inInstance = (script: string) => runIncus('exec', one.name, '--', 'sh', '-c', script);
+    await inInstance(
+      'cd /usr/local/bin && printf \'%s\\n\' "#!/bin/sh" "exec /usr/bin/tar --exclude=server.mjs \\"\\$@\\"" >tar && chmod +x tar',
+    );
+    const act = driverOf(one).prepareRelease(one, { owner, sha: 'b2b2b2b2', sha256, artifact: archive });
+    await expect(act).rejects.toMatchObject({
+      ...{
+        code: 'artifact-damaged',
+        isRetryable: false,
+        message: expect.stringContaining('are there after unpacking'),
+      },
+    });
+    await inInstance('rm /usr/local/bin/tar');
+    expect((await readInstance(one)).sha).toBe(sha);
+  });
+
   test('a migration that fails or takes too long is told with its last lines, and has ended', async () => {
     const migrate = (script: string, timeoutMs: number) =>
       refusal(driverOf(one).migrateRelease(one, { ...program(['sh', '-c', script]), timeoutMs }));

@@ -582,7 +582,11 @@ describe('an archive is unpacked whole', () => {
     await writeFile(join(content, 'of 1'), 'changed');
     await execa('tar', ['-r', `--format=${format}`, '-f', file, '-C', content, './of 1']);
     await unpackArtifact(file, join(folder, 'release'));
-    expect(await treeOf(join(folder, 'release'))).toEqual(await treeOf(content));
+    const tree = await treeOf(join(folder, 'release'));
+    expect(tree).toEqual(await treeOf(content));
+    const sizes = await Promise.all(Object.keys(tree).map((path) => lstat(join(folder, 'release', path))));
+    const bytes = sizes.reduce((sum, one) => sum + (one.isFile() ? one.size : 0), 0);
+    expect(await checkArtifact(file)).toEqual({ paths: Object.keys(tree).length, bytes });
   });
 
   test('with its entries in the shapes of other programs', async () => {
