@@ -46,13 +46,21 @@ export const prefix = text(
 );
 const hostNameExpectation = 'a host name such as www.example.org, without port or wildcard';
 export const hostName = text(new RegExp(`^${host}$`), hostNameExpectation);
-/** A name that a certificate is for. */
-export const certificateName = z.string(expected(hostNameExpectation)).regex(new RegExp(`^${host}$`), {
-  error: ({ input }) =>
-    String(input).startsWith('*.')
-      ? "expected no wildcard: HTTP-01 can't prove one; that needs DNS-01 at your registrar, which Bascule does not do: list the names one by one"
-      : `expected ${hostNameExpectation}`,
-});
+/** A name that a certificate is for. A last label of digits alone is an IPv4 address or a mistake. */
+export const certificateName = z
+  .string(expected(hostNameExpectation))
+  .regex(new RegExp(`^(?!(?:.*\\.)?[0-9]+$)${host}$`), {
+    error: ({ input }) => {
+      const text = String(input);
+      if (text.startsWith('*.')) {
+        return "expected no wildcard: HTTP-01 can't prove one; that needs DNS-01 at your registrar, which Bascule does not do: list the names one by one";
+      }
+      if (isIP(text.replace(/^\[(.*)\]$/, '$1')) > 0) {
+        return 'expected no IP address: HAProxy chooses a certificate by the name that a client asks for, and a client that asks for an address sends none; list a host name that leads to it';
+      }
+      return `expected ${hostNameExpectation}`;
+    },
+  });
 export const domainName = text(new RegExp(`^${host}$`), 'a domain such as lxd');
 export const serverAddress = text(
   // A last label of digits alone is an IPv4 address or a mistake.

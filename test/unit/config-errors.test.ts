@@ -73,6 +73,8 @@ const duration = 'a duration such as 500ms, 2s, 5m or 1h';
 const nameExpectation =
   'expected a name of lower-case letters, digits and "-", that begins with a letter, does not end with "-" and has at most 63 characters';
 const noHost = 'expected a host name such as www.example.org, without port or wildcard';
+const noAddress =
+  'expected no IP address: HAProxy chooses a certificate by the name that a client asks for, and a client that asks for an address sends none; list a host name that leads to it';
 const noProgram = 'expected a program and its arguments, as a list such as ["node", "server.mjs"] (no shell reads it)';
 const namelessProgram = 'expected a program, without "=" in its name';
 const noEnvValue = 'expected a text (quote numbers, true and false), { env: NAME } or { file: PATH }';
@@ -738,6 +740,15 @@ describe.each<[string, Case[]]>([
         "8:14 certificates.domains[0][0]: expected no wildcard: HTTP-01 can't prove one; that needs DNS-01 at your registrar, which Bascule does not do: list the names one by one",
         '8:27 certificates.domains[1]: expected at least one host name',
         '8:58 certificates.domains[3][1]: "b.test" is in the certificate of "b.test" already',
+      ],
+      [
+        'an IP address, as a browser or as YAML writes it',
+        'http: 127.0.0.1:8088',
+        'http: 127.0.0.1:8088\n  https: "*:443"\ncertificates:\n  ca: letsencrypt\n  domains: [[192.0.2.7], [a.test, "2001:db8::7"], ["[2001:db8::7]"], [10.1]]',
+        `8:14 certificates.domains[0][0]: ${noAddress}`,
+        `8:35 certificates.domains[1][1]: ${noAddress}`,
+        `8:52 certificates.domains[2][0]: ${noAddress}`,
+        `8:71 certificates.domains[3][0]: ${noHost}`,
       ],
       [
         'one list of names',
