@@ -2,7 +2,8 @@ import { factsOf } from './acme/x509.js';
 import type { CertificateFacts } from './domain/certificates.js';
 import type { Configuration } from './domain/configuration.js';
 import { type CertificateState, stateOf, wantedCertificates } from './domain/issuance.js';
-import { readCertificateFile, servedSerial } from './haproxy/certificates.js';
+import { whyFileRefused } from './haproxy/certificate-folder.js';
+import { certificateFile, readCertificateFile, servedSerial } from './haproxy/certificates.js';
 import type { Edge } from './haproxy/edge.js';
 
 interface ProjectWithEdge {
@@ -10,10 +11,12 @@ interface ProjectWithEdge {
   readonly edge: Edge;
 }
 
-/** The installed certificate of a name; null where there is none, `unreadable` where its file holds none. */
+/** The installed certificate of a name; null where there is none, `unreadable` where HAProxy refuses its file. */
 export async function readCertificate(edge: Edge, name: string): Promise<CertificateFacts | 'unreadable' | null> {
   const pem = await readCertificateFile(edge, name);
-  return pem === null ? null : (factsOf(name, pem) ?? 'unreadable');
+  if (pem === null) return null;
+  const isRefused = (await whyFileRefused(edge, certificateFile(edge, name))) !== null;
+  return isRefused ? 'unreadable' : (factsOf(name, pem) ?? 'unreadable');
 }
 
 /** Whether there is one that can be read. */

@@ -8,6 +8,7 @@ import type { CertificateFacts } from './domain/certificates.js';
 import type { AppliedConfiguration } from './domain/configuration.js';
 import type { DiskUsage, Examination } from './domain/examination.js';
 import { BasculeError } from './errors.js';
+import { certificateFilesRefused } from './haproxy/certificate-folder.js';
 import { edgeFiles } from './haproxy/edge.js';
 import { examineFile, examineProcess, examineProgram } from './haproxy/examine.js';
 import { isApplied, readApplied, readInstalled } from './haproxy/installed.js';
@@ -86,6 +87,7 @@ function areBesideEdge({ configuration: { edge, instances } }: AppliedConfigurat
 
 /** Those that are missing, or not as they should be; what is merely due is seen to by the schedule. */
 async function examineCertificates(project: ExaminedProject): Promise<string | null | readonly BasculeError[]> {
+  const refused = await certificateFilesRefused(project.edge);
   const states = await readCertificateStates(project);
   const [soonest] = states
     .flatMap(({ certificate }) => (certificate ? [certificate] : []))
@@ -93,10 +95,12 @@ async function examineCertificates(project: ExaminedProject): Promise<string | n
   const bad = states.filter(
     ({ state, certificate }) => state !== 'valid' && !(state === 'due' && isYoung(certificate)),
   );
-  if (bad.length === 0) return soonest ? `the first expires ${soonest.notAfter.slice(0, 10)}` : null;
-  return bad.map(({ name, state, certificate }) => {
+  if (bad.length === 0 && refused === null)
+    return soonest ? `the first expires ${soonest.notAfter.slice(0, 10)}` : null;
+  const notGood = bad.map(({ name, state, certificate }) => {
     return new BasculeError('certificate-not-good', { name, state, notAfter: certificate?.notAfter ?? null });
   });
+  return refused ? [refused, ...notGood] : notGood;
 }
 
 /** More than a sixth of its lifetime is left: its renewal, at a third, has not failed for long. */

@@ -535,9 +535,12 @@ const prose = {
     message: `bascule.yaml asks for no certificate ${a.name}`,
     remedy: a.known.length === 0 ? 'It has no `certificates.domains`.' : `It asks for: ${a.known.join(', ')}.`,
   }),
-  'certificate-unreadable': (a: { file: string }): Prose => ({
-    message: `${a.file} holds no certificate, and keeps HAProxy from loading any configuration`,
-    remedy: `Move it out of that folder (\`mv ${a.file} ~\`), then \`bascule certs issue\`.`,
+  'certificate-files-refused': (a: {
+    host: string;
+    files: readonly { readonly file: string; readonly reason: string }[];
+  }): Prose => ({
+    message: `HAProxy on ${a.host} refuses files of its certificate folder, and with them any configuration:\n${a.files.map(({ file, reason }) => `${file}: ${reason}`).join('\n')}`,
+    remedy: `\`bascule certs issue\` replaces those of \`certificates.domains\`. Move others out of that folder: \`mv ${a.files.map(({ file }) => file).join(' ')} ~\`.`,
   }),
   'no-certificate': (a: { name: string; file: string }): Prose => ({
     message: `there is no certificate of ${a.name}: ${a.file}`,

@@ -347,6 +347,15 @@ stage_certificate() { # number owner folder name SHA-256
   }
 }
 
+# For one that HAProxy refuses, so no claim is needed: nothing can be loaded while it is there. Another file stays.
+set_certificate_aside() { # folder name SHA-256
+  lock
+  places_of "$1" "$2"
+  [ -e "$installed_pem" ] && [ "$(digest_of "$installed_pem")" = "$3" ] || return 0
+  mv -f "$installed_pem" "$1/.$2.pem.refused" || fail 13 "$installed_pem"
+  sync_folder "$installed_pem"
+}
+
 install_certificates() { # number owner folder [name SHA-256]…
   lock
   require_claim "$1" "$2"
@@ -578,6 +587,7 @@ case $act in
   install) install_staged "$@" ;;
   restore) restore "$@" ;;
   stage-certificate) stage_certificate "$@" ;;
+  set-certificate-aside) set_certificate_aside "$@" ;;
   install-certificates) install_certificates "$@" ;;
   restore-certificates) restore_certificates "$@" ;;
   reload) reload "$@" ;;

@@ -17,7 +17,8 @@ import {
 } from '../domain/certificates.js';
 import type { CertificatesConfiguration } from '../domain/configuration.js';
 import type { ObtainedCertificate } from '../domain/edge-change.js';
-import type { DownloadedCertificate, PlannedCertificate } from '../domain/issuance.js';
+import { type DownloadedCertificate, type PlannedCertificate, wantedCertificates } from '../domain/issuance.js';
+import { setRefusedAside } from '../haproxy/certificate-folder.js';
 import { certificateFile } from '../haproxy/certificates.js';
 import type { Edge } from '../haproxy/edge.js';
 import { asActivities } from './as-activities.js';
@@ -82,8 +83,10 @@ export function authorityActivities(context: WorkerContext) {
     },
 
     async downloadCertificate(step: Step): Promise<DownloadedCertificate> {
-      const { authority, wanted } = await open(step);
+      const { edge, certificates, authority, wanted } = await open(step);
       const { facts, sha256 } = await downloadCertificate(authority, wanted, patience());
+      // Any that HAProxy refuses would keep it from taking this one; each has its own obtained beside this one.
+      for (const other of wantedCertificates(certificates)) await setRefusedAside(edge, other.name);
       const { name, names, key } = wanted;
       return { ...facts, obtained: { name, names, key, serial: facts.serial, sha256 } };
     },

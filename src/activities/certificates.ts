@@ -22,6 +22,7 @@ import {
   wantedCertificates,
 } from '../domain/issuance.js';
 import { BasculeError } from '../errors.js';
+import { readRefusedFiles } from '../haproxy/certificate-folder.js';
 import { certificateFile } from '../haproxy/certificates.js';
 import type { Edge } from '../haproxy/edge.js';
 import { examineApplied, readApplied } from '../haproxy/installed.js';
@@ -64,6 +65,13 @@ export function certificateActivities(context: WorkerContext) {
         const why = await whyWanted(project, request, certificate, found, applied);
         if (why !== null) wanted.push({ ...certificate, why });
         else if (isReadable(found)) kept.push(found);
+      }
+      // HAProxy reads all of the folder or nothing: whatever is obtained could not be installed beside those.
+      const replaced = wanted.map(({ name }) => certificateFile(edge, name));
+      const files = wanted.length > 0 ? await readRefusedFiles(edge) : [];
+      const remaining = files.filter(({ file }) => !replaced.includes(file));
+      if (remaining.length > 0) {
+        throw new BasculeError('certificate-files-refused', { host: edge.host.name, files: remaining });
       }
       // By what the authority has said by now.
       if (request.kind === 'renew') await planNextLooks(context, project);
@@ -123,10 +131,12 @@ export function certificateActivities(context: WorkerContext) {
       for (const { name, names } of wantedCertificates(configuration.certificates)) {
         const found = await readCertificate(edge, name);
         const state = stateOf(found, names, Date.now());
-        if (state !== 'valid')
+        if (state !== 'valid' && state !== 'unreadable')
           warnings.push(`${certificateFile(edge, name)}: ${state}; \`bascule certs issue\` obtains another`);
         if (isReadable(found)) certificates.push(found);
       }
+      const refused = configuration.edge.https ? await readRefusedFiles(edge) : [];
+      warnings.push(...refused.map(({ file, reason }) => `${file}: ${reason}; HAProxy refuses the whole folder`));
       await planNextLooks(context, project);
       const applied = (await readApplied(edge))?.applied ?? null;
       return { certificates, answersChallenges: await isAnswering(project, applied), warnings };
@@ -142,10 +152,7 @@ export function certificateActivities(context: WorkerContext) {
   ): Promise<PlannedCertificate['why'] | null> {
     if (request.newOnly && !isNew(certificate, applied)) return null;
     if (found === null) return 'missing';
-    // HAProxy reads all of the folder or nothing: whatever was obtained could not be installed beside it.
-    if (found === 'unreadable') {
-      throw new BasculeError('certificate-unreadable', { file: certificateFile(project.edge, certificate.name) });
-    }
+    if (found === 'unreadable') return 'refused by HAProxy';
     if (!coversNames(found, certificate.names)) return 'other names';
     if (request.force) return 'asked for';
     if (Date.parse(found.notAfter) <= Date.now()) return 'due';

@@ -31,6 +31,7 @@ import { backendName } from '../domain/names.js';
 import { planRollback } from '../domain/plans.js';
 import { earlierRelease, sideBySideEnvironment } from '../domain/rolling.js';
 import { BasculeError, isBasculeError } from '../errors.js';
+import { readRefusedFiles } from '../haproxy/certificate-folder.js';
 import { masterSocket } from '../haproxy/edge.js';
 import { examineApplied, isApplied } from '../haproxy/installed.js';
 import { readWorkers } from '../haproxy/old-workers.js';
@@ -85,6 +86,7 @@ async function readCertificatesStatus(context: WorkerContext): Promise<Certifica
     ca: certificates.length > 0 ? (configuration.certificates?.ca ?? null) : null,
     ...(await readCertificateSchedule(context.client, configuration.project)),
     certificates,
+    refused: configuration.edge.https ? await readRefusedFiles(project.edge) : [],
   };
 }
 

@@ -21,6 +21,7 @@ import type {
 import { planRollback, planSwitch, type RollbackPlan, type SwitchPlan } from '../domain/plans.js';
 import { deployedEnvironments, earlierRelease, type RollingPlan } from '../domain/rolling.js';
 import { BasculeError } from '../errors.js';
+import { assertCertificateFiles } from '../haproxy/certificate-folder.js';
 import { readApplied } from '../haproxy/installed.js';
 import { readEdge } from '../haproxy/read-edge.js';
 import { serversNotUp } from '../haproxy/readiness.js';
@@ -110,6 +111,8 @@ export function planActivities(context: WorkerContext) {
       isRollback: boolean;
     }): Promise<ReleasePlan | RollingPlan> {
       const read = pin.isRollback ? loadProject : readProject;
+      // Before anything is fetched or given up: the edge could not be changed.
+      await assertCertificateFiles((await read(context)).edge);
       if (await isSideBySide(pin.environment)) return pinRolling(await read(context), pin, context.version);
       const { project, applied, environment, state, history } = await open(pin.environment, read);
       const { configuration } = project;

@@ -26,8 +26,11 @@ const hourMs = 60 * 60 * 1000;
 const dayMs = 24 * hourMs;
 
 function describe(colors: Colors, status: CertificatesStatus): string {
-  const { dim, cyan, yellow } = colors;
-  if (status.certificates.length === 0) return 'bascule.yaml asks for no certificate.';
+  const { dim, cyan, red, yellow } = colors;
+  const refused = status.refused.map(
+    ({ file, reason }) => `${red('✗')} ${file}: ${reason}; HAProxy loads nothing until then`,
+  );
+  if (status.certificates.length === 0 && refused.length === 0) return 'bascule.yaml asks for no certificate.';
   const bad = status.certificates.filter(({ state }) => state !== 'valid');
   const next = status.isPaused
     ? yellow('the schedule of renewals is paused: `temporal schedule toggle --unpause`')
@@ -36,6 +39,7 @@ function describe(colors: Colors, status: CertificatesStatus): string {
       : dim(`looked at next ${formatClock(status.nextRenewal)}`);
   return [
     ...columns(status.certificates.map((certificate) => row(colors, certificate))),
+    ...refused,
     ...(next ? [next] : []),
     ...(bad.length > 0 && status.ca !== null
       ? [`${cyan('→')} bascule certs ${bad.every(({ state }) => state === 'due') ? 'renew' : 'issue'}`]

@@ -27,7 +27,7 @@ export function addCertificates(program: Command, invocation: Invocation): void 
   const group = program
     .command('certs')
     .summary('obtain, renew and look at certificates')
-    .description('The certificates of `certificates.domains`: obtained by ACME, served by the edge, renewed every day.')
+    .description('The certificates of `certificates.domains`: obtained by ACME, served by the edge, renewed in time.')
     .usage('issue|renew|status|revoke|adopt')
     .helpCommand(false);
   addObtaining(group, invocation, 'issue', {

@@ -24,7 +24,7 @@ export interface PlannedCertificate {
   readonly name: string;
   readonly names: readonly string[];
   readonly key: KeyKind;
-  readonly why: 'missing' | 'other names' | 'due' | 'asked for';
+  readonly why: 'missing' | 'refused by HAProxy' | 'other names' | 'due' | 'asked for';
 }
 
 /** What planCertificates found. */
@@ -106,6 +106,8 @@ export interface CertificatesStatus {
   readonly nextRenewal: string | null;
   readonly isPaused: boolean;
   readonly certificates: readonly CertificateState[];
+  /** Files of the certificate folder that HAProxy refuses: then it loads no configuration. */
+  readonly refused: readonly { readonly file: string; readonly reason: string }[];
 }
 
 export interface CertificateState {

@@ -3,6 +3,7 @@ import type { AppliedConfiguration, BindAddress } from '../domain/configuration.
 import type { Claim, EdgeRecord, RenderPlan, TakeBack } from '../domain/edge-change.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { programsAt } from '../hosts/listeners.js';
+import { certificateFilesRefused } from './certificate-folder.js';
 import { restoreCertificates } from './certificates.js';
 import { claimArguments, type Edge, edgeFiles, runAct, runtimeSocket } from './edge.js';
 import { claimEdge, claimTakeBack } from './fence.js';
@@ -94,7 +95,8 @@ async function putFile(
     const args = [...claimArguments(claim), sha256(input), ...more];
     await runAct(edge, { name, args, owner: claim.owner, input });
   } catch (error) {
-    throw isBasculeError(error) && error.code === 'haproxy-refused' ? withQuotedLines(error, input) : error;
+    if (!isBasculeError(error) || error.code !== 'haproxy-refused') throw error;
+    throw (await certificateFilesRefused(edge)) ?? withQuotedLines(error, input);
   }
 }
 

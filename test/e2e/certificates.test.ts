@@ -1,6 +1,7 @@
 import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Status } from '../../src/domain/inspect.js';
 import type { CertificatesResult } from '../../src/domain/issuance.js';
 import type { Notice } from '../../src/domain/notice.js';
 import { servedSerial } from '../../src/haproxy/certificates.js';
@@ -231,16 +232,49 @@ test('a revoked one is known as such by its authority, and is served until the n
   expect((await served('blog.test')).serial).toBe(before.serial);
 });
 
-test('a file that is no certificate is named before the authority is asked', async () => {
-  const file = join(https.project.directory, '.bascule/edge/certificates/b.test.pem');
-  await writeFile(file, 'rubbish');
-  const states = (await https.status()).certificates.map(({ name, state }) => [name, state]);
-  expect(states).toContainEqual(['b.test', 'unreadable']);
-  const orders = https.pebble.orders();
-  const { exitCode, stdout } = await run('certs', 'issue');
-  expect([exitCode, stdout]).toEqual([1, expect.stringContaining(`${file} holds no certificate`)]);
-  expect(https.pebble.orders()).toBe(orders);
-  await rm(file);
+describe('files that HAProxy refuses', () => {
+  const place = (name: string) => join(https.project.directory, '.bascule/edge/certificates', name);
+  const files = () => [place('README'), place('b.test.pem')];
+
+  test('are named by whoever looks, and before anything is changed', async () => {
+    const pem = await readPem(https, 'b.test');
+    await writeFile(place('b.test.pem'), pem.slice(pem.indexOf('-----BEGIN CERTIFICATE-----')));
+    await writeFile(place('README'), 'Do not touch.');
+    const status = await https.status();
+    expect(status.refused.map(({ file }) => file)).toEqual(files());
+    expect(status.certificates.map(({ name, state }) => [name, state])).toContainEqual(['b.test', 'unreadable']);
+    const commands = [
+      ['certs', 'status'],
+      ['certs', 'adopt'],
+      ['doctor'],
+      ['deploy', 'prod', 'abcdef0', '--again'],
+      ['apply'],
+    ];
+    for (const command of commands) {
+      const { exitCode, stdout, stderr } = await run(...command);
+      const missing = files().filter((file) => !`${stdout}${stderr}`.includes(`${file}: it holds no`));
+      expect([command, exitCode === 0, missing]).toEqual([command, command[0] === 'certs', []]);
+    }
+    const { environments } = (await https.project.json<Status>('status')).document;
+    expect(environments.find(({ name }) => name === 'prod')).toMatchObject({ sha: 'abcdef0' });
+  });
+
+  test('and are not its own keep the authority from being asked', async () => {
+    const orders = https.pebble.orders();
+    const { exitCode, stdout } = await run('certs', 'issue', 'b.test');
+    expect([exitCode, stdout]).toEqual([1, expect.stringContaining(place('README'))]);
+    expect(stdout).not.toContain(place('b.test.pem'));
+    expect(https.pebble.orders()).toBe(orders);
+    await rm(place('README'));
+  });
+
+  test('and are its own are replaced', async () => {
+    const { exitCode, document } = await runJson('certs', 'issue', 'b.test');
+    expect([exitCode, document.changed], document.message).toEqual([0, true]);
+    expect((await served('b.test')).names).toEqual(['b.test']);
+    expect(await readFile(place('.b.test.pem.refused'), 'utf8')).not.toContain('PRIVATE KEY');
+    expect((await https.status()).refused).toEqual([]);
+  });
 });
 
 test('with two kinds of keys a visitor gets the one that he takes', async () => {
