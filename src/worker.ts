@@ -86,6 +86,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const keeper = startKeeper(place, log);
     let metrics: MetricsServer | null = null;
     let isPolling = (): boolean => false;
+    let stopLooks = (): void => {};
     try {
       metrics = options.metrics
         ? await serveMetrics(
@@ -126,9 +127,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         maxHeartbeatThrottleInterval: '500ms',
         shutdownGraceTime: '10s',
       });
-      await restoreLooks(context).catch((error: unknown) =>
-        log.error({ error }, 'could not look after the schedule of renewals'),
-      );
+      stopLooks = await keepLooks(context, log);
       isPolling = () => worker.getState() === 'RUNNING';
       void lease.lost.then(() => {
         log.error('another worker has taken the lease over: this one ends');
@@ -136,6 +135,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       });
       await worker.run();
     } finally {
+      stopLooks();
       await metrics?.stop();
       await keeper.stop();
     }
@@ -143,6 +143,26 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await connection?.close();
     await lease.release();
   }
+}
+
+const looksEveryMs = 60_000;
+
+/** Has certificates looked at as long as the worker runs: Temporal may lose its database meanwhile, and the schedule with it. */
+async function keepLooks(context: WorkerContext, log: pino.Logger): Promise<() => void> {
+  let hasFailed = false;
+  const restore = async (): Promise<void> => {
+    try {
+      await restoreLooks(context);
+      hasFailed = false;
+    } catch (error) {
+      // Once for each outage.
+      if (!hasFailed) log.error({ error }, 'could not look after the schedule of renewals');
+      hasFailed = true;
+    }
+  };
+  await restore();
+  const timer = setInterval(restore, looksEveryMs);
+  return () => clearInterval(timer);
 }
 
 /** An operation's end is told by whoever runs it then; one that is told while the worker is killed may be lost. */
