@@ -47,7 +47,7 @@ interface CertificateKind extends Pick<Kind, 'name' | 'activities' | 'killedUpTo
 
 const obtained = [
   ...['checkNames', 'registerAccount', 'placeOrder', 'answerChallenges', 'finalizeOrder', 'downloadCertificate'],
-  ...[...edgeChange, 'closeOrder'],
+  ...[...edgeChange, 'closeOrder', 'scheduleLooks'],
 ];
 
 const issuance: CertificateKind = {
