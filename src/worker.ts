@@ -29,6 +29,7 @@ import { installed } from './installation.js';
 import { startKeeper } from './keeper.js';
 import { notify } from './notify.js';
 import { readVersion } from './version.js';
+import { visibleText } from './visible-text.js';
 import { acquireLease } from './worker-lease.js';
 import { removeLeftovers } from './worker-leftovers.js';
 import { freeMetricsPort, type MetricsServer, serveMetrics } from './worker-metrics.js';
@@ -180,7 +181,8 @@ function noticeSinks(place: ProjectPlace, log: pino.Logger): InjectedSinks<Notic
 
 /** Where the disk is full the log has gaps, and the worker goes on. */
 function logDestination(): pino.DestinationStream {
-  return pino.destination({ dest: 2, maxLength: logBufferBytes }).on('error', () => {});
+  const destination = pino.destination({ dest: 2, maxLength: logBufferBytes }).on('error', () => {});
+  return { write: (line) => void destination.write(visibleText(line)) };
 }
 
 /** The bundle that the build made for how failures are converted. */

@@ -8,6 +8,7 @@ import { parseOperationId } from '../domain/names.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';
 import { heedInterruption } from './interruption.js';
+import { leaving } from './leaving-text.js';
 import { type LocalNames, readLocalNames } from './local-names.js';
 import { Output } from './output.js';
 import type { ProcessContext } from './process-context.js';
@@ -43,8 +44,12 @@ export class Invocation {
   versionCompared: Promise<void> | null = null;
   #names: Promise<LocalNames | null> | null = null;
 
-  constructor(readonly context: ProcessContext) {
-    this.output = new Output(context, { json: false, quiet: false, color: true, verbose: false });
+  /** What it runs in; text leaves by its two streams, see leaving-text.ts. */
+  readonly context: ProcessContext;
+
+  constructor(private readonly own: ProcessContext) {
+    this.context = withLeavingText(own);
+    this.output = new Output(this.context, { json: false, quiet: false, color: true, verbose: false });
   }
 
   configure(options: GlobalOptions): void {
@@ -55,6 +60,11 @@ export class Invocation {
       color: options.color ?? true,
       verbose: options.verbose ?? false,
     });
+  }
+
+  /** Where a question is asked, whose line is edited in place. */
+  get terminal(): ProcessContext['stderr'] {
+    return this.own.stderr;
   }
 
   get configurationFile(): string {
@@ -160,6 +170,29 @@ export class Invocation {
     await loadConfiguration(this.configurationFile);
     return null;
   }
+}
+
+/** A stream is made when it is first asked for, once. */
+function withLeavingText(own: ProcessContext): ProcessContext {
+  const made = new Map<'stdout' | 'stderr', ProcessContext['stdout']>();
+  const stream = (name: 'stdout' | 'stderr') =>
+    made.get(name) ?? made.set(name, leaving(own[name])).get(name) ?? own[name];
+  return {
+    argv: own.argv,
+    env: own.env,
+    folder: own.folder,
+    signals: own.signals,
+    exit: own.exit,
+    get stdin() {
+      return own.stdin;
+    },
+    get stdout() {
+      return stream('stdout');
+    },
+    get stderr() {
+      return stream('stderr');
+    },
+  };
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -1,13 +1,15 @@
 import { stripVTControlCharacters } from 'node:util';
+import { ownSequence, shownText } from './leaving-text.js';
 import type { OutputStream } from './process-context.js';
 
 /** Control sequences of ECMA-48, and DEC's two for the cursor. */
-const hideCursor = '\x1b[?25l';
-const showCursor = '\x1b[?25h';
-const eraseLine = '\x1b[K';
-const eraseBelow = '\x1b[J';
-const eraseScreen = '\x1b[H\x1b[2J';
-const up = (lines: number): string => (lines > 0 ? `\x1b[${lines}A` : '');
+const hideCursor = ownSequence('?25l');
+const showCursor = ownSequence('?25h');
+const lineBegin = ownSequence('G');
+const eraseLine = ownSequence('K');
+const eraseBelow = ownSequence('J');
+const eraseScreen = `${ownSequence('H')}${ownSequence('2J')}`;
+const up = (lines: number): string => (lines > 0 ? ownSequence(`${lines}A`) : '');
 
 /** The last lines on a terminal, which are drawn again in place. The cursor is hidden meanwhile, and back at the end. */
 export class LiveArea {
@@ -26,7 +28,7 @@ export class LiveArea {
     if (lines.length === 0 && above.length === 0 && this.#drawnLines === 0) return;
     // Where nobody set a size it is 0.
     const columns = (this.terminal.columns || 80) - 1;
-    const whole = [...above, ...lines].map((line) => `\r${fitted(line, columns)}${eraseLine}\n`);
+    const whole = [...above, ...lines].map((line) => `${lineBegin}${fitted(shownText(line), columns)}${eraseLine}\n`);
     this.terminal.write(`${up(this.#drawnLines)}${whole.join('')}${eraseBelow}`);
     this.#drawnLines = lines.length;
   }

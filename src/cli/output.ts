@@ -1,7 +1,7 @@
-import pc from 'picocolors';
+import { type Colors, ownColors } from './leaving-text.js';
 import type { OutputStream, ProcessContext } from './process-context.js';
 
-export type Colors = ReturnType<typeof pc.createColors>;
+export type { Colors };
 
 export interface OutputOptions {
   readonly json: boolean;
@@ -41,7 +41,7 @@ export class Output {
   }
 
   #colors({ isTTY = false }: OutputStream): Colors {
-    return pc.createColors(this.options.color && !this.context.env.NO_COLOR && this.canRedraw && isTTY);
+    return ownColors(this.options.color && !this.context.env.NO_COLOR && this.canRedraw && isTTY);
   }
 
   /** The command's answer; null where there is nothing to say in words. */

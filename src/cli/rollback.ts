@@ -67,7 +67,7 @@ async function confirm(
   invocation.output.note(plan);
   const { createInterface } = await import('node:readline/promises');
   const { stdin, stderr, exit } = invocation.context;
-  const question = createInterface({ input: stdin, output: stderr });
+  const question = createInterface({ input: stdin, output: invocation.terminal });
   question.once('SIGINT', () => {
     stderr.write('\n');
     exit(signalExitCodes.SIGINT);

@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import { shownText } from './leaving-text.js';
 
 /** Lines of aligned columns, two spaces apart; colors do not count as width. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
@@ -12,4 +13,4 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-const width = (cell: string): number => stripVTControlCharacters(cell).length;
+const width = (cell: string): number => stripVTControlCharacters(shownText(cell)).length;

@@ -1,15 +1,18 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
 import { quick } from '../rig/chaos.js';
-import { runCommand } from '../rig/command.js';
+import { type CommandResult, runCommand } from '../rig/command.js';
 import { environmentOf } from '../rig/environment-view.js';
 import { type Project, startProject } from '../rig/project.js';
 
 const within = { timeout: 20_000 };
-const [first, second, third, broken] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0'];
+const [first, second, third, broken, loud] = ['a1a1a1a1', 'b2b2b2b2', 'c3c3c3c3', 'bad0bad0', 'bad1bad1'];
+/** What a terminal acts on. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const controls = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
 
 let project: Project;
 
@@ -79,6 +82,48 @@ describe('a deploy that is waited for', () => {
     expect(stdout).toContain('prod serves b2b2b2b2 (blue) as before');
     expect(stdout).toContain('lost: the standby a1a1a1a1 on green');
     expect(stdout).toMatch(/\n→ .*deploy again/);
+  });
+
+  describe('shows control characters of others as text', () => {
+    const hostile = 'x\x1b[2J\x1b]0;owned\x07\x9b31m\u202ey';
+    const shown = 'x\\u001b[2J\\u001b]0;owned\\u0007\\u009b31m\\u202ey';
+    let failed: CommandResult;
+
+    beforeAll(async () => {
+      const file = join(project.directory, '.bascule/instances/demo-api-blue/log/current.log');
+      const program = `console.log(${JSON.stringify(hostile)}); process.exit(1);`;
+      await project.releaseAll(loud, { files: { 'server.mjs': program } });
+      failed = await project.bascule(...deploy(loud, '--why', hostile));
+      await appendFile(file, `${hostile}\n`);
+    });
+
+    test('in why a release failed: the last lines of its log', () => {
+      expect(failed.exitCode).toBe(1);
+      expect(failed.stderr + failed.stdout).toContain(shown);
+      expect(failed.stderr + failed.stdout).not.toMatch(controls);
+    });
+
+    test.each([
+      { args: ['logs', 'prod', 'api'], holds: true },
+      { args: ['status'], holds: false },
+      { args: ['history', 'prod'], holds: false },
+      { args: ['rollback', 'prod', '--list'], holds: false },
+      { args: ['doctor'], holds: false },
+      { args: ['status', 'prod', `no${hostile}`], holds: false },
+      { args: ['follow', `demo/prod/deploy/${hostile}`], holds: true },
+      { args: ['deploy', `prod${hostile}`, first], holds: true },
+      { args: ['--config', `/nowhere/${hostile}.yaml`, 'validate'], holds: true },
+    ])('in $args', async ({ args, holds }) => {
+      for (const more of [[], ['--json'], ['--verbose']]) {
+        const { stdout, stderr } = await project.bascule(...args, ...more);
+        expect(`${stdout}${stderr}`).not.toMatch(controls);
+        if (holds) expect(`${stdout}${stderr}`).toContain(more[0] === '--json' ? 'owned' : shown);
+      }
+    });
+
+    test('in the log of the worker', async () => {
+      expect(await project.workerLog()).not.toMatch(controls);
+    });
   });
 
   test('ends with 2 when there is no such artifact: nothing began', async () => {
