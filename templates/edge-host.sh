@@ -227,7 +227,17 @@ stage() { # number owner SHA-256 folder-of-certificates|none
   command -v haproxy >/dev/null || fail 18 haproxy
   [ "$4" = none ] || [ -d "$4" ] || mkdir -p "$4" || fail 13 "$4"
   write_file "$config.staged" "$input" "$3"
-  haproxy -c -f "$config.staged" 9>&- || fail 12 "$config.staged"
+  check_file "$config.staged"
+}
+
+# In the environment that HAProxy runs in, and not in that of whoever asks: a variable would have a value here and none there.
+check_file() { # file
+  run_clean haproxy -c -f "$1" 9>&- || fail 12 "$1"
+}
+
+run_clean() { # argv…
+  # shellcheck disable=SC2046 # two words or none
+  env -i PATH="$PATH" $(unprivileged_user) "$@"
 }
 
 stage_applied() { # number owner SHA-256
@@ -341,7 +351,7 @@ stage_certificate() { # number owner folder name SHA-256
   [ -d "$3" ] || mkdir -p "$3" || fail 13 "$3"
   write_file "$staged_pem" "$input" "$5"
   printf 'frontend check\n  mode http\n  timeout client 1s\n  bind 127.0.0.1:1 ssl crt %s\n' "$staged_pem" |
-    haproxy -c -f /dev/stdin 9>&- || {
+    run_clean haproxy -c -f /dev/stdin 9>&- || {
     remove_file "$staged_pem"
     fail 12 "$4"
   }
@@ -578,6 +588,7 @@ is_haproxy() { # pid
 
 case $act in
   make-private) make_private ;;
+  check) check_file "$config" ;;
   claim) claim "$@" ;;
   claim-undo) claim_undo "$@" ;;
   stage) stage "$@" ;;

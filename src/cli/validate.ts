@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
-import { BasculeError, isBasculeError } from '../errors.js';
+import { BasculeError } from '../errors.js';
 import type { Invocation } from './invocation.js';
 import { renderText } from './render.js';
 
@@ -60,12 +60,13 @@ async function checkByHaproxy(configuration: Configuration): Promise<boolean> {
     const { edge } = configuration;
     const here = { ...configuration, edge: { ...edge, files: { ...edge.files, certificates } } };
     await writeFile(file, await renderText(here, { active: new Map(), withoutStandby: [] }));
-    const { exitCode, stdout, stderr } = await host.run(['haproxy', '-c', '-f', file], { timeoutMs: checkTimeoutMs });
+    // In an environment as the edge's own HAProxy has it.
+    const check = 'command -v haproxy >/dev/null || exit 127; exec env -i PATH="$PATH" haproxy -c -f "$1"';
+    const argv = ['sh', '-c', check, 'check', file] as const;
+    const { exitCode, stdout, stderr } = await host.run(argv, { timeoutMs: checkTimeoutMs });
+    if (exitCode === 127) return false;
     if (exitCode === 0) return true;
     throw new BasculeError('haproxy-refused', { host: host.name, output: `${stderr}${stdout}`, lines: [] });
-  } catch (error) {
-    if (isBasculeError(error) && error.code === 'command-not-found') return false;
-    throw error;
   } finally {
     await rm(folder, { recursive: true });
   }

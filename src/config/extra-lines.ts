@@ -35,12 +35,54 @@ export interface LineProblem {
   readonly message: string;
 }
 
-/** What is wrong in a text whose lines end with `\n`, line by line. */
-export function extraLineProblems(text: string): LineProblem[] {
+/**
+ * What is wrong in a text whose lines end with `\n`, line by line. `variables` are those that are set where HAProxy runs;
+ * those that these lines set are added, and those that they take away are removed.
+ */
+export function extraLineProblems(text: string, variables: Set<string>): LineProblem[] {
   return text.split('\n').flatMap((content, index) => {
-    const message = lineProblem(content);
+    const message = lineProblem(content) ?? unsetProblem(content, variables);
+    setVariables(content, variables);
     return message === null ? [] : [{ line: index + 1, message }];
   });
+}
+
+/** Variables that are set wherever HAProxy runs for Bascule: by its own lines, by HAProxy (2.4), and by the start. */
+export const variablesOfHaproxy = (): Set<string> =>
+  new Set([
+    ...['BASCULE_DIGEST', 'BASCULE_GENERATION', 'BASCULE_PROBE'],
+    ...['HAPROXY_LOCALPEER', 'HAPROXY_CFGFILES', 'HAPROXY_MWORKER', 'HAPROXY_CLI', 'HAPROXY_MASTER_CLI', 'PATH'],
+  ]);
+
+/**
+ * HAProxy takes a variable that is not set for nothing, in silence. It is asked about a file in the same environment that
+ * it runs in, which holds next to nothing.
+ */
+function unsetProblem(line: string, variables: ReadonlySet<string>): string | null {
+  const unset = expandedVariables(line).find((name) => !variables.has(name));
+  return unset === undefined
+    ? null
+    : `expected a variable that is set where HAProxy runs: ${unset} is not; \`edge.extra.global\` sets it by setenv, or by presetenv where the environment of HAProxy comes first`;
+}
+
+/** A line of these may take names away too; what is set in one section is known in those below. */
+function setVariables(line: string, variables: Set<string>): void {
+  const [word = '', ...names] = line.replace(/#.*/, '').match(/[^ \t]+/g) ?? [];
+  if (word === 'unsetenv') for (const name of names) variables.delete(name);
+  else if (variableKeywords.includes(word) && names[0] !== undefined) variables.add(names[0]);
+}
+
+/**
+ * The variables that HAProxy puts into a line (configuration manual, 2.3): `$NAME`, `${NAME}` and `${NAME[*]}` within
+ * double quotes, where a backslash takes the meaning of what follows. `${NAME-text}` has a text of its own.
+ */
+function expandedVariables(line: string): string[] {
+  const parts = line.matchAll(/\\.|#.*|'[^']*'?|"((?:\\.|[^"\\])*)"?/g);
+  return [...parts].flatMap(([, quoted = '']) =>
+    [...quoted.matchAll(/\\.|\$\{?([A-Za-z0-9_]+)(-)?/g)].flatMap(([whole, name, hasText]) =>
+      name === undefined || (hasText !== undefined && whole.startsWith('${')) ? [] : [name],
+    ),
+  );
 }
 
 function lineProblem(line: string): string | null {

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import type { ErrorPage, ExtraLines } from '../domain/configuration.js';
 import { hasSystemCode } from '../system-error.js';
-import { extraLineProblems } from './extra-lines.js';
+import { extraLineProblems, variablesOfHaproxy } from './extra-lines.js';
 import type { LenientInput } from './lenient.js';
 import { type ConfigurationPath, type Problem, wrong } from './problem.js';
 
@@ -24,6 +24,7 @@ export interface IncludedFiles {
 /** Reads the files that `edge.errors` and `edge.extra` name; relative ones are in `folder`. */
 export function readIncludedFiles({ edge }: LenientInput, folder: string): IncludedFiles {
   const problems: Problem[] = [];
+  const variables = variablesOfHaproxy();
   const read = (path: ConfigurationPath, file: string, mostBytes: number): string | undefined => {
     const { text, problem } = readText(resolve(folder, file), mostBytes);
     if (problem !== undefined) problems.push(wrong(path, problem));
@@ -40,19 +41,19 @@ export function readIncludedFiles({ edge }: LenientInput, folder: string): Inclu
     const text = file && read(path, file, longestExtra)?.replaceAll('\r\n', '\n');
     if (!text) return {};
     const shown = JSON.stringify(resolve(folder, file));
-    for (const { line, message } of extraLineProblems(text)) {
+    for (const { line, message } of extraLineProblems(text, variables)) {
       problems.push(wrong(path, `${shown} line ${line}: ${message}`));
     }
     return { [keys.at(-1) ?? '']: text.endsWith('\n') ? text : `${text}\n` };
   };
   const { global, defaults, frontend, backend } = edge?.extra ?? {};
+  // In the order of haproxy.cfg: what one sets, those below know.
+  const sections = { ...lines(['global'], global), ...lines(['defaults'], defaults), ...lines(['frontend'], frontend) };
   const backends = Object.entries(backend ?? {}).map(([component, file]) => lines(['backend', component], file));
   return {
     errors: Object.entries(edge?.errors ?? {}).flatMap(page),
     extra: {
-      ...lines(['global'], global),
-      ...lines(['defaults'], defaults),
-      ...lines(['frontend'], frontend),
+      ...sections,
       ...(backend && { backend: Object.fromEntries(backends.flatMap((each) => Object.entries(each))) }),
     },
     problems,

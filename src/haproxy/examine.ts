@@ -1,6 +1,6 @@
 import { BasculeError } from '../errors.js';
 import { programsAt } from '../hosts/listeners.js';
-import { type Edge, edgeFiles, runtimeSocket } from './edge.js';
+import { type Edge, edgeFiles, runAct, runtimeSocket } from './edge.js';
 import { findProcesses } from './managed.js';
 import { readEdge } from './read-edge.js';
 import { readRunning, reloadMs } from './runtime.js';
@@ -47,9 +47,8 @@ export async function examineFile(edge: Edge): Promise<string> {
   const { config } = edge.configuration.files;
   const host = edge.host.name;
   if ((await edge.host.readText(config)) === null) throw new BasculeError('edge-not-applied', { host, file: config });
-  const checked = await edge.host.run(['haproxy', '-c', '-f', config], { timeoutMs: commandMs });
-  if (checked.exitCode === 0) return config;
-  throw new BasculeError('haproxy-refused', { host, output: `${checked.stderr}${checked.stdout}`, lines: [] });
+  await runAct(edge, { name: 'check', args: [], owner: 'doctor' });
+  return config;
 }
 
 /** Whether files and process agree. Throws `edge-needs-operator`, `edge-drift`, and those of `readEdge`. */

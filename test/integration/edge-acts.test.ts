@@ -9,6 +9,7 @@ import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppliedConfiguration } from '../../src/domain/configuration.js';
 import type { EdgeChange } from '../../src/domain/edge-change.js';
 import { type Edge, edgeFiles } from '../../src/haproxy/edge.js';
+import { examineFile } from '../../src/haproxy/examine.js';
 import { installConfiguration } from '../../src/haproxy/install.js';
 import { ensureManagedEdge, findProcesses, stopManagedEdge } from '../../src/haproxy/managed.js';
 import { clearNeedsOperator, markNeedsOperator } from '../../src/haproxy/operator-mark.js';
@@ -519,6 +520,26 @@ describe('a reload', () => {
     expect(await readRunning(test.edge.configuration.files.socket)).toEqual(running);
   });
 });
+
+it.each(['BASCULE_TEST_SECRET', 'TEMPORAL_API_KEY'])(
+  'a configuration is checked in the environment that HAProxy runs in: without %s of the worker',
+  async (name) => {
+    const test = await servingEdge();
+    const { configuration } = test.applied;
+    const extra = { global: `.if defined(${name})\n    .alert "seen"\n.endif\n` };
+    const wanted = { ...test.applied, configuration: { ...configuration, edge: { ...configuration.edge, extra } } };
+    process.env[name] = 'secret';
+    try {
+      const step = await planned(test, 'run-2', applyChange, wanted);
+      await stageConfiguration(test.edge, step);
+      // As `doctor` asks.
+      await installConfiguration(test.edge, { ...step, claim: await stageConfiguration(test.edge, step) });
+      await expect(examineFile(test.edge)).resolves.toBe(edgeFiles(test.edge).config);
+    } finally {
+      delete process.env[name];
+    }
+  },
+);
 
 describe('the managed HAProxy', () => {
   it('is started once, by two who start it at the same time, and knows no variable of who started it', async () => {

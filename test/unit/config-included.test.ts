@@ -134,6 +134,50 @@ describe('a line that would reach beyond its section is an error with its place'
   });
 });
 
+describe('a variable that HAProxy would put in', () => {
+  const unset = (name: string) =>
+    `expected a variable that is set where HAProxy runs: ${name} is not; \`edge.extra.global\` sets it by setenv, or by presetenv where the environment of HAProxy comes first`;
+
+  /* biome-ignore-start lint/suspicious/noTemplateCurlyInString: HAProxy expands them */
+  test.each([
+    ['http-request set-header X "$NAME"', 'NAME'],
+    ['http-request set-header X "a ${NAME} b"', 'NAME'],
+    ['http-request set-header X "${NAME[*]}"', 'NAME'],
+    ['http-request set-header X "\\\\${NAME}"', 'NAME'],
+    ['http-request set-header X \'it\'"$HOME"', 'HOME'],
+    ['http-request set-header X "${SET}$NAME"', 'NAME'],
+    ['http-request set-header X "$GONE"', 'GONE'],
+    ['http-request set-header X "$BASCULE_ENCRYPTION_KEY"', 'BASCULE_ENCRYPTION_KEY'],
+    ['http-request set-header X "$NAME-text"', 'NAME'],
+  ])('and that is not set is an error: %j', async (line, name) => {
+    await writeFile(join(folder, 'set.cfg'), 'setenv SET x\nsetenv GONE x\nunsetenv GONE\n');
+    await writeFile(join(folder, 'uses.cfg'), `${line}\n`);
+    expect(problemsWith('extra: { global: set.cfg, frontend: uses.cfg }')).toEqual([
+      `edge.extra.frontend: "uses.cfg" line 1: ${unset(name)}`,
+    ]);
+  });
+
+  test('and that is set, or has a text of its own, or is none, is taken', async () => {
+    await writeFile(join(folder, 'set.cfg'), 'setenv SET x\npresetenv SITE "${SET}"\nlog-tag "$SITE"\n');
+    const lines = [
+      'http-request set-header X "$SET ${SITE} ${OTHER-text} \\$NAME \\${NAME} 5$ $"',
+      'http-request set-header Y $NAME ${NAME}',
+      "http-request set-header Z '$NAME'",
+      'http-request set-header P "$HAPROXY_LOCALPEER" # "$NAME"',
+    ];
+    await writeFile(join(folder, 'uses.cfg'), lines.join('\n'));
+    expect(problemsWith('extra: { global: set.cfg, frontend: uses.cfg, backend: { web: uses.cfg } }')).toEqual([]);
+  });
+
+  test('and that is set below its use only is an error', async () => {
+    await writeFile(join(folder, 'set.cfg'), 'log-tag "$LATE"\nsetenv LATE x\n');
+    expect(problemsWith('extra: { global: set.cfg }')).toEqual([
+      `edge.extra.global: "set.cfg" line 1: ${unset('LATE')}`,
+    ]);
+  });
+  /* biome-ignore-end lint/suspicious/noTemplateCurlyInString: HAProxy expands them */
+});
+
 test('every line that is wrong is named', async () => {
   await writeFile(join(folder, 'several.cfg'), 'backend a\nmode http\n.if 1\n');
   expect(problemsWith('extra: { backend: { web: several.cfg } }')).toEqual([
