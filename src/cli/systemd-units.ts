@@ -51,6 +51,7 @@ Environment=HOME=${home}
 DynamicUser=yes
 StateDirectory=${state}
 NoNewPrivileges=yes
+UMask=0077
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
@@ -82,6 +83,7 @@ Restart=always
 RestartSec=2
 TimeoutStopSec=30
 NoNewPrivileges=yes
+UMask=0077
 ${needsLowPorts ? capability : ''}
 [Install]
 WantedBy=multi-user.target

@@ -13,7 +13,7 @@ import { visitOnce } from '../rig/ask.js';
 import { runCommand } from '../rig/command.js';
 import { freeLoopbackRange, freePort } from '../rig/ports.js';
 import { killAllOf } from '../rig/project.js';
-import { askAsWebPage, listeningPorts } from '../rig/web-page.js';
+import { takenFromWebPages } from '../rig/web-page.js';
 
 const bascule = fileURLToPath(new URL('../../dist/bascule.cjs', import.meta.url));
 const example = fileURLToPath(new URL('../../examples/local.yaml', import.meta.url));
@@ -85,7 +85,7 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
   await deploy('a1a1a1a1');
   // Temporal's numbers, which it offers at a port of its own choice, are all that a web page gets.
-  expect(await takenFromWebPages()).toEqual(['temporal: /metrics']);
+  expect(await takenFromWebPages(folder, [edgePort])).toEqual(['temporal: /metrics']);
   const second = await start('dev');
   expect(second).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('bascule dev --stop') });
   const underWay = visitOnce({ address: '127.0.0.1', port: edgePort, host: 'localhost', path: '/?takes=2000' });
@@ -106,20 +106,6 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   expect({ withoutTemporal, said }).toEqual({ withoutTemporal: 5, said: expect.stringContaining('does not answer') });
   await expect.poll(() => answeredSha(), { timeout: 10_000 }).toBe('a1a1a1a1');
 });
-
-/** What the programs that dev runs take of a web page, by name and path; the sites answer for themselves. */
-async function takenFromWebPages(): Promise<readonly string[]> {
-  const processes = await processesOf(folder);
-  const ports = await listeningPorts(processes.map(({ pid }) => pid));
-  const own = ports.filter(({ address, port }) => address === '127.0.0.1' && port !== edgePort);
-  const taken = await Promise.all(
-    own.map(async ({ pid, ...place }) => {
-      const name = processes.find((one) => one.pid === pid)?.name;
-      return (await askAsWebPage(place)).map((one) => `${name}: ${/\/\S*/.exec(one.replace('text/plain', ''))}`);
-    }),
-  );
-  return [...new Set(taken.flat())];
-}
 
 async function deploy(sha: string): Promise<void> {
   for (const component of ['api', 'web']) await makeRelease({ directory: folder, component, sha });

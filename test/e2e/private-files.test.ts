@@ -4,9 +4,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openToOthers } from '../rig/file-modes.js';
 import { type HttpsProject, startHttpsProject } from '../rig/https-project.js';
-
-/** The user whom nothing of Bascule's is for. */
-const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
+import { asOtherUser, readableByOthers } from '../rig/other-user.js';
 
 let site: HttpsProject;
 let umask = 0;
@@ -37,18 +35,11 @@ test('all that a project writes is for its own user alone, with a umask of 022 t
   expect((await stat(join(site.project.directory, '.bascule'))).mode & 0o777).toBe(0o700);
 });
 
-test('another user finds nothing to read', async () => {
-  const found = await execa(nobody[0], [...nobody.slice(1), 'find', site.project.directory, '-readable', '-print'], {
-    reject: false,
-  });
-  const own = ['', '/bascule.yaml', '/worker.log'].map((name) => `${site.project.directory}${name}`);
-  const isArtifact = (path: string) => path.startsWith(`${site.project.directory}/artifacts`);
-  expect(
-    found.stdout
-      .split('\n')
-      .filter((path) => !isArtifact(path))
-      .toSorted(),
-  ).toEqual(own);
+test('another user finds nothing to read but what is not of Bascule', async () => {
+  const { directory } = site.project;
+  const readable = await readableByOthers(directory);
+  const own = ['', '/bascule.yaml', '/worker.log'].map((name) => `${directory}${name}`);
+  expect(readable.filter((path) => !path.startsWith(`${directory}/artifacts`))).toEqual(own);
 });
 
 test('what an earlier version left open to others is closed by the next apply, and nobody who holds it keeps that', async () => {
@@ -61,7 +52,8 @@ test('what an earlier version left open to others is closed by the next apply, a
   await chmod(state, 0o755);
   for (const name of await readdir(join(folder, 'edge')))
     if (/^haproxy\.cfg(\.\d+|\.lock)?$/.test(name)) await chmod(join(folder, 'edge', name), 0o644);
-  const holder = execa(nobody[0], [...nobody.slice(1), 'flock', '-F', lock, 'sh', '-c', 'echo held; exec sleep 600'], {
+  const [as = '', ...more] = asOtherUser;
+  const holder = execa(as, [...more, 'flock', '-F', lock, 'sh', '-c', 'echo held; exec sleep 600'], {
     reject: false,
   });
   await new Promise((resolve) => holder.stdout.once('data', resolve));

@@ -37,6 +37,7 @@ import {
   withEnvironments,
 } from '../rig/edge.js';
 import { ShimmedHost } from '../rig/faulty-host.js';
+import { asOtherUser } from '../rig/other-user.js';
 
 const tests: TestEdge[] = [];
 /** Each ends what a test has started. */
@@ -567,15 +568,15 @@ describe('the managed HAProxy', () => {
   });
 
   it.each([
-    ["another user's", ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']],
-    ["this user's that runs another program", ['env']],
-  ])('is started whatever process has its name and its file as an argument: %s', async (_, as) => {
+    ["another user's", asOtherUser, 'haproxy'],
+    ["this user's that runs another program", ['env'], 'sh'],
+  ])('is started whatever process has its name and its file as an argument: %s', async (_, as, name) => {
     const test = await servingEdge();
     await stopManagedEdge(test.edge);
     const { config } = edgeFiles(test.edge);
     const place = await mkdtemp(join(tmpdir(), 'bascule-named-'));
     await chmod(place, 0o755);
-    const program = join(place, as[0] === 'env' ? 'sh' : 'haproxy');
+    const program = join(place, as[0] === 'env' ? 'sh' : name);
     await copyFile('/bin/sh', program);
     await writeFile(join(place, 'wait'), 'echo haproxy >/proc/$$/comm; echo named; while :; do sleep 1; done');
     const [run = '', ...args] = as;

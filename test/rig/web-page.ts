@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
+import { processesOf } from '../../src/hosts/processes.js';
 import { scaled } from './tier.js';
 
 export interface ListeningPort {
@@ -88,6 +89,22 @@ export async function askAsWebPage({ address, port }: { address: string; port: n
     }),
   );
   return (await Promise.all(asked)).flat();
+}
+
+/**
+ * What the programs of a folder take of a web page at ports of 127.0.0.1, by name and path; sites answer for themselves.
+ */
+export async function takenFromWebPages(folder: string, sites: readonly number[]): Promise<readonly string[]> {
+  const processes = await processesOf(folder);
+  const ports = await listeningPorts(processes.map(({ pid }) => pid));
+  const own = ports.filter(({ address, port }) => address === '127.0.0.1' && !sites.includes(port));
+  const taken = await Promise.all(
+    own.map(async ({ pid, ...place }) => {
+      const name = processes.find((one) => one.pid === pid)?.name;
+      return (await askAsWebPage(place)).map((one) => `${name}: ${/\/\S*/.exec(one.replace('text/plain', ''))}`);
+    }),
+  );
+  return [...new Set(taken.flat())].toSorted();
 }
 
 /** Null where no HTTP came back. */
