@@ -4,6 +4,7 @@ import { RuntimeApi } from '../../src/haproxy/runtime.js';
 import { ask } from '../rig/ask.js';
 import { type ExampleEdge, startExampleEdge } from '../rig/example-edge.js';
 import { openRaw, untilClosed } from '../rig/raw-visitor.js';
+import { askAsWebPage } from '../rig/web-page.js';
 
 let edge: ExampleEdge;
 beforeAll(async () => {
@@ -56,6 +57,7 @@ it('Prometheus gets its metrics on edge.metrics, and a visitor nowhere', async (
   const { status, body } = await ask(metrics, 'localhost', '/metrics');
   expect(status).toBe(200);
   expect(body).toContain('haproxy_server_status{proxy="staging_web_pool",server="veza-staging-web-blue",state="UP"} 1');
+  expect(await askAsWebPage(metrics)).toEqual([]);
   for (const path of ['/', '/metrics/', '/stats']) expect((await ask(metrics, 'localhost', path)).status).toBe(404);
 
   expect((await edge.visit('veza.fr', '/metrics')).body).toBe('veza-web-blue');
