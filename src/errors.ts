@@ -1005,6 +1005,10 @@ const prose = {
     message: `Temporal's dev server did not start${lastLines(a.lines)}`,
     remedy: `Its whole log is ${a.log}.`,
   }),
+  'temporal-ended': (a: { log: string; how: string; lines: readonly string[] }): Prose => ({
+    message: `Temporal's dev server ended again and again (${a.how})${lastLines(a.lines)}`,
+    remedy: `Its whole log is ${a.log}.`,
+  }),
   'worker-ended': (a: { log: string; how: string; lines: readonly string[] }): Prose => ({
     message: `the worker ended (${a.how})${lastLines(a.lines)}`,
     remedy: `Its whole log is ${a.log}.`,

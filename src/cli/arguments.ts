@@ -11,6 +11,13 @@ export function durationArgument(text: string): number {
   return ms;
 }
 
+/** Milliseconds of `30d` or `72h`, as Temporal's own `--retention` reads them; an hour is the least that it takes. */
+export function retentionArgument(text: string): number {
+  const [, count = '', unit = ''] = /^([1-9][0-9]{0,4})([dh])$/.exec(text) ?? [];
+  if (unit === '') throw new InvalidArgumentError('Expected days or hours, such as 30d or 72h.');
+  return Number(count) * (unit === 'd' ? 86_400_000 : 3_600_000);
+}
+
 export function colorArgument(text: string): Color {
   if (text !== 'blue' && text !== 'green') throw new InvalidArgumentError('Expected blue or green.');
   return text;

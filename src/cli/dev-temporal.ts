@@ -2,10 +2,13 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentUserName, homeFolder } from '../current-user.js';
+import { defaults } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
+import { SupervisedProcess } from './supervised.js';
+import { findTemporalOwner, type TemporalOwner } from './temporal-owner.js';
 import { startTemporalUi } from './temporal-ui.js';
 
 /** As Temporal's own tools have it. */
@@ -17,9 +20,19 @@ export interface DevTemporal {
   /** Null where it was not asked for, and where the server is not ours: nobody knows where its UI is. */
   readonly uiUrl: string | null;
   /** Null where a server answered already: then it is not ours to stop. */
-  readonly server: BackgroundProcess | null;
+  readonly server: SupervisedProcess | null;
+  /** Who runs the server that answered already, where that can be seen. */
+  readonly owner: TemporalOwner | null;
   /** Ends the server, where it is ours, and what stands before its UI. */
   stop(): Promise<void>;
+}
+
+export interface DevTemporalOptions {
+  readonly env: NodeJS.ProcessEnv;
+  readonly ui: boolean;
+  /** How long a server of ours keeps operations; where none was asked for, at least the default. */
+  readonly retentionMs?: number;
+  readonly onRestart: (said: string) => Promise<void>;
 }
 
 /**
@@ -29,36 +42,71 @@ export interface DevTemporal {
  */
 export async function ensureTemporal(
   folder: string,
-  env: NodeJS.ProcessEnv,
-  { ui }: { readonly ui: boolean },
+  { env, ui, retentionMs, onRestart }: DevTemporalOptions,
 ): Promise<DevTemporal> {
   const { connectionSettings } = await import('../client/connection.js');
   const { address } = connectionSettings(env).connectionOptions;
   const { isListening, isLoopback, parseAddress } = await import('../client/listening.js');
   const place = parseAddress(address);
-  if (await isListening(place)) return { address, uiUrl: null, server: null, stop: async () => {} };
+  if (await isListening(place)) {
+    const owner = isLoopback(place) ? await findTemporalOwner(place.port) : null;
+    return { address, uiUrl: null, server: null, owner, stop: async () => {} };
+  }
   if (!isLoopback(place)) throw new BasculeError('temporal-unreachable', { address });
   const { port } = place;
+  const program = await findTemporal(env);
   const front = ui ? await startTemporalUi(port + uiPortOffset) : null;
   const args = temporalServerArguments({ port, ui: front?.behind ?? null, dbFile: join(folder, 'temporal.db') });
-  // Temporal does not start where neither these nor the system's table of users say who runs it.
-  const user = { USER: currentUserName(), HOME: homeFolder() ?? folder };
-  let server: BackgroundProcess | null = null;
-  const stop = async (): Promise<void> => {
-    await front?.stop();
-    await server?.stop();
-  };
   try {
-    server = await startInBackground(await findTemporal(env), args, {
-      log: join(folder, 'temporal.log'),
-      env: { ...user, ...env },
+    const server = await SupervisedProcess.start({
+      what: 'Temporal',
+      start: () => startServer(program, args, { folder, env, retentionMs }),
+      failure: async ({ log, lastLines }, how) =>
+        new BasculeError('temporal-ended', { log, how, lines: await lastLines() }),
+      onRestart,
     });
-    await untilServing(server, env);
+    const stop = async (): Promise<void> => {
+      await front?.stop();
+      await server.stop();
+    };
+    return { address, uiUrl: front?.url ?? null, server, owner: null, stop };
   } catch (error) {
-    await stop();
+    await front?.stop();
     throw error;
   }
-  return { address, uiUrl: front?.url ?? null, server, stop };
+}
+
+async function startServer(
+  program: string,
+  args: readonly string[],
+  { folder, env, retentionMs }: Pick<DevTemporalOptions, 'env'> & { folder: string; retentionMs: number | undefined },
+): Promise<BackgroundProcess> {
+  // Temporal does not start where neither these nor the system's table of users say who runs it.
+  const user = { USER: currentUserName(), HOME: homeFolder() ?? folder };
+  const log = join(folder, 'temporal.log');
+  const server = await startInBackground(program, args, { log, env: { ...user, ...env } });
+  try {
+    await untilServing(server, env);
+    await keepOperations(env, retentionMs);
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** Temporal's own default is a day. Where nothing was asked for, a longer time that somebody has set stays. */
+async function keepOperations(env: NodeJS.ProcessEnv, askedMs: number | undefined): Promise<void> {
+  const { connectClient } = await import('../client/connection.js');
+  const { readRetention, setRetention } = await import('../client/namespace.js');
+  const client = await connectClient(env);
+  try {
+    const ms = askedMs ?? defaults.retentionMs;
+    const found = await readRetention(client);
+    if (askedMs === undefined ? found < ms : found !== ms) await setRetention(client, ms);
+  } finally {
+    await client.connection.close();
+  }
 }
 
 /** Temporal's CLI: the one that script/setup installed, else that of PATH. Throws `temporal-not-installed`. */

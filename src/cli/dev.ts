@@ -1,18 +1,21 @@
 import { once } from 'node:events';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
+import { defaults } from '../domain/defaults.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { keepPrivate } from '../hosts/private-files.js';
 import { installed } from '../installation.js';
 import { applyConfiguration } from './apply.js';
+import { retentionArgument } from './arguments.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
 import { type DevNote, noteRunningDev } from './dev-note.js';
 import { stopDev } from './dev-stop.js';
 import { type DevTemporal, ensureTemporal } from './dev-temporal.js';
 import type { Invocation } from './invocation.js';
 import { look } from './look.js';
+import { SupervisedProcess } from './supervised.js';
 
 const workerReadyWithinMs = 30_000;
 
@@ -24,11 +27,17 @@ export function addDev(program: Command, invocation: Invocation): void {
       "Runs Temporal's dev server (its database lies in .bascule/), a worker and the managed edge until Ctrl-C. " +
         'The edge and the instances go on serving after it.',
     )
-    .usage('[--ui | --stop]')
+    .usage('[options]')
+    .addOption(
+      new Option(
+        '--retention <duration>',
+        `how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${defaults.retentionMs / 86_400_000}d)`,
+      ).argParser(retentionArgument),
+    )
     .option('--ui', "with Temporal's UI, for browsers of this machine")
     .option('--stop', 'end all of it: also the edge and the instances, which stay as they are on record')
     .addHelpText('after', '\nExample:\n  $ bascule dev\n  $ bascule dev --stop')
-    .action(async ({ stop, ui = false }: { readonly stop?: boolean; readonly ui?: boolean }) => {
+    .action(async ({ stop, ui = false, retention }: DevArguments) => {
       const folder = join(dirname(resolve(invocation.configurationFile)), '.bascule');
       if (stop) return stopDev(invocation, folder);
       await keepPrivate(folder);
@@ -37,19 +46,31 @@ export function addDev(program: Command, invocation: Invocation): void {
       const interrupted = Promise.race(
         ['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(invocation.context.signals, signal)),
       );
-      await runDev(invocation, configuration, folder, { interrupted, ui });
+      await runDev(invocation, configuration, folder, { interrupted, ui, retentionMs: retention });
     });
+}
+
+interface DevArguments {
+  readonly stop?: boolean;
+  readonly ui?: boolean;
+  readonly retention?: number;
+}
+
+interface DevOptions {
+  readonly interrupted: Promise<unknown>;
+  readonly ui: boolean;
+  readonly retentionMs: number | undefined;
 }
 
 async function runDev(
   invocation: Invocation,
   configuration: Configuration,
   folder: string,
-  asked: { readonly interrupted: Promise<unknown>; readonly ui: boolean },
+  options: DevOptions,
 ): Promise<void> {
   const note = await noteRunningDev(folder);
   try {
-    await runNoted(invocation, configuration, folder, { ...asked, note });
+    await runNoted(invocation, configuration, folder, { ...options, note });
   } finally {
     await note.remove();
   }
@@ -59,36 +80,61 @@ async function runNoted(
   invocation: Invocation,
   configuration: Configuration,
   folder: string,
-  { interrupted, ui, note }: { readonly interrupted: Promise<unknown>; readonly ui: boolean; readonly note: DevNote },
+  { interrupted, ui, retentionMs, note }: DevOptions & { readonly note: DevNote },
 ): Promise<void> {
-  const { output } = invocation;
-  const temporal = await ensureTemporal(folder, invocation.context.env, { ui });
-  output.note(
-    temporal.server ? `Temporal runs at ${temporal.address}` : `Temporal answers at ${temporal.address} already`,
-  );
-  const worker = await startWorker(invocation, folder);
+  const { output, context } = invocation;
+  const { env } = context;
+  const parts: { worker?: SupervisedProcess; server?: SupervisedProcess | null } = {};
+  const noteStarted = () =>
+    note.started([parts.worker, parts.server].flatMap((part) => (part ? [part.current.pid] : [])));
+  const onRestart = async (said: string): Promise<void> => {
+    output.note(said);
+    await noteStarted();
+  };
+  const temporal = await ensureTemporal(folder, {
+    ...{ env, ui, onRestart },
+    ...(retentionMs !== undefined && { retentionMs }),
+  });
+  parts.server = temporal.server;
+  output.note(temporal.server ? `Temporal runs at ${temporal.address}` : describeOther(temporal));
+  const worker = await SupervisedProcess.start({
+    what: 'the worker',
+    start: () => startWorker(invocation, folder),
+    failure: whyItEnded,
+    onRestart,
+  });
+  parts.worker = worker;
   try {
-    await note.started([worker, temporal.server].flatMap((one) => one?.pid ?? []));
+    await noteStarted();
+    const serverRuns = temporal.server?.keepRunning() ?? interrupted;
     const isUp = await Promise.race([
-      prepare(invocation, configuration, worker).then(() => true),
+      prepare(invocation, configuration, worker.current).then(() => true),
       interrupted.then(() => false),
+      serverRuns.then(() => false),
     ]);
     if (isUp) {
-      output.answer(documentOf(configuration, temporal), describe(invocation, configuration, temporal, worker));
-      await Promise.race([
-        interrupted,
-        unlessItEnds(worker),
-        temporal.server ? unlessItEnds(temporal.server) : interrupted,
-      ]);
+      output.answer(documentOf(configuration, temporal), describe(invocation, configuration, temporal, worker.current));
+      await Promise.race([interrupted, worker.keepRunning(), serverRuns]);
     }
   } finally {
-    output.note('\nending the worker and Temporal …');
+    output.note(temporal.server ? '\nending the worker and Temporal …' : '\nending the worker …');
     await worker.stop();
     await temporal.stop();
     output.note(
       'The edge and the instances go on serving. `bascule dev` brings the worker back, `bascule dev --stop` ends them too.',
     );
   }
+}
+
+/** Whose Temporal this project uses, and what that means for it. */
+function describeOther({ address, owner }: DevTemporal): string {
+  const found = `Temporal answers at ${address} already`;
+  if (!owner) return found;
+  return [
+    `${found}: ${owner.name} runs it (process ${owner.pid}).`,
+    'When that ends, this site goes on serving, operations of this project wait, and its commands end with 5 until it is back.',
+    'For a Temporal of its own: TEMPORAL_ADDRESS=127.0.0.1:PORT bascule dev',
+  ].join('\n');
 }
 
 function startWorker({ configurationFile, context }: Invocation, folder: string): Promise<BackgroundProcess> {
@@ -139,11 +185,6 @@ async function untilWorkerAnswers(client: Client, project: string, worker: Backg
   }
 }
 
-/** Never resolves. Throws `worker-ended` when the process ends. */
-async function unlessItEnds(process: BackgroundProcess): Promise<never> {
-  throw await whyItEnded(process, await process.ended);
-}
-
 const whyItEnded = async (process: BackgroundProcess, how: string): Promise<BasculeError> =>
   new BasculeError('worker-ended', { log: process.log, how, lines: await process.lastLines() });
 
@@ -161,6 +202,7 @@ function documentOf(configuration: Configuration, temporal: DevTemporal): object
     urls: urlsOf(configuration),
     temporal: temporal.address,
     temporalUi: temporal.uiUrl,
+    temporalOwner: temporal.owner,
   };
 }
 
@@ -182,6 +224,8 @@ function describe(
     `${green('✔')} ${bold(configuration.project)} is up`,
     ...rows.map(([name = '', where]) => `  ${dim(name.padEnd(width))}  ${where}`),
     `${cyan('→')} in another terminal: bascule ${first === undefined ? 'status' : `deploy ${more.length > 0 ? `${first} ` : ''}SHA`}`,
-    dim('Ctrl-C ends the worker and Temporal; the edge and the instances go on serving until `bascule dev --stop`.'),
+    dim(
+      `Ctrl-C ends the worker${temporal.server ? ' and Temporal' : ''}; the edge and the instances go on serving until \`bascule dev --stop\`.`,
+    ),
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
+import { defaults } from '../domain/defaults.js';
 import type { CheckReport, DiskUsage, Examination } from '../domain/examination.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';
@@ -52,6 +53,7 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
       const attributes = await check('search attributes', () => examineSearchAttributes(client));
       checks.push(attributes);
       if (attributes.findings.some(({ code }) => code === 'namespace-missing')) return;
+      checks.push(await check('operations kept', () => describeRetention(client)));
       checks.push(
         await check('worker', async () => {
           askedAt = Date.now();
@@ -80,6 +82,24 @@ async function examineSearchAttributes(client: Client): Promise<string> {
   const { addressOf } = await import('../client/connection.js');
   await assertNamespace(client.connection.operatorService, { namespace, address: addressOf(client) });
   return `of namespace ${namespace}`;
+}
+
+/** How long Temporal keeps operations. Less than the default is a choice, and no fault. */
+async function describeRetention(client: Client): Promise<string> {
+  const { readRetention } = await import('../client/namespace.js');
+  const ms = await readRetention(client);
+  const { namespace } = client.options;
+  const kept = `${formatDays(ms)} after their end`;
+  if (ms >= defaults.retentionMs) return kept;
+  return `${kept}; for longer: temporal operator namespace update --namespace ${namespace} --retention ${formatDays(defaults.retentionMs, 'd')}`;
+}
+
+/** Days, or hours where it is no whole number of them. */
+function formatDays(ms: number, unit?: 'd'): string {
+  const [days, hours] = [ms / 86_400_000, ms / 3_600_000];
+  if (unit === 'd') return `${days}d`;
+  if (Number.isInteger(days)) return days === 1 ? '1 day' : `${days} days`;
+  return hours === 1 ? '1 hour' : `${hours} hours`;
 }
 
 /** The worker that polls. Throws `version-differs`. */

@@ -76,6 +76,7 @@ const endings: Partial<Record<BasculeError['code'], Ending>> = {
   'not-answered': 'unavailable',
   'encryption-key-not-on-worker': 'unavailable',
   'temporal-start-failed': 'unavailable',
+  'temporal-ended': 'unavailable',
   'worker-ended': 'failed',
 };
 

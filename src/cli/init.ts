@@ -4,14 +4,17 @@ import { type Command, Option } from 'commander';
 import { execa } from 'execa';
 import { currentUserName } from '../current-user.js';
 import { firstFreePort } from '../domain/addresses.js';
+import { defaults } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
+import { retentionArgument } from './arguments.js';
 import type { Invocation } from './invocation.js';
 
 interface InitOptions {
   readonly driver: 'process';
   readonly systemd?: string | true;
   readonly user?: string;
+  readonly retention?: number;
 }
 
 export function addInit(program: Command, invocation: Invocation): void {
@@ -22,13 +25,22 @@ export function addInit(program: Command, invocation: Invocation): void {
     .usage('[options]')
     .addOption(new Option('--driver <driver>', 'how instances run').choices(['process']).default('process'))
     .option('--user <name>', 'with --systemd: whom the worker runs as (default: who types this; root is refused)')
+    .addOption(
+      new Option(
+        '--retention <duration>',
+        `with --systemd: how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${defaults.retentionMs / 86_400_000}d)`,
+      ).argParser(retentionArgument),
+    )
     .option('--systemd [folder]', 'write units for systemd instead, for the bascule.yaml that there is (default: .)')
     .addHelpText('after', '\nExample:\n  $ bascule init --project shop\n  $ bascule init --systemd')
-    .action(async ({ driver, systemd, user }: InitOptions) => {
-      if (systemd !== undefined) return writeUnits(invocation, systemd === true ? '.' : systemd, user);
-      if (user !== undefined) {
+    .action(async ({ driver, systemd, user, retention }: InitOptions) => {
+      if (systemd !== undefined) {
+        const retentionMs = retention ?? defaults.retentionMs;
+        return writeUnits(invocation, systemd === true ? '.' : systemd, { userName: user, retentionMs });
+      }
+      if (user !== undefined || retention !== undefined) {
         throw new BasculeError('usage', {
-          problem: '--user is about the units',
+          problem: '--user and --retention are about the units',
           help: 'Add --systemd, or leave it out.',
         });
       }
@@ -55,7 +67,11 @@ export function addInit(program: Command, invocation: Invocation): void {
  * Units that run this installation for the project here. Throws `config-invalid`, `file-exists`, `systemd-as-root`,
  * `temporal-not-installed`, `user-unknown`.
  */
-async function writeUnits(invocation: Invocation, folder: string, userName: string | undefined): Promise<void> {
+async function writeUnits(
+  invocation: Invocation,
+  folder: string,
+  { userName, retentionMs }: { readonly userName: string | undefined; readonly retentionMs: number },
+): Promise<void> {
   const { installCommands, systemdUnits } = await import('./systemd-units.js');
   const { findTemporal } = await import('./dev-temporal.js');
   const { loadConfiguration } = await import('../config/load.js');
@@ -69,6 +85,7 @@ async function writeUnits(invocation: Invocation, folder: string, userName: stri
     configurationFile,
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
     user: user.name,
+    retentionMs,
     node: process.execPath,
     program: installed('dist/bascule'),
     temporal: await findTemporal(invocation.context.env),

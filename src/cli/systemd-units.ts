@@ -8,6 +8,8 @@ export interface UnitPlace {
   /** Whether the edge listens on a port that only root may take. */
   readonly needsLowPorts: boolean;
   readonly user: string;
+  /** How long Temporal keeps an operation after its end. */
+  readonly retentionMs: number;
   /** Absolute paths of Node.js, of the command and of Temporal's CLI. */
   readonly node: string;
   readonly program: string;
@@ -28,11 +30,21 @@ export function systemdUnits(place: UnitPlace): readonly Unit[] {
   return [temporal, { name: `bascule-${place.project}-worker.service`, text: workerUnit(place, temporal.name) }];
 }
 
-function temporalUnit({ project, temporal }: UnitPlace): string {
+function temporalUnit({ project, temporal, retentionMs }: UnitPlace): string {
   const state = `bascule-${project}`;
   const home = `/var/lib/${state}`;
   const dbFile = `${home}/temporal.db`;
   const answers = [temporal, 'operator', 'cluster', 'health', '--address', `127.0.0.1:${temporalPort}`] as const;
+  const place = ['--namespace', 'default', '--address', `127.0.0.1:${temporalPort}`] as const;
+  const retention = [
+    temporal,
+    'operator',
+    'namespace',
+    'update',
+    ...place,
+    '--retention',
+    `${retentionMs / 3_600_000}h`,
+  ] as const;
   const args = temporalServerArguments({ port: temporalPort, ui: null, dbFile });
   return `[Unit]
 Description=Temporal for Bascule's project ${project}
@@ -43,6 +55,8 @@ After=network.target
 ExecStart=${command([temporal, ...args])}
 # Started is what answers: the worker, and who types the next command, find it there.
 ExecStartPost=${command(['/bin/sh', '-c', 'until "$@" >/dev/null 2>&1; do sleep 0.2; done', 'answers', ...answers])}
+# How long it keeps an operation after its end; its own default is a day.
+ExecStartPost=${command(retention)}
 TimeoutStartSec=60
 Restart=always
 RestartSec=2

@@ -49,4 +49,7 @@ export const defaults = {
   renewalPatienceMs: 12 * hour,
 
   commandTimeoutMs: 30 * minute,
+
+  /** How long Temporal keeps an operation after its end, where Bascule runs Temporal itself. */
+  retentionMs: 30 * 24 * hour,
 } as const;

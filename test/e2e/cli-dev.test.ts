@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { stoppedSchema } from '../../src/cli/output-schema.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { makeRelease } from '../rig/artifacts.js';
@@ -83,6 +83,9 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
 
   const { dev: again } = await startDev();
   expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ edge: { generation: 1 } });
+  const kept = JSON.parse((await run('doctor', '--json')).stdout) as { checks: { name: string; note: string }[] };
+  expect(kept.checks.find(({ name }) => name === 'operations kept')?.note).toMatch(/^30 days /);
+  await killEachProcess();
   await deploy('a1a1a1a1');
   // Temporal's numbers, which it offers at a port of its own choice, are all that a web page gets.
   expect(await takenFromWebPages(folder, [edgePort])).toEqual(['temporal: /metrics']);
@@ -106,6 +109,22 @@ test('dev says what to type where a file lies at .bascule, and brings all up onc
   expect({ withoutTemporal, said }).toEqual({ withoutTemporal: 5, said: expect.stringContaining('does not answer') });
   await expect.poll(() => answeredSha(), { timeout: 10_000 }).toBe('a1a1a1a1');
 });
+
+/** Kills the worker, Temporal and HAProxy; returns when all of it answers again. */
+async function killEachProcess(): Promise<void> {
+  const note = join(folder, '.bascule', 'dev.json');
+  const { started } = JSON.parse(await readFile(note, 'utf8')) as { started: { pid: number }[] };
+  expect(started).toHaveLength(2);
+  const haproxy = (await processesOf(folder)).filter(({ name }) => name === 'haproxy');
+  expect(haproxy).not.toEqual([]);
+  for (const { pid } of [...started, ...haproxy]) process.kill(pid, 'SIGKILL');
+  const looks = async () => {
+    const now = JSON.parse(await readFile(note, 'utf8')) as { started: { pid: number }[] };
+    expect(now.started.filter(({ pid }) => started.some((one) => one.pid === pid))).toEqual([]);
+    expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ edge: { running: true } });
+  };
+  await vi.waitFor(looks, { timeout: 30_000, interval: 200 });
+}
 
 async function deploy(sha: string): Promise<void> {
   for (const component of ['api', 'web']) await makeRelease({ directory: folder, component, sha });

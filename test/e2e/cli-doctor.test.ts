@@ -47,7 +47,17 @@ test('finds nothing where all is well, and says what takes how much', async () =
   expect({ exitCode, findings }).toEqual({ exitCode: 0, findings: [] });
   expect(diagnosis.examinedBy).toBe('worker');
   expect(diagnosis.checks.map(({ name }) => name)).toEqual([
-    ...['Temporal', 'search attributes', 'worker', 'clocks', 'bascule.yaml', 'HAProxy', 'HAProxy runs', 'haproxy.cfg'],
+    ...[
+      'Temporal',
+      'search attributes',
+      'operations kept',
+      'worker',
+      'clocks',
+      'bascule.yaml',
+      'HAProxy',
+      'HAProxy runs',
+      'haproxy.cfg',
+    ],
     ...[
       'instances',
       'users',

@@ -246,7 +246,7 @@ describe('init --systemd', () => {
   }
   /** Of Debian's base system, as is root; whom the tests run as need not be another one. */
   const user = 'daemon';
-  const init = () => run('init', '--systemd', join(folder, 'units'), '--user', user);
+  const init = (...more: readonly string[]) => run('init', '--systemd', join(folder, 'units'), '--user', user, ...more);
 
   test('writes units that systemd accepts, and never over others', async () => {
     await cp(example, join(folder, 'bascule.yaml'));
@@ -259,9 +259,23 @@ describe('init --systemd', () => {
     expect(temporal).toContain('--ip 127.0.0.1');
     expect(temporal).toContain(' --headless ');
     expect(temporal).toContain('"frontend.httpAllowedHosts=[]"');
+    expect(temporal).toContain('--retention 720h');
     expect(worker).toContain('KillMode=process');
     expect(worker).toContain(`WorkingDirectory=${folder}\n`);
     expect(await init()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('exists already') });
+  });
+
+  test.each([
+    ['90d', 0],
+    ['30', 2],
+    ['0h', 2],
+    ['1m', 2],
+  ])('takes a retention of %s as Temporal does: exit code %d', async (retention, code) => {
+    await useExample();
+    expect((await init('--retention', retention)).exitCode).toBe(code);
+    if (code !== 0) return;
+    const temporal = await readFile(join(folder, 'units', 'bascule-demo-temporal.service'), 'utf8');
+    expect(temporal).toContain('--retention 2160h');
   });
 
   test('lets the worker take a port below 1024 where https alone needs one', async () => {
@@ -277,7 +291,14 @@ describe('init --systemd', () => {
     const node = join(programs, 'node');
     await symlink(process.execPath, node);
     const place = { project: 'shop', configurationFile: join(folder, 'bascule.yaml'), user: 'root' };
-    const units = systemdUnits({ ...place, node, program: node, temporal: node, needsLowPorts: true });
+    const units = systemdUnits({
+      ...place,
+      node,
+      program: node,
+      temporal: node,
+      needsLowPorts: true,
+      retentionMs: 86_400_000,
+    });
     for (const { name, text } of units) await writeFile(join(folder, name), text);
     expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, output: '' });
   });
