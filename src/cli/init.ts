@@ -75,7 +75,7 @@ async function writeUnits(
   const { installCommands, systemdUnits } = await import('./systemd-units.js');
   const { findTemporal } = await import('./dev-temporal.js');
   const { loadConfiguration } = await import('../config/load.js');
-  const { project, edge } = await loadConfiguration(invocation.configurationFile);
+  const { project, edge, instances } = await loadConfiguration(invocation.configurationFile);
   const configurationFile = resolve(invocation.configurationFile);
   const home = dirname(configurationFile);
   const user = userName === undefined ? { name: ownName(), id: process.getuid?.() ?? 0 } : await findUser(userName);
@@ -86,6 +86,7 @@ async function writeUnits(
     needsLowPorts: edge.manage && [edge.http, edge.https].some((bind) => bind && bind.port < firstFreePort),
     user: user.name,
     retentionMs,
+    writes: [home, instances.directory, dirname(edge.files.config), edge.files.state, edge.files.certificates],
     node: process.execPath,
     program: installed('dist/bascule'),
     temporal: await findTemporal(invocation.context.env),

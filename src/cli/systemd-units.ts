@@ -8,6 +8,8 @@ export interface UnitPlace {
   /** Whether the edge listens on a port that only root may take. */
   readonly needsLowPorts: boolean;
   readonly user: string;
+  /** Absolute paths of the folders that the worker, HAProxy and the releases write to. */
+  readonly writes: readonly string[];
   /** How long Temporal keeps an operation after its end. */
   readonly retentionMs: number;
   /** Absolute paths of Node.js, of the command and of Temporal's CLI. */
@@ -64,11 +66,21 @@ RestartSec=2
 Environment=HOME=${home}
 DynamicUser=yes
 StateDirectory=${state}
-NoNewPrivileges=yes
+StateDirectoryMode=0700
 UMask=0077
+# Only its own folder can be written. Its program may lie in somebody's home, which it can read.
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
+# It answers on this machine alone: see docs/security.md before you open it.
+IPAddressDeny=any
+IPAddressAllow=localhost
+CapabilityBoundingSet=
+${sandbox}ProcSubset=pid
+ProtectProc=invisible
+PrivateUsers=yes
+RemoveIPC=yes
+SystemCallFilter=~@privileged @resources
 
 [Install]
 WantedBy=multi-user.target
@@ -77,7 +89,7 @@ WantedBy=multi-user.target
 
 function workerUnit(place: UnitPlace, temporalUnitName: string): string {
   const { project, configurationFile, needsLowPorts, user, node, program } = place;
-  const capability = 'AmbientCapabilities=CAP_NET_BIND_SERVICE\n';
+  const capabilities = needsLowPorts ? 'CAP_NET_BIND_SERVICE' : '';
   return `[Unit]
 Description=Bascule's worker of project ${project}
 After=network-online.target ${temporalUnitName}
@@ -96,12 +108,57 @@ KillMode=process
 Restart=always
 RestartSec=2
 TimeoutStopSec=30
-NoNewPrivileges=yes
-UMask=0077
-${needsLowPorts ? capability : ''}
+# What follows holds for HAProxy and the releases too: the worker starts them. \`systemctl edit\` changes a line for a
+# program that needs more.
+CapabilityBoundingSet=${capabilities}
+AmbientCapabilities=${capabilities}
+ProtectSystem=full
+${writable(place)}${sandbox}# Left open, each with its reason:
+# - PrivateTmp=: HAProxy and the releases outlive the worker, and a /tmp of its own would be removed under them.
+# - ProtectSystem=strict: a release may keep its data where its user may write.
+# - ProtectProc=, ProcSubset=: the worker says whose process has a port or a file, and compares boot ids.
+# - PrivateUsers=, RemoveIPC=: files and shared memory of the user belong to HAProxy and the releases as well.
+# - MemoryDenyWriteExecute=: Node.js, Java and .NET compile while they run.
+# - PrivateNetwork=, IPAddressDeny=: it is a web server, and fetches artifacts.
+# - SystemCallFilter=~@resources: a release may set its own limits and priority.
+# - RootDirectory=, SupplementaryGroups=, Delegate=: not used.
+
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+/** What neither Temporal nor the worker, HAProxy and the releases need. */
+const sandbox = `NoNewPrivileges=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+`;
+
+const homes = ['/home', '/root', '/run/user'];
+/** What ProtectSystem=full has read-only. */
+const systemFolders = ['/boot', '/efi', '/etc', '/usr'];
+
+/** Homes can be read, and written only where the project lies in one; so can those folders of the system. */
+function writable({ writes }: UnitPlace): string {
+  const isIn = (folders: readonly string[]) => (path: string) =>
+    folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
+  const inSystem = writes.filter(isIn(systemFolders)).map((path) => `ReadWritePaths=${quoted(`-${path}`)}\n`);
+  const protectsHome = !writes.some(isIn(homes));
+  const home = protectsHome ? 'ProtectHome=read-only\n' : '# ProtectHome= is open: the project lies in a home.\n';
+  return [home, ...inSystem].join('');
 }
 
 /** An argv as systemd.service(5) reads it: `%`, `$`, quotes and backslashes stand for themselves. */

@@ -278,6 +278,20 @@ describe('init --systemd', () => {
     expect(temporal).toContain('--retention 2160h');
   });
 
+  test('writes units that a machine can trust more: an exposure of at most 4 for Temporal, of 5 for the worker', async () => {
+    await useExample((yaml) => yaml.replace(/^( +)http: .*$/m, '$&\n$1https: "*:443"'));
+    expect((await init()).exitCode).toBe(0);
+    for (const [part, most] of [
+      ['temporal', 4],
+      ['worker', 5],
+    ] as const) {
+      const file = join(folder, 'units', `bascule-demo-${part}.service`);
+      const { all } = await execa('systemd-analyze', ['security', '--offline=yes', '--no-pager', file], { all: true });
+      const exposure = Number(/Overall exposure level for \S+: ([\d.]+)/.exec(all)?.[1]);
+      expect(exposure, all).toBeLessThanOrEqual(most);
+    }
+  });
+
   test('lets the worker take a port below 1024 where https alone needs one', async () => {
     await useExample((yaml) => yaml.replace(/^( +)http: .*$/m, '$&\n$1https: "*:443"'));
     expect((await init()).exitCode).toBe(0);
@@ -298,6 +312,7 @@ describe('init --systemd', () => {
       temporal: node,
       needsLowPorts: true,
       retentionMs: 86_400_000,
+      writes: ['/etc/my 100% own'],
     });
     for (const { name, text } of units) await writeFile(join(folder, name), text);
     expect(await verify(...units.map(({ name }) => join(folder, name)))).toEqual({ exitCode: 0, output: '' });
