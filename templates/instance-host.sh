@@ -1,7 +1,7 @@
 #!/bin/sh
 # The acts on an instance that is a process of this machine, behind instance-record.sh.
 # shellcheck disable=SC2154 # variables of the first part
-needed='env flock grep sed setsid sync timeout'
+needed='env flock grep sed setpriv setsid sync timeout'
 
 require_no_migration() {
   (flock -n 8) 8>>"$folder/migration.lock" || fail 18 "$folder/migration.lock"
@@ -76,6 +76,8 @@ start() { # owner sha SHA-256 time environment-digest argv…
     return 0
   fi
   require_inactive
+  # What the release before has left there.
+  rm -rf "$folder/tmp" || fail 13 "$folder/tmp"
   started="wanted=running failed=no proven=no restarts=0 started_at=$4 environment_digest=$5"
   shift 5
   launch "$@"
@@ -108,6 +110,7 @@ restart() { # owner sha SHA-256 time environment-digest pid start-time argv…
 # Answers once the program is on record and runs: until then it holds the end of the pipe that is read here.
 launch() { # argv…
   mkdir -p "$folder/log" || fail 13 "$folder/log"
+  make_temporary
   launched=$(become_program "$@" &)
   [ "$launched" != '' ] || fail 13 "$record"
   cat "$record"
@@ -120,8 +123,9 @@ become_program() { # argv…
   self=${self%% *}
   # shellcheck disable=SC2086 # allow-listed words
   update "pid=$self" "start_time=$(start_time_of "$self")" $started
-  # shellcheck disable=SC2046 # one word or none
-  set -- "$(command -v setsid)" "$(command -v env)" $(default_signals) -u PWD -u OLDPWD -u SHLVL -u _ -- "$@"
+  # shellcheck disable=SC2046 # words
+  set -- "$(command -v setsid)" "$(command -v setpriv)" $(no_privileges) \
+    "$(command -v env)" $(default_signals) -u PWD -u OLDPWD -u SHLVL -u _ -- "$@"
   cd "$release"
   printf 'started\n'
   exec </dev/null >>"$folder/log/current.log" 2>&1 9>&-
@@ -136,6 +140,18 @@ default_signals() {
   ! env --default-signal=INT,QUIT true 2>/dev/null || printf '%s' --default-signal=INT,QUIT
 }
 
+# A program gets no capability of the worker's, such as the one for low ports, and none by a file that it runs. The last
+# one takes a capability itself, which root may lack in a container.
+no_privileges() {
+  printf '%s' '--inh-caps=-all --ambient-caps=-all --no-new-privs'
+  ! setpriv --bounding-set=-all true 2>/dev/null || printf ' %s' --bounding-set=-all
+}
+
+# The instance's own folder for temporary files, TMPDIR: nobody else's program sees into it.
+make_temporary() {
+  mkdir -p "$folder/tmp" || fail 13 "$folder/tmp"
+}
+
 delete() { # owner
   lock
   require_owner "$1"
@@ -145,7 +161,7 @@ delete() { # owner
   # The owner stays on record, so that whoever read an earlier one is refused.
   write_record "owner=$1
 "
-  rm -rf "$releases" "$folder/log" || fail 13 "$releases"
+  rm -rf "$releases" "$folder/log" "$folder/tmp" || fail 13 "$releases"
 }
 
 # Holds a lock of its own for its whole run, which the migration inherits: a second one waits, whoever was killed.
@@ -159,6 +175,7 @@ migrate() { # owner sha SHA-256 time-limit-in-seconds argv…
   require_inactive
   require_not_started
   require_release "$2" "$3"
+  make_temporary
   exec 9>&-
   limit=$4
   shift 4
@@ -178,8 +195,8 @@ migrate() { # owner sha SHA-256 time-limit-in-seconds argv…
 
 become_migration() { # argv…
   trap - TERM
-  # shellcheck disable=SC2046 # one word or none
-  set -- "$(command -v timeout)" -k 10 "$limit" \
+  # shellcheck disable=SC2046 # words
+  set -- "$(command -v timeout)" -k 10 "$limit" "$(command -v setpriv)" $(no_privileges) \
     "$(command -v env)" $(default_signals) -u PWD -u OLDPWD -u SHLVL -u _ -- "$@"
   cd "$release"
   exec </dev/null >>"$folder/log/current.log" 2>&1

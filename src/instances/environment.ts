@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Instance } from './record.js';
+import { type Instance, instanceFiles } from './record.js';
 
 type Variables = Readonly<Record<string, string>>;
 
@@ -8,12 +8,12 @@ const passedOn = ['PATH', 'HOME', 'LANG', 'TZ'] as const;
 
 /**
  * Everything in the environment of an instance's program: its place, where it keeps data, the component's own `env`, and
- * what every program has there, which for a process is what is passed on.
+ * what every program has there, which for a process is what is passed on and a folder of its own for temporary files.
  */
 export function programEnvironment(
-  instance: Pick<Instance, 'environment' | 'component' | 'color' | 'address' | 'port'>,
+  instance: Pick<Instance, 'directory' | 'name' | 'environment' | 'component' | 'color' | 'address' | 'port'>,
   { sha, env, data }: { sha: string; env: Variables; data: string },
-  everywhere: Variables = workerVariables(),
+  everywhere: Variables = { ...workerVariables(), TMPDIR: instanceFiles(instance).temporary },
 ): Variables {
   return {
     ...everywhere,

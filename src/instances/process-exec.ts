@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { execa } from 'execa';
 import { BasculeError } from '../errors.js';
@@ -19,10 +20,22 @@ export const runInRelease: InstanceDriver['runInRelease'] = async (
   process.on('SIGINT', stay);
   try {
     const seen = { ...variables, ...(process.env.TERM === undefined ? {} : { TERM: process.env.TERM }) };
-    const result = await execa(program, args, { cwd, env: seen, extendEnv: false, stdio: 'inherit', reject: false });
-    if (result.code === 'ENOENT') throw new BasculeError('command-not-found', { host: 'localhost', program });
+    const inRelease = { cwd, env: seen, extendEnv: false, reject: false } as const;
+    // What is started behind another program ends with an exit code of its own where there is none.
+    const found = await execa('sh', ['-c', 'command -v -- "$1"', 'find', program], inRelease);
+    if (found.exitCode !== 0) throw new BasculeError('command-not-found', { host: 'localhost', program });
+    await mkdir(instanceFiles(instance).temporary, { recursive: true, mode: 0o700 });
+    const words = [...(await noPrivileges()), '--', program, ...args];
+    const result = await execa('setpriv', words, { ...inRelease, stdio: 'inherit' });
     return result.signal === undefined ? (result.exitCode ?? 1) : 128 + constants.signals[result.signal];
   } finally {
     process.off('SIGINT', stay);
   }
 };
+
+/** As `no_privileges` of templates/instance-host.sh has it for the component's own program. */
+async function noPrivileges(): Promise<readonly string[]> {
+  const bounding = '--bounding-set=-all';
+  const { exitCode } = await execa('setpriv', [bounding, 'true'], { reject: false });
+  return ['--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs', ...(exitCode === 0 ? [bounding] : [])];
+}

@@ -84,6 +84,7 @@ export function instanceFiles(instance: Pick<Instance, 'directory' | 'name'>) {
     release: (sha: string, sha256: string): string => join(folder, 'releases', `${sha}-${sha256.slice(0, 12)}`),
     log: join(folder, 'log', 'current.log'),
     logTimes: join(folder, 'log', 'times'),
+    temporary: join(folder, 'tmp'),
   };
 }
 

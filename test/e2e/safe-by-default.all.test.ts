@@ -43,7 +43,13 @@ test('the units of init --systemd', async () => {
   const port = await freePort();
   const [temporal] = systemdUnits({
     ...{ project: 'demo', configurationFile: join(folder, 'bascule.yaml'), user: 'nobody', needsLowPorts: false },
-    ...{ node: process.execPath, program: bascule, temporal: await temporalPath(), retentionMs: 86_400_000 },
+    ...{
+      node: process.execPath,
+      program: bascule,
+      temporal: await temporalPath(),
+      retentionMs: 86_400_000,
+      writes: [],
+    },
   });
   const unit = temporal?.text ?? '';
   const [, line = ''] = /^ExecStart=(.*)$/m.exec(unit) ?? [];

@@ -32,6 +32,7 @@ import {
   startInstance,
   stopInstance,
 } from '../../src/instances/process.js';
+import { runInRelease } from '../../src/instances/process-exec.js';
 import { checkHealth } from '../../src/instances/process-health.js';
 import { type Instance, instanceFiles, readProcess } from '../../src/instances/record.js';
 import { ShimmedHost } from '../rig/faulty-host.js';
@@ -127,6 +128,7 @@ describe('a release that is deployed to an instance', () => {
       'BASCULE_COLOR=green',
       `BASCULE_SHA=${sha}`,
       `BASCULE_DATA=${dataFolder(instance)}`,
+      `TMPDIR=${instanceFiles(instance).temporary}`,
       `QUOTES=${env.QUOTES}`,
       `LINES=${env.LINES}`,
       'input=kept',
@@ -152,6 +154,33 @@ describe('a release that is deployed to an instance', () => {
     await stopInstance(instance, { owner, stopGraceMs: 1_000 });
     await deleteInstance(instance, owner);
     expect(await readFile(written, 'utf8')).toBe(`${sha}\n`);
+  });
+
+  test('has none of the privileges of who started it, and a folder of its own for temporary files; so have its migration and exec', async () => {
+    const instance = await anInstance();
+    const { temporary } = instanceFiles(instance);
+    const said = 'grep -E "^(Cap(Inh|Prm|Eff|Amb)|NoNewPrivs):" /proc/self/status >"$TMPDIR/privileges"';
+    const none = ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'].map((set) => `${set}:\t0000000000000000\n`).join('');
+    const expected = `${none}NoNewPrivs:\t1\n`;
+    const privileges = async () => await readFile(join(temporary, 'privileges'), 'utf8');
+
+    await prepare(instance);
+    const program = { owner, sha, sha256: artifact.sha256, env: {} };
+    await migrateRelease(instance, { ...program, run: ['sh', '-c', said], timeoutMs: 20_000 });
+    expect(await privileges()).toBe(expected);
+
+    await writeFile(join(temporary, 'left'), '');
+    await deploy(instance, { run: ['sh', '-c', `${said}; exec "$0" server.mjs`, process.execPath] });
+    expect(await privileges()).toBe(expected);
+    expect(await readdir(temporary), 'what was left is gone').toEqual(['privileges']);
+    expect((await stat(temporary)).mode & 0o777).toBe(0o700);
+
+    await rm(join(temporary, 'privileges'));
+    expect(await runInRelease(instance, program, ['sh', '-c', `${said}; exit 7`])).toBe(7);
+    expect(await privileges()).toBe(expected);
+    await expect(runInRelease(instance, program, ['no-such-program'])).rejects.toMatchObject({
+      code: 'command-not-found',
+    });
   });
 
   test('ignores no signal that it did not choose to', async () => {

@@ -71,6 +71,8 @@ describe('the environment of a program', () => {
       color: 'green',
       address: '127.77.0.3',
       port: 8081,
+      directory: '/srv/shop/.bascule/instances',
+      name: 'shop-prod-api-green',
     } as const;
     const env = { HOST: '0.0.0.0', BASCULE_COLOR: 'blue', BASCULE_DATA: '/', PATH: '/opt/bin', NAME: 'value' };
     expect(programEnvironment(instance, { sha: 'aaaaaaa1', env, data: '/srv/data' })).toMatchObject({
@@ -80,6 +82,7 @@ describe('the environment of a program', () => {
       BASCULE_DATA: '/srv/data',
       PATH: '/opt/bin',
       NAME: 'value',
+      TMPDIR: '/srv/shop/.bascule/instances/shop-prod-api-green/tmp',
     });
   });
 
