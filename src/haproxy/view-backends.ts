@@ -183,7 +183,7 @@ function drainLines({ balance, pool }: ComponentConfiguration, servers: readonly
 
 /** Between the checks of a server that is about to change, and of one that is down. */
 const [fastMs, downMs] = [250, 500];
-/** `timeout connect` and `timeout check` of the defaults. */
+/** `timeout check` of the defaults. */
 const longestCheckMs = 2_000;
 /** A healthy instance on a busy machine may take as long. */
 const shortestCheckMs = 500;

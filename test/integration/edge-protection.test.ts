@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Configuration } from '../../src/domain/configuration.js';
+import { RuntimeApi } from '../../src/haproxy/runtime.js';
 import { stateOf } from '../rig/applied.js';
 import { type ExampleEdge, startExampleEdge } from '../rig/example-edge.js';
 import { askRaw, openRaw, parseAnswer, untilClosed } from '../rig/raw-visitor.js';
@@ -205,6 +206,12 @@ describe('a server that refuses the connection', () => {
 
   it('costs the visitor of a GET nothing: the standby answers', async () => {
     expect(await visit('GET')).toMatchObject(standby);
+    // Two refused connections and the one to the other server. HAProxy waits 450 ms after each that was refused: a client
+    // who comes alone has his answer within a second.
+    const [header = '', ...rows] = (await new RuntimeApi(edge.haproxy.socket).command('show stat')).split('\n');
+    const row = rows.find((line) => line.startsWith('prod_web_pool,BACKEND,'))?.split(',');
+    expect(row?.[header.split(',').indexOf('wretr')]).toBe('3');
+    expect(edge.text(states, 1)).toMatch(/^ {4}timeout connect +450ms$/m);
   });
 
   it('costs one POST at most, the one by which the server is marked down: all further ones reach the standby', async () => {
