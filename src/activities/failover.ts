@@ -27,6 +27,7 @@ import { driverOf, readInstance } from '../instances/drivers.js';
 import { waitHealthy } from '../instances/health.js';
 import { findInstance, instanceOf } from '../instances/places.js';
 import { asActivities } from './as-activities.js';
+import { hostOfChecks } from './instances.js';
 import { loadProject, type Project, type WorkerContext } from './project.js';
 
 const pollMs = 100;
@@ -104,7 +105,8 @@ export function failoverActivities(context: WorkerContext) {
       const env = await readEnv(plan.component);
       const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
       const { cancellationSignal: signal } = Context.current();
-      await waitHealthy(instance, { ...health, owner, process: started, deadlineMs, stopGraceMs, signal });
+      const host = hostOfChecks((await loadProject(context)).configuration, step.environment);
+      await waitHealthy(instance, { ...health, host, owner, process: started, deadlineMs, stopGraceMs, signal });
       return { startedAt };
     },
 

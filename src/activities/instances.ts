@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { readEnv, readSecret } from '../config/secrets.js';
-import type { Configuration } from '../domain/configuration.js';
+import { type Configuration, healthHost } from '../domain/configuration.js';
 import type { Color } from '../domain/edge-state.js';
 import type { PlannedComponent, ReleasePlan, UnusedInstance } from '../domain/operation.js';
 import { deployedEnvironments } from '../domain/rolling.js';
@@ -32,6 +32,10 @@ interface Fetching {
   readonly sha: string;
   readonly component: Pick<PlannedComponent, 'name' | 'url' | 'sha256'>;
 }
+
+/** That HAProxy's checks have as well. */
+export const hostOfChecks = ({ environments }: Configuration, environment: string): string =>
+  healthHost(environments.find(({ name }) => name === environment));
 
 /** Names from elsewhere could make another URL of `artifacts.url`, or another file. */
 function requireNames(configuration: Configuration, { environment, component }: Fetching): void {
@@ -102,13 +106,15 @@ export function instanceActivities(context: WorkerContext) {
     },
 
     async startInstance(step: Step): Promise<void> {
-      const { instance, driver, release, signal } = await open(step);
+      const { project, instance, driver, release, signal } = await open(step);
       const { configuration } = step.component;
       const { health, startDeadlineMs: deadlineMs } = configuration;
       const env = await readEnv(configuration);
       const { run, stopGraceMs } = configuration;
       const started = await driver.startInstance(instance, { ...release, run, env, stopGraceMs });
-      await waitHealthy(instance, { ...health, owner: step.owner, process: started, deadlineMs, stopGraceMs, signal });
+      const host = hostOfChecks(project.configuration, step.environment);
+      const wait = { ...health, host, owner: step.owner, process: started, deadlineMs, stopGraceMs, signal };
+      await waitHealthy(instance, wait);
     },
 
     /** Ends what runs in an instance of the inactive color, and removes its releases and its log. */

@@ -317,6 +317,11 @@ export interface AppliedCertificates {
   readonly present: readonly string[];
 }
 
+/** The header Host of health checks, those of HAProxy and those of the worker: `localhost` where there is no environment. */
+export const healthHost = (
+  { hosts: [first = 'localhost'] }: { readonly hosts: readonly string[] } = { hosts: [] },
+): string => first;
+
 /** Those of Incus that the instances of a component get; what a later one says comes before. */
 export const profilesOf = ({ profiles }: IncusInstances, component?: ComponentConfiguration): readonly string[] => [
   ...profiles,

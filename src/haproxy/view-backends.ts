@@ -5,6 +5,7 @@ import {
   type BalanceConfiguration,
   type ComponentConfiguration,
   type EnvironmentConfiguration,
+  healthHost,
   redirectedHosts,
   type ServerAddress,
 } from '../domain/configuration.js';
@@ -76,7 +77,6 @@ function backendView(
 ): BackendView {
   const { edge } = applied.configuration;
   const { tunnelMs } = component.timeouts;
-  const [host = 'localhost'] = pool.hosts;
   return {
     name: backendName(pool.environment, word(component.pool)),
     balance: [
@@ -86,7 +86,7 @@ function backendView(
     tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
     health: {
       path: word(component.health.path),
-      host: word(host),
+      host: word(healthHost(pool)),
       timing: checkTiming(component),
       timeout: checkTimeout(component),
     },

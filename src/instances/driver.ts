@@ -17,6 +17,12 @@ export interface LogWish {
   readonly after?: number;
 }
 
+export interface HealthRequest {
+  readonly path: string;
+  /** The header Host. */
+  readonly host: string;
+}
+
 /** What an answer to a question for its health was. */
 export interface HealthAnswer {
   readonly isHealthy: boolean;
@@ -80,8 +86,8 @@ export interface InstanceDriver {
   /** Ends what runs in it, and removes it with all that it holds. */
   removeInstance(instance: Instance, ending: Ending): Promise<void>;
 
-  /** Asks an instance for its health: 2xx and 3xx are healthy. */
-  checkHealth(instance: Instance, path: string, signal?: AbortSignal): Promise<HealthAnswer>;
+  /** Asks an instance for its health as HAProxy does: 2xx and 3xx are healthy. */
+  checkHealth(instance: Instance, ask: HealthRequest, signal?: AbortSignal): Promise<HealthAnswer>;
   /** Ends what took its port on every address, also those of others. Throws `instance-listens-everywhere`. */
   requireOwnAddress(
     instance: Instance,

@@ -23,6 +23,8 @@ export async function waitHealthy(
     owner: string;
     process: ProcessIdentity;
     path: string;
+    /** As HAProxy's checks have it. */
+    host: string;
     intervalMs: number;
     rise: number;
     deadlineMs: number;
@@ -35,7 +37,7 @@ export async function waitHealthy(
   const answers: string[] = [];
   let healthyInARow = 0;
   while (healthyInARow < wait.rise) {
-    const { isHealthy, detail } = await driver.checkHealth(instance, wait.path, wait.signal);
+    const { isHealthy, detail } = await driver.checkHealth(instance, wait, wait.signal);
     wait.signal?.throwIfAborted();
     healthyInARow = isHealthy ? healthyInARow + 1 : 0;
     answers.push(detail);

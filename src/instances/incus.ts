@@ -63,7 +63,7 @@ exec "$@"`;
 /** Asks a service of this machine for its health, by the shell that Debian always has; answers the status. */
 const asker = `
 exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 7
-printf 'GET %s HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n' "$2" >&3
+printf 'GET %s HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n' "$2" "$4" >&3
 IFS=' ' read -r -t "$3" _ status _ <&3 || exit 28
 printf '%s' "$status"`;
 
@@ -201,9 +201,9 @@ export const incusDriver: InstanceDriver = {
     });
   },
 
-  async checkHealth(instance, healthPath, signal) {
+  async checkHealth(instance, { path, host }, signal) {
     const seconds = 5;
-    const argv = ['bash', '-c', asker, 'ask', String(instance.port), healthPath, String(seconds)] as const;
+    const argv = ['bash', '-c', asker, 'ask', String(instance.port), path, String(seconds), host] as const;
     const { exitCode, stdout, stderr } = await instance.host.run(argv, {
       timeoutMs: lookMs,
       ...(signal ? { signal } : {}),

@@ -1,5 +1,5 @@
 import { request } from 'undici';
-import type { HealthAnswer } from './driver.js';
+import type { HealthAnswer, HealthRequest } from './driver.js';
 
 /** How long one answer may take. */
 const answerWithinMs = 5_000;
@@ -7,13 +7,14 @@ const answerWithinMs = 5_000;
 /** Asks an instance for its health: 2xx and 3xx are healthy. `detail` is the status, or why there is none. Never throws. */
 export async function checkHealth(
   { address, port }: { address: string; port: number },
-  path: string,
+  { path, host }: HealthRequest,
   signal?: AbortSignal,
 ): Promise<HealthAnswer> {
   const timeout = AbortSignal.timeout(answerWithinMs);
   try {
     const { statusCode, body } = await request(`http://${address}:${port}${path}`, {
       reset: true,
+      headers: { host },
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
     await body.dump();

@@ -457,7 +457,7 @@ describe('what does not become healthy', () => {
     const neighbor = { ...(await anInstance('web')), port };
     await prepare(neighbor);
     const { pid: ours } = await start(neighbor, { env: { ON: '::' } });
-    await expect.poll(() => checkHealth(neighbor, '/')).toMatchObject({ isHealthy: true });
+    await expect.poll(() => checkHealth(neighbor, { path: '/', host: 'www.test' })).toMatchObject({ isHealthy: true });
     const release = { instance: neighbor.name, sha };
     await expect(start(instance)).rejects.toMatchObject({
       code: 'port-in-use',
@@ -500,9 +500,28 @@ describe('what does not become healthy', () => {
     taken.close();
   });
 
+  test('is asked by the host that it is given, since it may allow no other', async () => {
+    const allowed = createServer((socket) =>
+      socket.once('data', (data) => {
+        const isAllowed = /^host: www\.test\r$/im.test(data.toString());
+        socket.end(`HTTP/1.1 ${isAllowed ? 200 : 400} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+      }),
+    ).listen(0, '127.0.0.1');
+    await once(allowed, 'listening');
+    const place = allowed.address();
+    const instance = { ...(await anInstance()), port: typeof place === 'object' ? (place?.port ?? 0) : 0 };
+    const health = (host: string) => checkHealth(instance, { path: '/', host });
+    expect(await health('www.test')).toEqual({ isHealthy: true, detail: '200' });
+    expect(await health('127.0.0.1')).toEqual({ isHealthy: false, detail: '400' });
+    allowed.close();
+  });
+
   test('answers why it is not healthy', async () => {
     const instance = await anInstance();
-    expect(await checkHealth(instance, '/')).toEqual({ isHealthy: false, detail: 'ECONNREFUSED' });
+    expect(await checkHealth(instance, { path: '/', host: 'www.test' })).toEqual({
+      isHealthy: false,
+      detail: 'ECONNREFUSED',
+    });
   });
 });
 
@@ -745,7 +764,16 @@ async function deploy(
   const { path = '/', deadlineMs = 30_000, ...program } = options;
   await prepare(instance);
   const process = await start(instance, program);
-  await waitHealthy(instance, { owner, process, path, intervalMs: 50, rise: 2, deadlineMs, stopGraceMs: 500 });
+  await waitHealthy(instance, {
+    owner,
+    process,
+    path,
+    host: 'www.test',
+    intervalMs: 50,
+    rise: 2,
+    deadlineMs,
+    stopGraceMs: 500,
+  });
   return process;
 }
 
@@ -760,6 +788,7 @@ async function becomesHealthy(instance: Instance, process: Parameters<typeof mar
     owner,
     process,
     path: '/',
+    host: 'www.test',
     intervalMs: 50,
     rise: 1,
     deadlineMs: 30_000,

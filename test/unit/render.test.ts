@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { hostOfChecks } from '../../src/activities/instances.js';
 import { instanceName } from '../../src/domain/names.js';
 import { isBasculeError } from '../../src/errors.js';
 import { diffConfigurations } from '../../src/haproxy/diff.js';
@@ -41,6 +42,16 @@ describe('rendering haproxy.cfg', () => {
       digest: rendered.digest,
       headerDigest: rendered.digest,
     });
+  });
+
+  it('has HAProxy ask for health by the host that the worker asks by', () => {
+    const { body } = renderConfiguration(applied, states);
+    for (const { name, hosts } of environments) {
+      expect(hostOfChecks(applied.configuration, name)).toBe(hosts[0]);
+      const pool = body.split(`backend ${name}_web_pool\n`)[1] ?? '';
+      expect(/http-check send .* hdr Host (\S+)/.exec(pool)?.[1]).toBe(hosts[0]);
+    }
+    expect(hostOfChecks(applied.configuration, 'default')).toBe('localhost');
   });
 
   it('changes two lines of each pool of one environment by a switch', () => {
