@@ -108,6 +108,7 @@ KillMode=process
 Restart=always
 RestartSec=2
 TimeoutStopSec=30
+UMask=0077
 # What follows holds for HAProxy and the releases too: the worker starts them. \`systemctl edit\` changes a line for a
 # program that needs more.
 CapabilityBoundingSet=${capabilities}

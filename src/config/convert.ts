@@ -7,6 +7,7 @@ import type {
   BalanceConfiguration,
   CertificatesConfiguration,
   ComponentConfiguration,
+  ComponentTimeouts,
   Configuration,
   ConnectionLimits,
   EdgeConfiguration,
@@ -121,7 +122,6 @@ function soak(given: EnvironmentInput['soak']): SoakConfiguration {
 
 function component(name: string, given: ComponentInput, count: number, folder: string): ComponentConfiguration {
   const { slowStart, instances: names, fallback, user, profiles } = given;
-  const { tunnel } = given.timeouts ?? {};
   return {
     name,
     pool: poolOf(name, given.pool),
@@ -140,7 +140,7 @@ function component(name: string, given: ComponentInput, count: number, folder: s
     ...(fallback && { fallback: fallback.map(readAddress) }),
     ...(user !== undefined && { user }),
     ...(profiles && { profiles }),
-    timeouts: tunnel === undefined ? {} : { tunnelMs: milliseconds(tunnel, 0) },
+    timeouts: timeouts(given.timeouts),
     run: given.run ?? [],
     ...(given.migrate && { migrate: migration(given.migrate) }),
     env: Object.fromEntries(Object.entries(given.env ?? {}).map(([key, value]) => [key, envValue(value, folder)])),
@@ -148,6 +148,11 @@ function component(name: string, given: ComponentInput, count: number, folder: s
     stopGraceMs: milliseconds(given.stopGrace, defaults.stopGraceMs),
   };
 }
+
+const timeouts = ({ server, tunnel }: NonNullable<ComponentInput['timeouts']> = {}): ComponentTimeouts => ({
+  ...(server !== undefined && { serverMs: milliseconds(server, 0) }),
+  ...(tunnel !== undefined && { tunnelMs: milliseconds(tunnel, 0) }),
+});
 
 function balance(given: ComponentInput['balance']): BalanceConfiguration {
   if (!given) return { kind: 'roundrobin' };

@@ -71,7 +71,7 @@ components:
     ## More that it may have:
     ##   routes: [{ prefix: /api }]
     ##   balance: { cookie: SERVERID }   or { hash: uri }
-    ##   timeouts: { tunnel: 1h }
+    ##   timeouts: { server: ${formatDuration(defaults.timeouts.serverMs)}, tunnel: ${formatDuration(defaults.timeouts.tunnelMs)} }
     ##   migrate: { command: ["node", "migrate.mjs"], timeout: ${formatDuration(defaults.migrateMs)} }
     ##   env: { LOG_LEVEL: info, DATABASE_URL: { file: secrets/database-url } }
 

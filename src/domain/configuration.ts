@@ -157,13 +157,21 @@ export interface ComponentConfiguration {
   readonly user?: string;
   /** Of Incus: what its instances get besides those of all. */
   readonly profiles?: readonly string[];
-  readonly timeouts: { readonly tunnelMs?: number };
+  readonly timeouts: ComponentTimeouts;
   /** Empty in multi-instance where Bascule only leads visitors to the component. */
   readonly run: readonly string[];
   readonly migrate?: { readonly command: readonly string[]; readonly timeoutMs: number };
   readonly env: Readonly<Record<string, EnvValue>>;
   readonly startDeadlineMs: number;
   readonly stopGraceMs: number;
+}
+
+/** Of HAProxy; what is left out is as usual. */
+export interface ComponentTimeouts {
+  /** How long an instance may say nothing while it has a request. */
+  readonly serverMs?: number;
+  /** How long nobody may say anything over a WebSocket. */
+  readonly tunnelMs?: number;
 }
 
 export interface HealthConfiguration {

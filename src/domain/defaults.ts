@@ -18,6 +18,7 @@ export const defaults = {
 
   componentPort: 8080,
   health: { intervalMs: 2 * second, fall: 3, rise: 2 },
+  timeouts: { serverMs: 60 * second, tunnelMs: 1 * hour },
   startDeadlineMs: 60 * second,
   stopGraceMs: 30 * second,
   migrateMs: 10 * minute,

@@ -18,7 +18,8 @@ import { addressWord, alignedColumns, durationWord, word } from './words.js';
 export interface BackendView {
   readonly name: string;
   readonly balance: readonly string[];
-  readonly tunnelTimeout: string | null;
+  /** `<name> <duration>` each, where they are not those of the defaults. */
+  readonly timeouts: readonly string[];
   readonly health: {
     readonly path: string;
     readonly host: string;
@@ -76,14 +77,17 @@ function backendView(
   },
 ): BackendView {
   const { edge } = applied.configuration;
-  const { tunnelMs } = component.timeouts;
+  const { serverMs, tunnelMs } = component.timeouts;
   return {
     name: backendName(pool.environment, word(component.pool)),
     balance: [
       ...balanceLines(component.balance, pool.environment, isOverHttps(applied, pool.hosts)),
       ...(pool.environment === null ? drainLines(component, pool.servers) : []),
     ],
-    tunnelTimeout: tunnelMs === undefined ? null : durationWord(tunnelMs),
+    timeouts: [
+      ...(serverMs === undefined ? [] : [`server ${durationWord(serverMs)}`]),
+      ...(tunnelMs === undefined ? [] : [`tunnel ${durationWord(tunnelMs)}`]),
+    ],
     health: {
       path: word(component.health.path),
       host: word(healthHost(pool)),

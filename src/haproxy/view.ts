@@ -46,6 +46,7 @@ export interface ConfigurationView {
   readonly dropsTo: 'system' | 'start' | null;
   readonly hardStopAfter: string;
   readonly httpKeepAlive: string;
+  readonly timeouts: { readonly server: string; readonly tunnel: string };
   readonly errorPages: readonly string[];
   readonly extra: { readonly [Section in 'global' | 'defaults' | 'frontend']: readonly string[] };
   /** Whether names of servers are looked up in DNS. */
@@ -151,6 +152,10 @@ function edgeView(edge: EdgeConfiguration) {
     dropsTo: dropsTo(edge),
     hardStopAfter: durationWord(edge.hardStopAfterMs),
     httpKeepAlive: durationWord(edge.httpKeepAliveMs),
+    timeouts: {
+      server: durationWord(defaults.timeouts.serverMs),
+      tunnel: durationWord(defaults.timeouts.tunnelMs),
+    },
     errorPages: errorPages(edge.errors ?? []),
     extra: {
       global: linesOf(extra?.global),

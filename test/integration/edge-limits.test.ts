@@ -1,19 +1,23 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readServers } from '../../src/haproxy/runtime.js';
+import { component, environment, stateOf } from '../rig/applied.js';
 import { applyChange, change, createTestEdge, switchChange, type TestEdge } from '../rig/edge.js';
+import { startEdgeUnderTest } from '../rig/edge-under-test.js';
 import { askRaw, openRaw, untilClosed } from '../rig/raw-visitor.js';
 
 /** Connections of the edge under test, of which one client gets ten. */
 const connections = 40;
 
 let test: TestEdge;
+let dispose: (() => Promise<void>) | undefined;
 const attackers = new Set<Socket>();
 let attack: NodeJS.Timeout | undefined;
 const start = async (limits: { perClient?: number | null } = {}, trustedProxies?: readonly string[]) => {
   test = await createTestEdge({
     edge: { limits: { connections, ...limits }, ...(trustedProxies && { trustedProxies }) },
   });
+  dispose = test.dispose;
   for (const color of ['blue', 'green'] as const) await test.serve('prod', color);
   await change(test, 'run-1', applyChange);
   await vi.waitFor(async () => {
@@ -25,7 +29,8 @@ beforeEach(() => attackers.clear());
 afterEach(async () => {
   clearInterval(attack);
   for (const socket of attackers) socket.destroy();
-  await test.dispose();
+  await dispose?.();
+  dispose = undefined;
 });
 
 const http = () => test.applied.configuration.edge.http;
@@ -75,6 +80,28 @@ describe('an edge of few connections', () => {
     for (let count = 0; count < 20; count += 1) postSlowly('127.0.0.2');
     await expect.poll(countConnections).toBe(20);
   });
+});
+
+it('waits for an instance that says nothing as long as its component says, in an answer that has begun too', async () => {
+  const edge = await startEdgeUnderTest({
+    environments: [environment('prod', ['prod.localhost'])],
+    components: [
+      component('events', { routes: [{ prefix: '/events' }] }),
+      component('web', { isDefault: true, timeouts: { serverMs: 300 } }),
+    ],
+    states: [stateOf('prod', 'blue', { hasStandby: true })],
+  });
+  dispose = edge.dispose;
+  const get = (path: string) => {
+    const socket = openRaw({ address: '127.0.0.1', port: edge.port });
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: prod.localhost\r\nConnection: close\r\n\r\n`);
+    attackers.add(socket);
+    return socket;
+  };
+  const events = get('/events/drip').resume();
+  expect(await untilClosed(get('/drip'))).toMatch(/^HTTP\/1\.1 200 /);
+  expect(await untilClosed(get('/wait'))).toMatch(/^HTTP\/1\.1 504 /);
+  expect(events.closed).toBe(false);
 });
 
 it('counts the requests of each client that comes by a proxy, not those of the proxy', async () => {

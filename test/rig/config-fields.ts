@@ -61,7 +61,7 @@ components:
     routes: [{ prefix: /api, extensions: [m3u8] }]
     balance: { cookie: SERVERID }
     slowStart: 30s
-    timeouts: { tunnel: 1h }
+    timeouts: { server: 5m, tunnel: 1h }
     run: [node, api.mjs]
     env: { LEVEL: info }
 external:

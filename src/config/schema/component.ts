@@ -117,8 +117,19 @@ export const component = z.strictObject(
       .describe('multi-instance: its servers where its instances are not known.'),
     timeouts: z
       .strictObject(
-        { tunnel: positiveDuration.optional().describe("HAProxy's timeout tunnel, for WebSockets.") },
-        expected('{ tunnel: DURATION }'),
+        {
+          server: positiveDuration
+            .optional()
+            .describe(
+              `HAProxy's timeout server: how long an instance may send nothing while it has a request, as in a long poll or between server-sent events. Default: ${formatDuration(defaults.timeouts.serverMs)}`,
+            ),
+          tunnel: positiveDuration
+            .optional()
+            .describe(
+              `HAProxy's timeout tunnel, for WebSockets. Default: ${formatDuration(defaults.timeouts.tunnelMs)}`,
+            ),
+        },
+        expected('{ server: DURATION, tunnel: DURATION }'),
       )
       .optional()
       .describe('Timeouts of its pool.'),
