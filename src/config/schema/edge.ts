@@ -125,7 +125,7 @@ export const edge = z.strictObject(
       .describe(
         'Whether Bascule starts this HAProxy itself; in an instance of Incus its system does. Default: true for the driver local',
       ),
-    http: bindAddress.describe('Where HAProxy listens for HTTP: 127.0.0.1:8088, or "*:80" for every address.'),
+    http: bindAddress.describe('Where HAProxy listens for HTTP: 127.0.0.1:8088, or "*:80" for every IPv4 address.'),
     https: bindAddress
       .optional()
       .describe(
