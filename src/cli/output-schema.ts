@@ -62,6 +62,7 @@ const operationResult = z.object({
   from: release,
   to: release,
   generation: z.number().nullable().describe('generation of the edge that it put in force'),
+  began: z.boolean().describe('whether it changed anything, also what was given back'),
   startedAt: z.iso.datetime(),
   durationMs: z.number(),
   lost: list(z.string()).describe('what could not be given back'),
@@ -197,6 +198,7 @@ export const acceptedSchema = z
     schemaVersion,
     operation: z.string(),
     outcome: z.literal('accepted'),
+    already: z.literal(true).exactOptional().describe('it was approved or stopped before: nothing is done'),
     joined: z.boolean().describe('whether it was there already'),
     position: z.number().describe('0 while it runs, else its place in the queue'),
   })

@@ -10,12 +10,12 @@ export async function steer(
   await invocation.withClient(async (client) => {
     const { request } = await import('../client/operations.js');
     const steered = { by: invocation.by, ...(why === undefined ? {} : { why }) };
-    const { operation } = await request(client, name, kind, steered);
+    const { operation, already } = await request(client, name, kind, steered);
     const { green } = invocation.output.out;
-    const said = kind === 'approve' ? `${operation} is approved` : `${operation} is being stopped and taken back`;
+    const does = kind === 'approve' ? 'is approved' : 'is being stopped and taken back';
     invocation.output.answer(
-      { schemaVersion: 1, operation, outcome: 'accepted', joined: true, position: 0 },
-      `${green('✔')} ${said}\n→ bascule follow ${operation}`,
+      { schemaVersion: 1, operation, outcome: 'accepted', joined: true, position: 0, ...(already && { already }) },
+      `${green('✔')} ${operation} ${does}${already ? ' already; nothing done' : ''}\n→ bascule follow ${operation}`,
     );
   });
 }

@@ -68,12 +68,12 @@ export class EnvironmentBook {
     this.written.requests[requestId] = { operation, at: this.now() };
   }
 
-  /** The rollback that a request repeats: it was the last operation, it succeeded, and it has just ended. */
-  repeatedRollback(request: RollbackRequest): string | null {
-    const { last, lastRollback } = this.written;
-    if (request.full || !lastRollback || last?.operation !== lastRollback.operation) return null;
-    if (last.outcome !== 'succeeded' || !isToTheSame(lastRollback, request)) return null;
-    return this.now() - lastRollback.endedAt < rollbackRepeatsMs ? lastRollback.operation : null;
+  /** The rollback that a request repeats: it succeeded, has just ended, and nothing has begun since. */
+  repeatedRollback(request: RollbackRequest): OperationResult | null {
+    const { lastRollback, results } = this.written;
+    if (request.full || !lastRollback || !isToTheSame(lastRollback, request)) return null;
+    if (this.now() - lastRollback.endedAt >= rollbackRepeatsMs) return null;
+    return results[lastRollback.operation]?.result ?? null;
   }
 
   /** Puts an operation where it belongs; what gives way to it has ended as superseded. */
@@ -96,10 +96,13 @@ export class EnvironmentBook {
     this.keepResult({ ...this.neverBegan(operation, 'an abort'), code: 'aborted' });
   }
 
-  /** Writes down how an operation that ran has ended. */
+  /** Writes down how an operation that ran has ended. One that never began changes nothing for those that follow. */
   remember(operation: QueuedOperation, result: OperationResult): void {
     this.keepResult(result);
     this.written.last = result;
+    const neverBegan = result.outcome === 'failed' && !result.began;
+    this.written.stopped = neverBegan && operation.kind === 'deploy' && result.code === 'rolled-back' ? result : null;
+    if (neverBegan) return;
     if (operation.kind === 'deploy' && result.outcome !== 'succeeded') {
       this.written.failedDeploy = `the last deploy (${operation.id}) did not succeed, and ${this.environment} serves ${servedAfter(result)}; to leave that too, name the release: bascule rollback ${this.environment} --to SHA`;
       this.written.takenBack = result.outcome === 'failed' ? result : null;
@@ -107,18 +110,26 @@ export class EnvironmentBook {
       this.written.failedDeploy = null;
       this.written.takenBack = null;
     }
-    if (operation.kind === 'rollback') {
+    this.rememberRollback(operation, result);
+  }
+
+  private rememberRollback(operation: QueuedOperation, { outcome, began }: OperationResult): void {
+    const { lastRollback } = this.written;
+    if (operation.kind === 'rollback' && outcome === 'succeeded') {
       const to = operation.request.to ?? null;
-      this.written.lastRollback = { operation: operation.id, to, endedAt: this.now() };
+      const isRepeated = !began && this.repeatedRollback(operation.request) !== null;
+      this.written.lastRollback = isRepeated ? lastRollback : { operation: operation.id, to, endedAt: this.now() };
+    } else if (began) {
+      this.written.lastRollback = null;
     }
   }
 
   /**
-   * The last change that was tried, where it is a deploy that was taken back: a rollback that was asked for while it ran,
-   * or while something ran that changed nothing of it, has nothing more to do.
+   * The deploy that a rollback has to do no more than name: it was stopped before it began, or it is the last change that
+   * was tried and was taken back.
    */
   get takenBack(): OperationResult | null {
-    return this.written.takenBack;
+    return this.written.stopped ?? this.written.takenBack;
   }
 
   /** Result of an operation of which nothing began. */

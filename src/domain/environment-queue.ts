@@ -33,6 +33,9 @@ export interface EnvironmentState {
   readonly failedDeploy: string | null;
   /** That deploy, where all of it was taken back. */
   readonly takenBack: OperationResult | null;
+  /** The operation before, where it is a deploy that a rollback stopped before it began. */
+  readonly stopped: OperationResult | null;
+  /** The last rollback that succeeded, until another operation begins. */
   readonly lastRollback: { readonly operation: string; readonly to: string | null; readonly endedAt: number } | null;
 }
 
@@ -44,6 +47,7 @@ export const emptyEnvironment: EnvironmentState = {
   last: null,
   failedDeploy: null,
   takenBack: null,
+  stopped: null,
   lastRollback: null,
 };
 
@@ -95,6 +99,7 @@ export function supersededResult(
     from: nothing,
     to: nothing,
     generation: null,
+    began: false,
     startedAt: new Date(at).toISOString(),
     durationMs: 0,
     lost: [],

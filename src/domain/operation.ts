@@ -23,6 +23,8 @@ export interface OperationResult {
   readonly to: Release;
   /** Generation of the edge's configuration that it put in force, null where it changed nothing. */
   readonly generation: number | null;
+  /** Whether it had changed anything when it ended, also what was given back. One that was refused never began. */
+  readonly began: boolean;
   readonly startedAt: string;
   readonly durationMs: number;
   /** What a failed operation could not give back: a standby, a migration that ran. */
@@ -100,6 +102,8 @@ export interface Accepted {
   readonly joined: boolean;
   /** 0 while it runs, else its place in the queue. */
   readonly position: number;
+  /** Set where it was approved or stopped before, so that nothing is done. */
+  readonly already?: true;
 }
 
 /** Why a running operation is stopped and taken back. */
@@ -120,6 +124,8 @@ export interface OperationInput<Request> {
 export interface RollbackInput extends OperationInput<RollbackRequest> {
   /** The deploy that was stopped and taken back by this rollback: then nothing else is rolled back. */
   readonly tookBack: OperationResult | null;
+  /** The rollback that this one repeats: then nothing is done. */
+  readonly repeats: OperationResult | null;
 }
 
 /** Answer of an operation's Query `progress`. */

@@ -44,7 +44,7 @@ export async function deployRelease(operation: Operation, request: DeployRequest
   operation.goesTo({ color: plan.target, sha: plan.sha });
   if (plan.isActiveAlready && !request.again && !mode.isRollback) {
     operation.goesTo(plan.active);
-    return { message: `${environment} serves ${shortSha(plan.sha)} already`, changed: false };
+    return { message: `${environment} serves ${shortSha(plan.sha)} already; nothing done`, changed: false };
   }
 
   // Instances side by side have no colors: they are replaced one after the other.

@@ -256,6 +256,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   async function runOperation(current: Running): Promise<OperationResult> {
     const { operation } = current;
     const tookBack = operation.kind === 'rollback' && !operation.request.to ? book.takenBack : null;
+    const repeats = operation.kind === 'rollback' ? book.repeatedRollback(operation.request) : null;
     try {
       const child = await startChild<Workflow>(workflowTypeOf(operation.kind), {
         workflowId: operation.id,
@@ -265,7 +266,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
             environment: name,
             operation: operation.id,
             request: operation.request,
-            ...(operation.kind === 'rollback' ? { tookBack } : {}),
+            ...(operation.kind === 'rollback' ? { tookBack, repeats } : {}),
           },
         ],
         // Terminating the environment leaves a running operation to its end.
@@ -283,6 +284,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       const failure = describeFailure(error);
       return {
         ...book.neverBegan(operation, ''),
+        began: true,
         outcome: 'needs-operator',
         code: failure.code,
         message: `the operation ended without an answer: ${failure.message}`,
@@ -312,8 +314,6 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       return first?.kind === 'rollback' && isToTheSame(first.request, request) ? first : undefined;
     });
     if (same) return join(same.id, request);
-    const repeated = running ? null : book.repeatedRollback(request);
-    if (repeated) return join(repeated, request);
     if (running?.operation.kind === 'deploy') {
       void stopRunning(running, { code: 'rolled-back', by: request.by ?? null, why: request.why ?? null });
     } else if (running && leavesReleases(running.operation)) {
@@ -381,7 +381,8 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
 
   async function approve(request: SteerRequest): Promise<Accepted> {
     const target = steered(request);
-    target.approval ??= request;
+    if (target.approval) return { ...accepted(target.operation.id, true), already: true };
+    target.approval = request;
     await forwardApproval(target);
     return accepted(target.operation.id, true);
   }
@@ -403,6 +404,7 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       return accepted(waiting.id, true);
     }
     const target = steered(request);
+    if (target.stop) return { ...accepted(target.operation.id, true), already: true };
     await stopRunning(target, { code: 'aborted', by: request.by ?? null, why: request.why ?? null });
     return accepted(target.operation.id, true);
   }
@@ -427,8 +429,11 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
   }
 
   function nothingToSteer(request: SteerRequest): string {
-    const runs = running ? `${running.operation.id} runs` : 'nothing runs';
-    return request.operation ? `${request.operation} does not run in ${name}: ${runs}` : `${runs} in ${name}`;
+    const { last } = book.state;
+    const ended = last ? `; ${last.operation} ended as ${last.outcome}${last.code ? ` (${last.code})` : ''}` : '';
+    const where = request.operation ? '' : ` in ${name}`;
+    const runs = running ? `${running.operation.id} runs${where}` : `nothing runs${where}${ended}`;
+    return request.operation ? `${request.operation} does not run in ${name}: ${runs}` : runs;
   }
 
   function checkSteer(request: SteerRequest): void {

@@ -52,6 +52,8 @@ export class Operation {
   to: Release = { color: null, sha: null };
   components: readonly PinnedComponent[] = [];
   generation: number | null = null;
+  /** Whether it has changed the edge, or removed something. */
+  hasChanged = false;
   /** What the edge has answered of its changes, by their ids. */
   private readonly inForce = new Map<string, EdgeChangeResult>();
   /** What a failover test has seen so far. */
@@ -100,6 +102,7 @@ export class Operation {
         from: this.from,
         to: this.to,
         generation: this.generation,
+        began: this.hasChanged || this.saga.hasBegun,
         startedAt: new Date(startedAt).toISOString(),
         durationMs: Date.now() - startedAt,
         lost: this.lost,
@@ -143,7 +146,10 @@ export class Operation {
       if (answer.outcome !== 'succeeded') throw failureOf(answer);
       return answer;
     });
-    if (result.changed && !change.dryRun) this.generation = result.generation;
+    if (result.changed && !change.dryRun) {
+      this.generation = result.generation;
+      this.hasChanged = true;
+    }
     this.inForce.set(change.id, result);
     return result;
   }

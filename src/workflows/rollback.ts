@@ -9,7 +9,7 @@ import { plans } from './proxies.js';
  * full, by deploying it again. It never waits for approval and does not soak.
  */
 export async function rollback(input: RollbackInput): Promise<OperationResult> {
-  const { environment, request, tookBack } = input;
+  const { environment, request, tookBack, repeats } = input;
   const operation = beginOperation(input, 'rollback', request.to ?? null, `bascule rollback ${environment}`);
   return operation.run(async () => {
     if (tookBack) {
@@ -21,8 +21,20 @@ export async function rollback(input: RollbackInput): Promise<OperationResult> {
       const message = `${tookBack.operation} was stopped and taken back; ${environment} serves ${serves}`;
       return { message, changed: false };
     }
+    if (repeats) return alreadyBack(operation, repeats);
     return rollBack(operation, input);
   });
+}
+
+/** Typed twice, it would go back another release, which nobody wants who asks again within a minute. */
+function alreadyBack(operation: Operation, { operation: earlier, to }: OperationResult): Ending {
+  operation.from = to;
+  operation.goesTo(to);
+  const serves = to.sha === null ? 'what it served before' : shortSha(to.sha);
+  return {
+    message: `already back: ${earlier} has just given ${operation.environment} ${serves}; nothing done`,
+    changed: false,
+  };
 }
 
 async function rollBack(operation: Operation, { environment, request }: RollbackInput): Promise<Ending> {
@@ -33,7 +45,7 @@ async function rollBack(operation: Operation, { environment, request }: Rollback
   operation.from = plan.from;
   operation.goesTo(plan.to);
   if (plan.to.sha === plan.from.sha && plan.to.color === plan.from.color) {
-    return { message: `${environment} serves ${shortSha(plan.to.sha)} already`, changed: false };
+    return { message: `${environment} serves ${shortSha(plan.to.sha)} already; nothing done`, changed: false };
   }
   const [from, to] = [plan.from.color, plan.to.color];
   if (!plan.isFast || from === null || to === null)

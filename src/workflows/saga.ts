@@ -23,6 +23,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  */
 export class Saga {
   readonly steps: Mutable<StepReport>[] = [];
+  /** Whether there was ever something to take back. */
+  hasBegun = false;
   private readonly takeBacks: TakeBackStep[] = [];
 
   constructor(private readonly title: string) {}
@@ -70,10 +72,12 @@ export class Saga {
     input: Input,
     tell?: (failure: Failure) => void,
   ): void {
+    this.hasBegun = true;
     this.takeBacks.push({ name, run: () => activity.executeWithOptions({ summary: name }, [input]), tell });
   }
 
   takeBackBy(name: string, run: () => Promise<unknown>): void {
+    this.hasBegun = true;
     this.takeBacks.push({ name, run });
   }
 

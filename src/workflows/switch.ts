@@ -23,7 +23,8 @@ export async function switchColor(input: OperationInput<SwitchRequest>): Promise
       ...(request.repair ? { repair: true } : {}),
       ...(request.dryRun ? { dryRun: true } : {}),
     });
-    const serves = `${environment} serves ${shortSha(plan.to.sha)} (${plan.to.color})`;
+    const already = result.changed || request.dryRun ? '' : ' already; nothing done';
+    const serves = `${environment} serves ${shortSha(plan.to.sha)} (${plan.to.color})${already}`;
     const would = `${environment} would serve ${shortSha(plan.to.sha)} (${plan.to.color})`;
     return { message: request.dryRun ? would : serves, changed: result.changed, diff: result.diff };
   });

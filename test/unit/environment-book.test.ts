@@ -29,7 +29,8 @@ function run(requested: Requested, ended: Partial<OperationResult> = {}): Queued
   const operation = enqueue(requested);
   book.dequeue();
   const from = { color: 'green' as const, sha: 'aaaaaaa' };
-  book.remember(operation, { ...book.neverBegan(operation, ''), outcome: 'succeeded', code: null, from, ...ended });
+  const succeeded = { outcome: 'succeeded' as const, code: null, began: true, from };
+  book.remember(operation, { ...book.neverBegan(operation, ''), ...succeeded, ...ended });
   return operation;
 }
 
@@ -97,14 +98,16 @@ describe('a second rollback', () => {
   test('is the first one again for a minute after its end', () => {
     const { id } = run(rollback());
     now += minute - 1;
-    expect(book.repeatedRollback({})).toBe(id);
+    expect(book.repeatedRollback({})?.operation).toBe(id);
+    // Which does not begin another minute.
+    run(rollback(), { began: false, changed: false });
     now += 1;
     expect(book.repeatedRollback({})).toBeNull();
   });
 
   test('is one of its own for another release, or as a whole deploy', () => {
     const { id } = run(rollback({ to: 'aaaaaaa' }));
-    expect(book.repeatedRollback({ to: 'aaaaaaa' })).toBe(id);
+    expect(book.repeatedRollback({ to: 'aaaaaaa' })?.operation).toBe(id);
     expect(book.repeatedRollback({})).toBeNull();
     expect(book.repeatedRollback({ to: 'aaaaaaa', full: true })).toBeNull();
   });
@@ -156,5 +159,52 @@ describe('a rollback has to name its release after a deploy that did not succeed
     run(requested, ended);
     expect(book.state.failedDeploy).toBeNull();
     expect(book.takenBack).toBeNull();
+  });
+});
+
+describe('what never began changes nothing', () => {
+  const all: readonly Requested[] = [
+    ...[deploy('ccccccc'), rollback(), rollback({ to: 'ccccccc' }), cleanup],
+    { kind: 'switch', request: { color: 'blue' } },
+    { kind: 'failover-test', request: { component: 'web' } },
+  ];
+  const before: readonly [string, () => void][] = [
+    ['nothing', () => {}],
+    ['a deploy', () => run(deploy('bbbbbbb'))],
+    ['a deploy that was taken back', () => run(deploy('bbbbbbb'), { outcome: 'failed' })],
+    ['a deploy that could not be taken back', () => run(deploy('bbbbbbb'), { outcome: 'needs-operator' })],
+    ['a rollback', () => run(rollback())],
+  ];
+  const refused = { outcome: 'failed', code: 'artifact-not-found', began: false } as const;
+  const cases = before.flatMap(([after, prepare]) => all.map((requested) => ({ after, prepare, requested })));
+
+  test.each(cases)('for whatever follows: $requested.kind, refused after $after', ({ prepare, requested }) => {
+    for (const following of all) {
+      book = new EnvironmentBook('prod', emptyEnvironment, () => now);
+      const known = () => {
+        const { failedDeploy, takenBack, lastRollback } = book.state;
+        return {
+          failedDeploy,
+          takenBack,
+          lastRollback,
+          repeated: [{}, { to: 'ccccccc' }].map(book.repeatedRollback, book),
+        };
+      };
+      prepare();
+      const without = known();
+      run(requested, refused);
+      expect(known()).toEqual(without);
+      run(following, refused);
+      expect(known()).toEqual(without);
+    }
+  });
+
+  test('a rollback that stopped a deploy before it began goes back no further, the next one does', () => {
+    run(deploy('bbbbbbb'));
+    const stopped = run(deploy('ccccccc'), { outcome: 'failed', code: 'rolled-back', began: false });
+    expect(book.takenBack).toEqual(resultOf(stopped));
+    run(rollback(), { began: false, changed: false });
+    expect(book.takenBack).toBeNull();
+    expect(book.state.failedDeploy).toBeNull();
   });
 });

@@ -16,6 +16,7 @@ const result: OperationResult = {
   from: { color: 'blue', sha: null },
   to: { color: 'green', sha: 'abcdef0' },
   generation: null,
+  began: true,
   startedAt: '2026-01-01T00:00:00.000Z',
   durationMs: 1,
   lost: [],

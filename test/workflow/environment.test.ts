@@ -338,6 +338,30 @@ describe('a rollback', () => {
 });
 
 describe('a second rollback', () => {
+  test('after the first one has ended does nothing and says so, and what was refused in between changes nothing', async () => {
+    const first = await operator.rollback();
+    expect(await operator.ended(first)).toMatchObject({ outcome: 'succeeded', changed: true });
+    const { serves } = world;
+    world.faults.set('pinRelease', 'fails');
+    expect(await operator.ended(await operator.deploy('deadbee'))).toMatchObject({ outcome: 'failed', began: false });
+    world.faults.fix('pinRelease');
+    const second = await operator.rollback();
+    expect(second).toMatchObject({ joined: false });
+    expect(await operator.ended(second)).toMatchObject({
+      ...{ outcome: 'succeeded', changed: false, began: false },
+      message: expect.stringContaining(`already back: ${first.operation} has just given`),
+    });
+    expect(world.serves).toEqual(serves);
+  });
+
+  test('of a deploy that was refused goes back as if that had never been asked for', async () => {
+    world.faults.set('pinRelease', 'fails');
+    await operator.ended(await operator.deploy('deadbee'));
+    expect((await operator.status()).rollbackRefused).toBe(null);
+    expect(await operator.ended(await operator.rollback())).toMatchObject({ outcome: 'succeeded', changed: true });
+    expect(world.serves.sha).toBe('aaaaaaa');
+  });
+
   test('does not join the first one while that is being taken back', async () => {
     const first = await fullRollback();
     const takingBack = world.faults.hold('markFailed');
@@ -364,6 +388,14 @@ describe('a second rollback', () => {
 });
 
 describe('approve and abort', () => {
+  test('typed twice say that nothing is done', async () => {
+    const { operation } = await runningDeploy();
+    expect(await operator.approve()).not.toHaveProperty('already');
+    expect(await operator.approve()).toMatchObject({ operation, already: true });
+    expect(await operator.abort()).not.toHaveProperty('already');
+    expect(await operator.abort()).toMatchObject({ operation, already: true });
+  });
+
   test('of an operation that waits removes it', async () => {
     const first = await runningDeploy();
     const second = await operator.deploy('ddddddd');
