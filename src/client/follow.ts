@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import type { OperationResult, Progress } from '../domain/operation.js';
+import { type OperationResult, type Progress, resultOfFailure } from '../domain/operation.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { isUnanswered } from './connection.js';
 import { type EnvironmentName, readEnvironment, readProgress, readResult } from './operations.js';
@@ -100,6 +100,8 @@ async function resultOfWorkflow(client: Client, operation: string): Promise<Oper
     return (await client.workflow.getHandle(operation).result()) as OperationResult;
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw new BasculeError('unknown-operation', { operation });
+    const failed = resultOfFailure(error);
+    if (failed) return failed;
     throw error;
   }
 }

@@ -222,3 +222,16 @@ export interface PlannedComponent extends PinnedComponent {
   /** The owner in the instance's record: whoever claims it next has to name it. */
   readonly owner: string | null;
 }
+
+/**
+ * The result that an operation's workflow failed with: it fails in Temporal where the operation did, and whoever waited for
+ * it gets the same document. Null where the failure is another one.
+ */
+export function resultOfFailure(failure: unknown): OperationResult | null {
+  for (let cause: unknown = failure; cause instanceof Error; cause = cause.cause) {
+    const { details } = cause as { details?: readonly ({ readonly result?: OperationResult } | null | undefined)[] };
+    const result = details?.[0]?.result;
+    if (result?.schemaVersion === 1) return result;
+  }
+  return null;
+}

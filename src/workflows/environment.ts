@@ -32,6 +32,7 @@ import type {
   SteerRequest,
   StopRequest,
 } from '../domain/operation.js';
+import { resultOfFailure } from '../domain/operation.js';
 import { workflowTaskTimeoutMs } from '../domain/timeouts.js';
 import { BasculeError } from '../errors.js';
 import {
@@ -281,6 +282,8 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
       await forwardApproval(current);
       return (await child.result()) as OperationResult;
     } catch (error) {
+      const failed = resultOfFailure(error);
+      if (failed) return failed;
       const failure = describeFailure(error);
       return {
         ...book.neverBegan(operation, ''),

@@ -86,8 +86,19 @@ export class Operation {
     this.sha = release.sha;
   }
 
-  /** Tells the story; a failure, a stop or a cancellation takes back what it did. */
+  /**
+   * Tells the story; a failure, a stop or a cancellation takes back what it did. What did not succeed fails the workflow too,
+   * with the result in its details, so that Temporal shows it as it is.
+   */
   async run(story: () => Promise<Ending>): Promise<OperationResult> {
+    const result = await this.runToResult(story);
+    if (result.outcome === 'succeeded') return result;
+    const { code, outcome, message, remedy } = result;
+    const type = code ?? outcome;
+    throw ApplicationFailure.create({ type, message, nonRetryable: true, details: [{ remedy, result }] });
+  }
+
+  private async runToResult(story: () => Promise<Ending>): Promise<OperationResult> {
     const startedAt = Date.now();
     const result = (
       part: Pick<OperationResult, 'outcome' | 'code' | 'message' | 'remedy'> & Partial<OperationResult>,

@@ -1,5 +1,6 @@
 import { type ActivityOptions, CancellationScope, setCurrentDetails } from '@temporalio/workflow';
 import type { StepReport } from '../domain/edge-change.js';
+import { stepTable } from '../domain/step-table.js';
 import { describeFailure, type Failure } from './failure.js';
 
 /** A proxied activity: one object in, one object out. */
@@ -124,13 +125,7 @@ export class Saga {
   }
 
   private show(): void {
-    const rows = this.steps.map((step) => {
-      const took = step.durationMs === null ? '' : `${(step.durationMs / 1000).toFixed(1)} s`;
-      return `| ${step.name} | ${step.startedAt.slice(11, 19)} | ${took} | ${step.outcome}${step.note ? `: ${step.note}` : ''} |`;
-    });
-    setCurrentDetails(
-      [`**${this.title}**`, '', '| step | at | took | |', '| --- | --- | --- | --- |', ...rows].join('\n'),
-    );
+    setCurrentDetails(stepTable(this.title, this.steps));
   }
 }
 

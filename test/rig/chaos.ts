@@ -7,6 +7,7 @@ import { isUnanswered } from '../../src/client/connection.js';
 import { readProgress } from '../../src/client/operations.js';
 import { queryWorkflow } from '../../src/client/query.js';
 import type { EnvironmentStatus, OperationResult, Progress } from '../../src/domain/operation.js';
+import { resultOfFailure } from '../../src/domain/operation.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { killAllOf, type Project, startProject } from './project.js';
 import { isWhole, scaled } from './tier.js';
@@ -127,7 +128,13 @@ export async function connectTemporal(project: Project): Promise<Temporal> {
     started,
     async result(operation) {
       await started(operation);
-      return (await client.workflow.getHandle(operation).result()) as OperationResult;
+      try {
+        return (await client.workflow.getHandle(operation).result()) as OperationResult;
+      } catch (error) {
+        const failed = resultOfFailure(error);
+        if (failed) return failed;
+        throw error;
+      }
     },
     close: () => connection.close(),
   };

@@ -337,6 +337,17 @@ describe('a rollback', () => {
   });
 });
 
+test('an operation that did not succeed fails its workflow, whose code Temporal shows', async () => {
+  world.faults.set('waitUntilUpOnEdge', 'fails');
+  const { operation } = await operator.deploy('ccccccc');
+  const ended = await operator.ended({ operation });
+  expect(ended).toMatchObject({ outcome: 'failed', code: 'broken' });
+  expect(await rig.statusOf(operation)).toBe('FAILED');
+  await expect(rig.client.workflow.getHandle(operation).result()).rejects.toMatchObject({
+    cause: { type: 'broken', nonRetryable: true, details: [{ result: ended }] },
+  });
+});
+
 describe('a second rollback', () => {
   test('after the first one has ended does nothing and says so, and what was refused in between changes nothing', async () => {
     const first = await operator.rollback();

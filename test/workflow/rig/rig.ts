@@ -6,6 +6,7 @@ import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/
 import { inject } from 'vitest';
 import type { EdgeChange } from '../../../src/domain/edge-change.js';
 import { taskQueue } from '../../../src/domain/names.js';
+import { resultOfFailure } from '../../../src/domain/operation.js';
 import { activitiesAtOnce } from '../../../src/domain/timeouts.js';
 import { withoutNotifications } from '../../rig/temporal.js';
 import { EdgeWorld } from './edge-world.js';
@@ -146,8 +147,8 @@ async function rigOf(env: TestWorkflowEnvironment, options: RigOptions = {}): Pr
     },
     start: (type, workflowId, args) => client.workflow.start(type, { workflowId, args, taskQueue: taskQueue(project) }),
     skip: (ms) => env.sleep(ms),
-    resultOf: (workflowId) => env.client.workflow.getHandle(workflowId).result(),
-    resultInRealTime: (workflowId) => client.workflow.getHandle(workflowId).result(),
+    resultOf: (workflowId) => env.client.workflow.getHandle(workflowId).result().catch(resultOrThrow),
+    resultInRealTime: (workflowId) => client.workflow.getHandle(workflowId).result().catch(resultOrThrow),
     now: () => env.currentTimeMs(),
     statusOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).status.name,
     runOf: async (workflowId) => (await client.workflow.getHandle(workflowId).describe()).runId,
@@ -204,4 +205,11 @@ function worldNameOf(workflowId: string): string {
   const [, first = '', ...more] = workflowId.split('/');
   if (first === 'certificates' || first === 'provision') return more.at(-1)?.split('.')[0] ?? '';
   return ['edge', 'environment', 'apply'].includes(first) ? (more[0] ?? '') : first;
+}
+
+/** The result of an operation that did not succeed: its workflow fails with it. */
+function resultOrThrow(error: unknown) {
+  const result = resultOfFailure(error);
+  if (result) return result;
+  throw error;
 }
