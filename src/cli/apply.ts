@@ -40,7 +40,7 @@ export function addApply(program: Command, invocation: Invocation): void {
         invocation.exitCode = exitCodeOf(result);
         const took = { startedAt: startedAt.toISOString(), durationMs: Date.now() - startedAt.getTime() };
         const text = describe(invocation.output.out, result, { ...options, ...took });
-        invocation.output.answer({ ...documentOf(result), ...took }, text);
+        invocation.output.answer({ ...documentOf(result, options), ...took }, text);
       });
     });
 }
@@ -115,17 +115,10 @@ function exitCodeOf({ outcome, code }: EdgeChangeResult): number {
 }
 
 /** The shape of every result, for a change that is of no environment. */
-function documentOf({
-  id,
-  outcome,
-  code,
-  message,
-  remedy,
-  generation,
-  steps,
-  changed,
-  diff,
-}: EdgeChangeResult): object {
+function documentOf(
+  { id, outcome, code, message, remedy, generation, steps, changed, diff }: EdgeChangeResult,
+  { dryRun = false }: { readonly dryRun?: boolean },
+): object {
   const nothing = { color: null, sha: null };
   return {
     schemaVersion: 1,
@@ -140,6 +133,7 @@ function documentOf({
     from: nothing,
     to: nothing,
     generation,
+    began: (changed && !dryRun) || steps.some((step) => step.outcome.startsWith('take')),
     lost: [],
     warnings: [],
     components: [],

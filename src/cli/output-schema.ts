@@ -278,6 +278,29 @@ export const historySchema = z
   })
   .meta({ id: 'History', description: 'history' });
 
+export const operationsSchema = z
+  .object({
+    schemaVersion,
+    project: z.string(),
+    environment: z.string(),
+    operations: list(
+      z.object({
+        operation: z.string(),
+        kind: operationKind,
+        sha: z.string().nullable().describe('what it led to, else what was asked for'),
+        startedAt: z.iso.datetime(),
+        endedAt: z.iso.datetime().nullable().describe('null while it runs'),
+        by: z.string().nullable(),
+        why: z.string().nullable(),
+        outcome: z.enum(['succeeded', 'failed', 'needs-operator', 'running', 'terminated', 'timed-out', 'unknown']),
+        code: z.string().nullable().describe('why it did not succeed'),
+        message: z.string().nullable().describe('null while it runs, and where it ended without a result'),
+      }),
+    ).describe('newest first; what waited and gave way never began, and is not among them'),
+    keptDays: z.number().nullable().describe('how long Temporal keeps what has ended'),
+  })
+  .meta({ id: 'Operations', description: 'history --all' });
+
 export const logsSchema = z
   .object({ schemaVersion, instance: z.string(), lines: list(z.string()), offset: z.number() })
   .meta({ id: 'Logs', description: 'logs' }) satisfies z.ZodType<Logs>;
@@ -300,6 +323,7 @@ export function outputJsonSchema(): object {
     statusSchema,
     rollbackListSchema,
     historySchema,
+    operationsSchema,
     logsSchema,
     diagnosisSchema,
     provisionSchema,

@@ -274,6 +274,8 @@ export async function environment(carried: EnvironmentState = emptyEnvironment):
         parentClosePolicy: ParentClosePolicy.ABANDON,
         workflowTaskTimeout: workflowTaskTimeoutMs,
         staticSummary: `${operation.kind} ${name} ${shortSha(shaOf(operation))}`,
+        // For `bascule history --all`, which reads no histories.
+        memo: { by: operation.request.by ?? null, why: operation.request.why ?? null, sha: shaOf(operation) },
         typedSearchAttributes: new TypedSearchAttributes([{ key: searchAttributes.environment, value: name }]),
       });
       current.child = child;

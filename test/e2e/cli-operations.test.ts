@@ -2,7 +2,13 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { z } from 'zod';
-import { acceptedSchema, endingSchema, resultSchema, statusSchema } from '../../src/cli/output-schema.js';
+import {
+  acceptedSchema,
+  endingSchema,
+  operationsSchema,
+  resultSchema,
+  statusSchema,
+} from '../../src/cli/output-schema.js';
 import { quick } from '../rig/chaos.js';
 import { type CommandResult, runCommand } from '../rig/command.js';
 import { environmentOf } from '../rig/environment-view.js';
@@ -233,6 +239,28 @@ describe('looking', () => {
       for (const { instance, address } of components)
         expect(stdout).toMatch(new RegExp(`${instance} +${address} +\\w+`));
     }
+  });
+
+  test('history --all has every operation that began, with who, why and how it ended', async () => {
+    const why = 'a reason \u001b[31m in red';
+    await json(endingSchema, ...deploy('deadbee0', '--why', why));
+    const { exitCode, document } = await json(operationsSchema, 'history', 'prod', '--all');
+    expect(exitCode).toBe(0);
+    const { operations } = document;
+    expect(operations[0]).toMatchObject({
+      ...{ kind: 'deploy', sha: 'deadbee0', outcome: 'failed', code: 'artifact-not-found', why },
+      by: expect.any(String),
+    });
+    expect(operations.map(({ outcome, code }) => code ?? outcome)).toEqual(
+      expect.arrayContaining(['succeeded', 'instance-exited', 'aborted']),
+    );
+    const times = operations.map(({ startedAt }) => startedAt);
+    expect(times).toEqual(times.toSorted().reverse());
+    const { stdout } = await project.bascule('history', 'prod', '--all');
+    expect(stdout).toMatch(
+      /^✘ +\S+ +deploy +deadbee0 +failed \(artifact-not-found\) +[\d.]+ s +\S+ +a reason .\[31m in red · /m,
+    );
+    expect(stdout).not.toContain('\u001b');
   });
 
   test('history is newest first, and its first line is what serves', async () => {
