@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Project } from './activities/project.js';
 import { readCertificateStates } from './certificate-states.js';
-import { check } from './check.js';
+import { check, NotChecked } from './check.js';
 import { wantedConfiguration } from './config/address-book.js';
 import { readEnv, readSecret } from './config/secrets.js';
 import type { CertificateFacts } from './domain/certificates.js';
@@ -73,8 +73,8 @@ export async function examineHost(
 async function examineInstances(
   project: ExaminedProject,
   applied: AppliedConfiguration | null,
-): Promise<readonly BasculeError[]> {
-  if (!applied) return [];
+): Promise<readonly BasculeError[] | NotChecked> {
+  if (!applied) return new NotChecked('no configuration is applied that could be read');
   const all = allInstances(project, applied);
   return (await Promise.all(all.map(({ instance }) => driverOf(instance).examineInstance(instance)))).flat();
 }

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Project } from './activities/project.js';
-import { check } from './check.js';
+import { check, NotChecked } from './check.js';
 import type { AppliedConfiguration, EnvironmentConfiguration } from './domain/configuration.js';
 import { type EnvironmentState, neverDeployed, otherColor } from './domain/edge-state.js';
 import type { CheckReport } from './domain/examination.js';
@@ -56,7 +56,11 @@ async function lookOnce(project: Project, options: InvariantOptions): Promise<re
   const installed = await readInstalled(edge).catch(() => null);
   const known = { ...project, applied, states: installed?.states ?? [] };
   return await Promise.all([
-    check('files and process agree', () => examineState(edge, options.version)),
+    check('files and process agree', async () => {
+      await examineState(edge, options.version);
+      // What the files say was compared; there is no process to compare them with.
+      return (await readRunning(runtimeSocket(edge))) ? null : new NotChecked('HAProxy does not answer');
+    }),
     check('servers are UP', () => findServersNotUp(known)),
     check('instances hold their release', () => findOtherReleases(known)),
     check('visitors get the active color', () => findMisled(known)),
@@ -64,14 +68,23 @@ async function lookOnce(project: Project, options: InvariantOptions): Promise<re
   ]);
 }
 
+const nothingApplied = new NotChecked('no configuration is applied that could be read');
+
 interface Known extends Project {
   readonly applied: AppliedConfiguration | null;
   readonly states: readonly EnvironmentState[];
 }
 
-async function findServersNotUp({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
-  // That HAProxy does not run is a finding of its own.
-  if (!applied || !(await readRunning(runtimeSocket(edge)))) return [];
+/** What keeps what is asked of the edge from being checked; null where nothing does. */
+async function whyNotAsked({ edge, applied }: Pick<Known, 'edge' | 'applied'>): Promise<NotChecked | null> {
+  if (!applied) return nothingApplied;
+  return (await readRunning(runtimeSocket(edge))) ? null : new NotChecked('HAProxy does not answer');
+}
+
+async function findServersNotUp(known: Known): Promise<readonly BasculeError[] | NotChecked> {
+  const { edge, applied, states } = known;
+  const why = await whyNotAsked(known);
+  if (why || !applied) return why ?? nothingApplied;
   const found = await Promise.all(
     states.filter(isDeployed).map(async ({ name: environment, color }) => {
       const servers = await serversNotUp(edge, applied, environment, color);
@@ -82,9 +95,9 @@ async function findServersNotUp({ edge, applied, states }: Known): Promise<reado
 }
 
 /** Every instance of the active color and of the standby, by its record, and by the kernel whether it runs. */
-async function findOtherReleases(known: Known): Promise<readonly BasculeError[]> {
+async function findOtherReleases(known: Known): Promise<readonly BasculeError[] | NotChecked> {
   const { applied, states } = known;
-  if (!applied) return [];
+  if (!applied) return nothingApplied;
   if (applied.configuration.topology === 'multi-instance') return await findOthersSideBySide(known, applied);
   const wanted = states.flatMap(({ name, color, sha, standby }) => [
     ...(sha === null ? [] : [{ environment: name, color, sha, role: 'active' as const }]),
@@ -136,8 +149,10 @@ function problemOf(found: InstanceStatus, sha: string): string | null {
 }
 
 /** Asks every pool through the edge, as a visitor of the environment's first host would. */
-async function findMisled({ edge, applied, states }: Known): Promise<readonly BasculeError[]> {
-  if (!applied || !(await readRunning(runtimeSocket(edge)))) return [];
+async function findMisled(known: Known): Promise<readonly BasculeError[] | NotChecked> {
+  const { edge, applied, states } = known;
+  const why = await whyNotAsked(known);
+  if (why || !applied) return why ?? nothingApplied;
   const { environments, components } = applied.configuration;
   const answers = await probeEveryPool(edge.host, applied, await readProbe(runtimeSocket(edge)));
   return environments.flatMap((environment) => {

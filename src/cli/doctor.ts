@@ -43,7 +43,7 @@ export function addDoctor(program: Command, invocation: Invocation): void {
 }
 
 async function diagnose(invocation: Invocation, project: string): Promise<Diagnosis> {
-  const { check } = await import('../check.js');
+  const { check, notChecked } = await import('../check.js');
   const head = { schemaVersion: 1, project } as const;
   let examination: Examination | null = null;
   const checks: CheckReport[] = [];
@@ -52,7 +52,10 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
     await invocation.withClient(async (client) => {
       const attributes = await check('search attributes', () => examineSearchAttributes(client));
       checks.push(attributes);
-      if (attributes.findings.some(({ code }) => code === 'namespace-missing')) return;
+      if (attributes.findings.some(({ code }) => code === 'namespace-missing')) {
+        checks.push(notChecked('worker', 'there is no namespace to ask it in'));
+        return;
+      }
       checks.push(await check('operations kept', () => describeRetention(client)));
       checks.push(
         await check('worker', async () => {
@@ -71,8 +74,12 @@ async function diagnose(invocation: Invocation, project: string): Promise<Diagno
     const clocks = await check('clocks', async () => clockDifferences(seen, askedAt));
     return { ...head, examinedBy: 'worker', checks: [...checks, clocks, ...seen.checks], usage: seen.usage };
   }
+  const unasked = ['search attributes', 'worker']
+    .filter((name) => checks.every((one) => one.name !== name))
+    .map((name) => notChecked(name, 'Temporal does not answer'));
+  const clocks = notChecked('clocks', 'no worker answers');
   const { checks: more, usage } = await examineHere(invocation);
-  return { ...head, examinedBy: 'command', checks: [...checks, ...more], usage };
+  return { ...head, examinedBy: 'command', checks: [...checks, ...unasked, clocks, ...more], usage };
 }
 
 /** Throws `namespace-missing`, `search-attribute-missing`. */
@@ -144,13 +151,17 @@ async function examineHere(invocation: Invocation): Promise<Pick<Diagnosis, 'che
   } catch (error) {
     if (!isBasculeError(error)) throw error;
     const { code, message, remedy } = error;
-    return { checks: [{ name: 'bascule.yaml', note: null, findings: [{ code, message, remedy }] }], usage: [] };
+    const findings = [{ code, message, remedy }];
+    const { notChecked } = await import('../check.js');
+    const rest = notChecked('HAProxy, instances and what else is on this machine', 'bascule.yaml could not be read');
+    return { checks: [{ name: 'bascule.yaml', note: null, findings, notChecked: null }, rest], usage: [] };
   }
 }
 
 function describe(colors: Colors, { examinedBy, checks, usage }: Diagnosis): string {
   const { green, red, dim, cyan, bold, yellow } = colors;
-  const lines = checks.flatMap(({ name, note, findings }) => {
+  const lines = checks.flatMap(({ name, note, findings, notChecked }) => {
+    if (notChecked !== null) return [dim(`- ${name}  not checked: ${notChecked}`)];
     if (findings.length === 0) return [`${green('✔')} ${name}${note === null ? '' : dim(`  ${note}`)}`];
     return findings.flatMap(({ message, remedy }) => [
       `${red('✘')} ${bold(name)}: ${message.split('\n').join('\n    ')}`,
@@ -159,12 +170,15 @@ function describe(colors: Colors, { examinedBy, checks, usage }: Diagnosis): str
   });
   const sizes = columns(usage.map(({ what, path, bytes }) => [`  ${what}`, megabytes(bytes), dim(path)]));
   const findings = checks.reduce((count, one) => count + one.findings.length, 0);
+  const unchecked = checks.filter((one) => one.notChecked !== null).length;
   return [
     ...(examinedBy === 'worker' ? [] : [yellow('no worker answers: this machine is looked at from here')]),
     ...lines,
     ...(sizes.length === 0 ? [] : ['', bold('what takes how much'), ...sizes]),
     '',
-    findings === 0 ? green('nothing is missing') : `${findings} ${findings === 1 ? 'finding' : 'findings'}`,
+    findings === 0
+      ? green('nothing is missing')
+      : `${findings} ${findings === 1 ? 'finding' : 'findings'}${unchecked === 0 ? '' : `, ${unchecked} not checked`}`,
   ].join('\n');
 }
 

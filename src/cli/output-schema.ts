@@ -241,7 +241,14 @@ export const diagnosisSchema = z
     schemaVersion,
     project: z.string(),
     examinedBy: z.enum(['worker', 'command']).describe('who looked at the machine of edge and instances'),
-    checks: list(z.object({ name: z.string(), note: z.string().nullable(), findings: list(finding) })),
+    checks: list(
+      z.object({
+        name: z.string(),
+        note: z.string().nullable(),
+        findings: list(finding),
+        notChecked: z.string().nullable().describe('why it could not be checked; what keeps it from that is a finding'),
+      }),
+    ),
     usage: list(z.object({ what: z.string(), path: z.string(), bytes: z.number() })),
   })
   .meta({ id: 'Diagnosis', description: 'doctor' });

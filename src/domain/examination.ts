@@ -10,8 +10,10 @@ export interface CheckReport {
   readonly name: string;
   /** What was seen, where that is worth saying. */
   readonly note: string | null;
-  /** What is missing or different; none where all is well. */
+  /** What is missing or different; none where all is well, or where it was not checked. */
   readonly findings: readonly Finding[];
+  /** Why it could not be checked: what it depends on is a finding of another check. Null where it was. */
+  readonly notChecked: string | null;
 }
 
 /** How much of the disk something takes. */

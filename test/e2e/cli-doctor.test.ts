@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { diagnosisSchema } from '../../src/cli/output-schema.js';
+import { readWorkers } from '../../src/haproxy/old-workers.js';
 import { RuntimeApi } from '../../src/haproxy/runtime.js';
 import { examineInvariant } from '../../src/invariant.js';
 import { readVersion } from '../../src/version.js';
@@ -183,7 +184,24 @@ test('looks at this machine itself where no worker answers, and without Temporal
     exitCode: 1,
     codes: ['temporal-unreachable'],
   });
-  expect(diagnosis.checks.find(({ name }) => name === 'servers are UP')?.findings).toEqual([]);
+  expect(diagnosis.checks.find(({ name }) => name === 'servers are UP')).toMatchObject({
+    findings: [],
+    notChecked: null,
+  });
+  const unasked = diagnosis.checks.filter(({ notChecked }) => notChecked !== null).map(({ name }) => name);
+  expect(unasked).toEqual(['search attributes', 'worker', 'clocks']);
+
+  // What depends on a HAProxy that does not run is no ✔.
+  const { master = 0 } = (await readWorkers(join(project.directory, '.bascule/edge/haproxy-master.sock'))) ?? {};
+  process.kill(master, 'SIGKILL');
+  await expect
+    .poll(async () => (await doctor()).findings.map(({ name }) => name), { timeout: 20_000 })
+    .toContain('HAProxy runs');
+  const { stdout } = await project.bascule('doctor');
+  for (const name of ['files and process agree', 'servers are UP', 'visitors get the active color']) {
+    expect(stdout).toMatch(new RegExp(`^- ${name}  not checked: HAProxy does not answer$`, 'm'));
+  }
+  expect(stdout).toMatch(/^✘ HAProxy runs: /m);
 });
 
 function refusingServer(): Promise<Server> {
