@@ -3,6 +3,7 @@ import { accountThumbprint } from '../acme/account.js';
 import { adoptAccount } from '../acme/adopt.js';
 import { revokeCertificate } from '../acme/revoke.js';
 import { isReadable, readCertificate } from '../certificate-states.js';
+import { withSignal } from '../client/abortable.js';
 import { hasCertificateSchedule, keepCertificateSchedule } from '../client/certificate-schedule.js';
 import { type CertificateFacts, isShortLived, planLooks, type RevocationReason } from '../domain/certificates.js';
 import type {
@@ -96,7 +97,7 @@ export function certificateActivities(context: WorkerContext) {
     async awaitCertificate({ id }: { id: string }): Promise<CertificateResult> {
       const { cancellationSignal } = Context.current();
       const { client } = context;
-      return await client.withAbortSignal(cancellationSignal, () => client.workflow.getHandle(id).result());
+      return await withSignal(client, cancellationSignal, () => client.workflow.getHandle(id).result());
     },
 
     async revokeCertificate({ name, reason }: { name: string; reason: RevocationReason }): Promise<CertificateFacts> {

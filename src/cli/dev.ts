@@ -168,6 +168,7 @@ async function prepare(invocation: Invocation, configuration: Configuration, wor
 }
 
 async function untilWorkerAnswers(client: Client, project: string, worker: BackgroundProcess): Promise<void> {
+  const { withSignal } = await import('../client/abortable.js');
   const { ping } = await import('../client/inspect.js');
   const { answeredByWorker } = await import('../client/answering.js');
   const deadline = performance.now() + workerReadyWithinMs;
@@ -176,7 +177,7 @@ async function untilWorkerAnswers(client: Client, project: string, worker: Backg
   for (;;) {
     try {
       const ask = () => answeredByWorker(client, project, () => ping(client, project));
-      return await client.withAbortSignal(ended.signal, ask);
+      return await withSignal(client, ended.signal, ask);
     } catch (error) {
       if (worker.how !== null) throw await whyItEnded(worker, worker.how);
       const isAbsent = isBasculeError(error) && error.code === 'no-worker';

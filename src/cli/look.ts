@@ -17,6 +17,7 @@ export async function look<K extends InspectRequest['what']>(
   request: Extract<InspectRequest, { what: K }>,
 ): Promise<InspectAnswers[K]> {
   const { inspectProject, ping } = await import('../client/inspect.js');
+  const { withSignal } = await import('../client/abortable.js');
   const { answeredByWorker } = await import('../client/answering.js');
   const { addressOf, assertListening, isUnanswered } = await import('../client/connection.js');
   const noWorker = new AbortController();
@@ -29,7 +30,7 @@ export async function look<K extends InspectRequest['what']>(
   };
   const askWorker = async (): Promise<InspectAnswers[K]> => {
     try {
-      return await client.withAbortSignal(noWorker.signal, () => inspectProject<K>(client, project, request));
+      return await withSignal(client, noWorker.signal, () => inspectProject<K>(client, project, request));
     } finally {
       answered.abort();
     }

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { EdgeChange, EdgeChangeAnswer, EdgeChangeResult } from '../domain/edge-change.js';
 import { edgeWorkflowId } from '../domain/names.js';
+import { withSignal } from './abortable.js';
 import { queryWorkflow } from './query.js';
 import { type LastingWorkflow, updateWithStart } from './update.js';
 
@@ -24,7 +25,7 @@ export async function changeEdge(
   signal: AbortSignal,
 ): Promise<EdgeChangeResult> {
   const id = edgeWorkflowId(name.project, name.edge);
-  let answer = await client.withAbortSignal(signal, () =>
+  let answer = await withSignal(client, signal, () =>
     updateWithStart<EdgeChange, EdgeChangeAnswer>(client, edgeWorkflow(name), 'change', change),
   );
   for (
@@ -49,7 +50,7 @@ export async function withdrawEdgeChange(
   id: string,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<EdgeChangeResult> {
-  return client.withAbortSignal(signal, () =>
+  return withSignal(client, signal, () =>
     updateWithStart<{ id: string }, EdgeChangeResult>(client, edgeWorkflow(name), 'withdraw', { id }),
   );
 }

@@ -1,6 +1,6 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
+import { withSignal } from './abortable.js';
 
 const lookEveryMs = 300;
 const lookWithinMs = 5_000;
@@ -23,11 +23,9 @@ export async function watchWhile<Result, Seen>(
   },
 ): Promise<Result> {
   const watching = new AbortController();
-  // Each call listens for its signal, and there are many in half an hour.
-  setMaxListeners(0, signal, watching.signal);
   const watcher = lookUntil(client, watching.signal, watch);
   try {
-    return await client.withAbortSignal(signal, watch.wait);
+    return await withSignal(client, signal, watch.wait);
   } finally {
     watching.abort();
     await watcher;
@@ -41,7 +39,7 @@ async function lookUntil<Seen>(
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      const seen = await client.withAbortSignal(signal, () => client.withDeadline(Date.now() + lookWithinMs, look));
+      const seen = await withSignal(client, signal, () => client.withDeadline(Date.now() + lookWithinMs, look));
       if (!signal.aborted) show(seen);
     } catch {
       // Only what is shown.
