@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentUserName, homeFolder } from '../current-user.js';
-import { defaults } from '../domain/defaults.js';
+import { defaults, operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';
@@ -101,7 +101,7 @@ async function keepOperations(env: NodeJS.ProcessEnv, askedMs: number | undefine
   const { readRetention, setRetention } = await import('../client/namespace.js');
   const client = await connectClient(env);
   try {
-    const ms = askedMs ?? defaults.retentionMs;
+    const ms = askedMs ?? operationsKeptMs;
     const found = await readRetention(client);
     if (askedMs === undefined ? found < ms : found !== ms) await setRetention(client, ms);
   } finally {

@@ -3,7 +3,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { type Command, Option } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
-import { defaults } from '../domain/defaults.js';
+import { defaults, operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { keepPrivate } from '../hosts/private-files.js';
 import { installed } from '../installation.js';
@@ -31,7 +31,7 @@ export function addDev(program: Command, invocation: Invocation): void {
     .addOption(
       new Option(
         '--retention <duration>',
-        `how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${defaults.retentionMs / 86_400_000}d)`,
+        `how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${operationsKeptMs / 86_400_000}d)`,
       ).argParser(retentionArgument),
     )
     .option('--ui', "with Temporal's UI, for browsers of this machine")

@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
-import { defaults } from '../domain/defaults.js';
+import { defaults, operationsKeptMs } from '../domain/defaults.js';
 import type { CheckReport, DiskUsage, Examination } from '../domain/examination.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';
@@ -97,8 +97,8 @@ async function describeRetention(client: Client): Promise<string> {
   const ms = await readRetention(client);
   const { namespace } = client.options;
   const kept = `${formatDays(ms)} after their end`;
-  if (ms >= defaults.retentionMs) return kept;
-  return `${kept}; for longer: temporal operator namespace update --namespace ${namespace} --retention ${formatDays(defaults.retentionMs, 'd')}`;
+  if (ms >= operationsKeptMs) return kept;
+  return `${kept}; for longer: temporal operator namespace update --namespace ${namespace} --retention ${formatDays(operationsKeptMs, 'd')}`;
 }
 
 /** Days, or hours where it is no whole number of them. */

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { execa } from 'execa';
 import { currentUserName } from '../current-user.js';
 import { firstFreePort } from '../domain/addresses.js';
-import { defaults } from '../domain/defaults.js';
+import { defaults, operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { retentionArgument } from './arguments.js';
@@ -28,14 +28,14 @@ export function addInit(program: Command, invocation: Invocation): void {
     .addOption(
       new Option(
         '--retention <duration>',
-        `with --systemd: how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${defaults.retentionMs / 86_400_000}d)`,
+        `with --systemd: how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${operationsKeptMs / 86_400_000}d)`,
       ).argParser(retentionArgument),
     )
     .option('--systemd [folder]', 'write units for systemd instead, for the bascule.yaml that there is (default: .)')
     .addHelpText('after', '\nExample:\n  $ bascule init --project shop\n  $ bascule init --systemd')
     .action(async ({ driver, systemd, user, retention }: InitOptions) => {
       if (systemd !== undefined) {
-        const retentionMs = retention ?? defaults.retentionMs;
+        const retentionMs = retention ?? operationsKeptMs;
         return writeUnits(invocation, systemd === true ? '.' : systemd, { userName: user, retentionMs });
       }
       if (user !== undefined || retention !== undefined) {

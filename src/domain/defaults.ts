@@ -50,7 +50,7 @@ export const defaults = {
   renewalPatienceMs: 12 * hour,
 
   commandTimeoutMs: 30 * minute,
-
-  /** How long Temporal keeps an operation after its end, where Bascule runs Temporal itself. */
-  retentionMs: 30 * 24 * hour,
 } as const;
+
+/** How long Temporal keeps an operation after its end, where Bascule runs Temporal itself; no key of bascule.yaml. */
+export const operationsKeptMs = 30 * 24 * hour;
