@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentUserName, homeFolder } from '../current-user.js';
-import { defaults, operationsKeptMs } from '../domain/defaults.js';
+import { operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { searchAttributeNames, temporalServerArguments } from '../temporal-server.js';

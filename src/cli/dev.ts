@@ -3,7 +3,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { type Command, Option } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
-import { defaults, operationsKeptMs } from '../domain/defaults.js';
+import { operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { keepPrivate } from '../hosts/private-files.js';
 import { installed } from '../installation.js';

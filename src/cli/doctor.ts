@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
-import { defaults, operationsKeptMs } from '../domain/defaults.js';
+import { operationsKeptMs } from '../domain/defaults.js';
 import type { CheckReport, DiskUsage, Examination } from '../domain/examination.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { readVersion } from '../version.js';

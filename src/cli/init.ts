@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { execa } from 'execa';
 import { currentUserName } from '../current-user.js';
 import { firstFreePort } from '../domain/addresses.js';
-import { defaults, operationsKeptMs } from '../domain/defaults.js';
+import { operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
 import { retentionArgument } from './arguments.js';
