@@ -129,7 +129,7 @@ describe('a configuration that HAProxy refuses', () => {
     squatter.close();
     await putBack();
     expect(result).toMatchObject({ exitCode: 1, code: 'address-in-use' });
-    expect(result.remedy).toContain(`ss -ltnp 'sport = :${port}'`);
+    expect(result.remedy).toContain(`kill ${process.pid}`);
   });
 
   test('only when it is loaded leaves the earlier one in file and process', async () => {

@@ -239,7 +239,8 @@ describe('a component that', () => {
     process.kill(await pidOf((await prod()).active), 'SIGKILL');
     const inSoak = await soaking;
     expect(inSoak).toMatchObject({ exitCode: 1, code: 'unhealthy-in-soak' });
-    expect(inSoak.message).toContain('it ended by itself and was started again (1 ×)');
+    // Looked at in between, it is down.
+    expect(inSoak.message).toMatch(/it ended by itself and was started again \(1 ×\)|DOWN L4CON/);
 
     const waiting = deploy('c0000005', '--wait-for-approval');
     await expect.poll(async () => (await prod()).waiting, { timeout: 20_000 }).toBe('approval');
@@ -251,11 +252,9 @@ describe('a component that', () => {
   });
 
   test('answers 5xx is judged beside what the release before answered', async () => {
-    const ask = async (status: number, count = 60) => {
-      const visits = Array.from({ length: count }, () =>
-        visitOnce({ ...project.edge, host: 'localhost', path: `/?status=${status}` }),
-      );
-      await Promise.all(visits);
+    const ask = async (status: number, times = 1) => {
+      const visit = () => visitOnce({ ...project.edge, host: 'localhost', path: `/?status=${status}` });
+      for (let time = 0; time < times; time += 1) await Promise.all(Array.from({ length: 60 }, visit));
     };
     const soaking = async (sha: string, soak: string) => {
       await release(sha);
@@ -265,10 +264,10 @@ describe('a component that', () => {
       return await deploying;
     };
     // A URL that always gave it.
-    await ask(503, 600);
+    await ask(503, 10);
     expect(await soaking('c0000006', '3s')).toMatchObject({ code: null, outcome: 'succeeded' });
     await mustSucceed(project, 'rollback', 'prod');
-    await ask(200, 400);
+    await ask(200, 7);
     const failed = await soaking('c0000007', '60s');
     expect(failed).toMatchObject({ exitCode: 1, code: 'errors-in-soak' });
     expect(failed.message).toMatch(

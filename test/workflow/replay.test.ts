@@ -49,11 +49,18 @@ interface Start {
   readonly input?: Payloads;
 }
 
+interface Ended {
+  readonly outcome: string;
+  readonly code: string;
+}
+
 interface History {
   readonly events: readonly {
     readonly workflowExecutionStartedEventAttributes?: Start;
     readonly workflowExecutionCompletedEventAttributes?: { readonly result?: Payloads };
-    readonly workflowExecutionFailedEventAttributes?: object;
+    readonly workflowExecutionFailedEventAttributes?: {
+      readonly failure: { readonly applicationFailureInfo?: { readonly details?: Payloads } };
+    };
     readonly workflowExecutionContinuedAsNewEventAttributes?: object;
     readonly workflowExecutionCancelRequestedEventAttributes?: object;
     readonly activityTaskScheduledEventAttributes?: { readonly activityType: { readonly name: string } };
@@ -93,10 +100,14 @@ function kindOf(history: History): string {
 function outcomeOf({ events }: History): string {
   const last = events.at(-1);
   if (last?.workflowExecutionContinuedAsNewEventAttributes) return 'continued as new';
-  if (last?.workflowExecutionFailedEventAttributes) return 'failed';
-  if (!last?.workflowExecutionCompletedEventAttributes) return 'goes on';
-  const result = decoded<{ outcome: string; code: string }>(last.workflowExecutionCompletedEventAttributes.result);
-  if (result === null) return 'refused';
+  const { workflowExecutionFailedEventAttributes: failed, workflowExecutionCompletedEventAttributes: completed } =
+    last ?? {};
+  if (!failed && !completed) return 'goes on';
+  const result = failed
+    ? decoded<{ result?: Ended }>(failed.failure.applicationFailureInfo?.details)?.result
+    : decoded<Ended>(completed?.result);
+  if (failed && !result) return 'failed';
+  if (!result) return 'refused';
   if (events.some((event) => event.workflowExecutionCancelRequestedEventAttributes)) return 'cancelled';
   return ['aborted', 'rolled-back', 'edge-change-timed-out'].includes(result.code) ? result.code : result.outcome;
 }
