@@ -49,7 +49,7 @@ export const hostName = text(new RegExp(`^${host}$`), hostNameExpectation);
 /** A name that a certificate is for. A last label of digits alone is an IPv4 address or a mistake. */
 export const certificateName = z
   .string(expected(hostNameExpectation))
-  .regex(new RegExp(`^(?!(?:.*\\.)?[0-9]+$)${host}$`), {
+  .regex(new RegExp(`^(?![0-9]+$)(?!.*\\.[0-9]+$)${host}$`), {
     error: ({ input }) => {
       const text = String(input);
       if (text.startsWith('*.')) {

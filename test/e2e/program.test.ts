@@ -72,7 +72,7 @@ test('a worker that can not listen on --metrics says so', async () => {
   const { port } = squatter.address() as AddressInfo;
   for (const [address, message, remedy] of [
     ['nonsense', 'nonsense is no address', 'Write it as 127.0.0.1:9464'],
-    [`127.0.0.1:${port}`, 'is taken by another process', 'ss -ltnp'],
+    [`127.0.0.1:${port}`, `is taken by process ${process.pid} (`, `kill ${process.pid}`],
   ] as const) {
     const { exitCode, stderr } = await run('worker', '--metrics', address);
     expect(exitCode, stderr).toBe(2);
