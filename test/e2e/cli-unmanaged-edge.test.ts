@@ -3,11 +3,12 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { resultSchema } from '../../src/cli/output-schema.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed, quick, until } from '../rig/chaos.js';
 import { type Project, startProject } from '../rig/project.js';
+import { findingsOf } from '../rig/project-look.js';
 
 const sha = 'a1a1a1a1';
 
@@ -31,10 +32,7 @@ async function refused(...args: readonly string[]) {
 
 /** Codes of what doctor finds. */
 async function found(): Promise<string[]> {
-  const { document } = await project.json<unknown>('doctor');
-  const codes = diagnosisSchema.parse(document).checks.flatMap(({ findings }) => findings.map(({ code }) => code));
-  // Tests that root runs have everything run as root.
-  return codes.filter((code) => code !== 'runs-as-root');
+  return (await findingsOf(project)).map(({ code }) => code);
 }
 
 /** Types the command that a remedy names to start HAProxy, and waits until it serves. */

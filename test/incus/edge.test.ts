@@ -1,10 +1,11 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { diagnosisSchema, resultSchema } from '../../src/cli/output-schema.js';
+import { resultSchema } from '../../src/cli/output-schema.js';
 import { ask } from '../rig/ask.js';
 import { mustSucceed } from '../rig/chaos.js';
 import { assertInvariant } from '../rig/invariant.js';
+import { findingsOf } from '../rig/project-look.js';
 import { useIncusd } from './rig/containers.js';
 import { type EdgeProject, startEdgeProject } from './rig/projects.js';
 import { shas, testInterruptions, testReleases, visitOf } from './rig/scenes.js';
@@ -30,8 +31,7 @@ async function refused(...args: readonly string[]) {
 }
 
 async function found(): Promise<readonly string[]> {
-  const { document } = await rig.project.json<unknown>('doctor');
-  return diagnosisSchema.parse(document).checks.flatMap(({ findings }) => findings.map(({ code }) => code));
+  return (await findingsOf(rig.project)).map(({ code }) => code);
 }
 
 test("the distribution's haproxy.cfg is taken over by a repair alone", async () => {

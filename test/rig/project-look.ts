@@ -1,11 +1,19 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diagnosisSchema } from '../../src/cli/output-schema.js';
 import { type HaproxySocket, RuntimeApi, readRunning } from '../../src/haproxy/runtime.js';
 import { processesOf } from '../../src/hosts/processes.js';
 import type { Project } from './project.js';
 
 /** All that an act of a worker may change, by what it is: files, releases, processes, and servers as HAProxy sees them. */
 export type ProjectLook = Readonly<Record<string, unknown>>;
+
+/** What doctor finds. Tests that root runs have everything run as root: of that nothing is said. */
+export async function findingsOf(project: Pick<Project, 'json'>) {
+  const { document } = await project.json<unknown>('doctor');
+  const findings = diagnosisSchema.parse(document).checks.flatMap((check) => check.findings);
+  return findings.filter(({ code }) => code !== 'runs-as-root');
+}
 
 /** What writes to these is no act: programs, HAProxy, the lease. */
 const notActs = /haproxy\.log|\.lock$|\/log\/|worker\.lease/;
