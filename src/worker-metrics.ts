@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, isIP } from 'node:net';
 import { request } from 'undici';
-import { isLoopback } from './client/listening.js';
 import { BasculeError } from './errors.js';
 import { programsAt } from './hosts/listeners.js';
 import { LocalHost } from './hosts/local.js';
+import { isLoopback } from './listening.js';
 
 export interface MetricsServer {
   stop(): Promise<void>;

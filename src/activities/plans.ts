@@ -110,11 +110,11 @@ export function planActivities(context: WorkerContext) {
       request: DeployRequest;
       isRollback: boolean;
     }): Promise<ReleasePlan | RollingPlan> {
-      const read = pin.isRollback ? loadProject : readProject;
+      const project = await (pin.isRollback ? loadProject : readProject)(context);
       // Before anything is fetched or given up: the edge could not be changed.
-      await assertCertificateFiles((await read(context)).edge);
-      if (await isSideBySide(pin.environment)) return pinRolling(await read(context), pin, context.version);
-      const { project, applied, environment, state, history } = await open(pin.environment, read);
+      await assertCertificateFiles(project.edge);
+      if (await isSideBySide(pin.environment)) return pinRolling(project, pin, context.version);
+      const { applied, environment, state, history } = await open(pin.environment, async () => project);
       const { configuration } = project;
       const artifacts = artifactsOf(configuration);
       const { request } = pin;

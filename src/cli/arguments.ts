@@ -1,5 +1,6 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/units.js';
+import { operationsKeptMs } from '../domain/defaults.js';
 import type { Color } from '../domain/edge-state.js';
 import { shaPattern } from '../domain/names.js';
 import { BasculeError } from '../errors.js';
@@ -11,11 +12,20 @@ export function durationArgument(text: string): number {
   return ms;
 }
 
+const dayMs = 86_400_000;
+
+/** `--retention`; `when` says which other option it belongs to. */
+export const retentionOption = (when = ''): Option =>
+  new Option(
+    '--retention <duration>',
+    `${when}how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${operationsKeptMs / dayMs}d)`,
+  ).argParser(retentionArgument);
+
 /** Milliseconds of `30d` or `72h`, as Temporal's own `--retention` reads them; an hour is the least that it takes. */
-export function retentionArgument(text: string): number {
+function retentionArgument(text: string): number {
   const [, count = '', unit = ''] = /^([1-9][0-9]{0,4})([dh])$/.exec(text) ?? [];
   if (unit === '') throw new InvalidArgumentError('Expected days or hours, such as 30d or 72h.');
-  return Number(count) * (unit === 'd' ? 86_400_000 : 3_600_000);
+  return Number(count) * (unit === 'd' ? dayMs : 3_600_000);
 }
 
 export function colorArgument(text: string): Color {

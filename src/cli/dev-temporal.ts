@@ -46,7 +46,7 @@ export async function ensureTemporal(
 ): Promise<DevTemporal> {
   const { connectionSettings } = await import('../client/connection.js');
   const { address } = connectionSettings(env).connectionOptions;
-  const { isListening, isLoopback, parseAddress } = await import('../client/listening.js');
+  const { isListening, isLoopback, parseAddress } = await import('../listening.js');
   const place = parseAddress(address);
   if (await isListening(place)) {
     const owner = isLoopback(place) ? await findTemporalOwner(place.port) : null;

@@ -1,14 +1,13 @@
 import { once } from 'node:events';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { Configuration } from '../domain/configuration.js';
-import { operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError, isBasculeError } from '../errors.js';
 import { keepPrivate } from '../hosts/private-files.js';
 import { installed } from '../installation.js';
 import { applyConfiguration } from './apply.js';
-import { retentionArgument } from './arguments.js';
+import { retentionOption } from './arguments.js';
 import { type BackgroundProcess, startInBackground } from './background.js';
 import { type DevNote, noteRunningDev } from './dev-note.js';
 import { stopDev } from './dev-stop.js';
@@ -28,12 +27,7 @@ export function addDev(program: Command, invocation: Invocation): void {
         'The edge and the instances go on serving after it.',
     )
     .usage('[options]')
-    .addOption(
-      new Option(
-        '--retention <duration>',
-        `how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${operationsKeptMs / 86_400_000}d)`,
-      ).argParser(retentionArgument),
-    )
+    .addOption(retentionOption())
     .option('--ui', "with Temporal's UI, for browsers of this machine")
     .option('--stop', 'end all of it: also the edge and the instances, which stay as they are on record')
     .addHelpText('after', '\nExample:\n  $ bascule dev\n  $ bascule dev --stop')

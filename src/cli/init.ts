@@ -7,7 +7,7 @@ import { firstFreePort } from '../domain/addresses.js';
 import { operationsKeptMs } from '../domain/defaults.js';
 import { BasculeError } from '../errors.js';
 import { installed } from '../installation.js';
-import { retentionArgument } from './arguments.js';
+import { retentionOption } from './arguments.js';
 import type { Invocation } from './invocation.js';
 
 interface InitOptions {
@@ -25,12 +25,7 @@ export function addInit(program: Command, invocation: Invocation): void {
     .usage('[options]')
     .addOption(new Option('--driver <driver>', 'how instances run').choices(['process']).default('process'))
     .option('--user <name>', 'with --systemd: whom the worker runs as (default: who types this; root is refused)')
-    .addOption(
-      new Option(
-        '--retention <duration>',
-        `with --systemd: how long Temporal keeps an operation after its end, such as 90d or 72h (default: ${operationsKeptMs / 86_400_000}d)`,
-      ).argParser(retentionArgument),
-    )
+    .addOption(retentionOption('with --systemd: '))
     .option('--systemd [folder]', 'write units for systemd instead, for the bascule.yaml that there is (default: .)')
     .addHelpText('after', '\nExample:\n  $ bascule init --project shop\n  $ bascule init --systemd')
     .action(async ({ driver, systemd, user, retention }: InitOptions) => {

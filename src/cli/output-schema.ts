@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { FailoverReport } from '../domain/failover.js';
 import type { Logs, Status } from '../domain/inspect.js';
+import { operationKinds } from '../domain/names.js';
 import type { OperationResult } from '../domain/operation.js';
 import type { ProvisionResult } from '../domain/provision.js';
 import { provisionSteps } from '../domain/provision.js';
@@ -14,7 +15,7 @@ const list = <T extends z.ZodType>(element: T) => z.array(element).readonly();
 
 const schemaVersion = z.literal(1);
 const color = z.enum(['blue', 'green']);
-const operationKind = z.enum(['deploy', 'rollback', 'switch', 'cleanup', 'failover-test']);
+const operationKind = z.enum(operationKinds);
 const release = z.object({ color: color.nullable(), sha: z.string().nullable() });
 
 const step = z.object({

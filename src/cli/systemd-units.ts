@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path';
+import { serviceSandbox } from '../domain/systemd.js';
 import { temporalServerArguments } from '../temporal-server.js';
 
 export interface UnitPlace {
@@ -76,7 +77,7 @@ PrivateTmp=yes
 IPAddressDeny=any
 IPAddressAllow=localhost
 CapabilityBoundingSet=
-${sandbox}ProcSubset=pid
+${serviceSandbox}ProcSubset=pid
 ProtectProc=invisible
 PrivateUsers=yes
 RemoveIPC=yes
@@ -114,7 +115,7 @@ UMask=0077
 CapabilityBoundingSet=${capabilities}
 AmbientCapabilities=${capabilities}
 ProtectSystem=full
-${writable(place)}${sandbox}# Left open, each with its reason:
+${writable(place)}${serviceSandbox}# Left open, each with its reason:
 # - PrivateTmp=: HAProxy and the releases outlive the worker, and a /tmp of its own would be removed under them.
 # - ProtectSystem=strict: a release may keep its data where its user may write.
 # - ProtectProc=, ProcSubset=: the worker says whose process has a port or a file, and compares boot ids.
@@ -128,25 +129,6 @@ ${writable(place)}${sandbox}# Left open, each with its reason:
 WantedBy=multi-user.target
 `;
 }
-
-/** What neither Temporal nor the worker, HAProxy and the releases need. */
-const sandbox = `NoNewPrivileges=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-LockPersonality=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-`;
 
 const homes = ['/home', '/root', '/run/user'];
 /** What ProtectSystem=full has read-only. */

@@ -1,8 +1,8 @@
 import { Client, Connection, ServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { BasculeError } from '../errors.js';
+import { isListening, isLoopback, parseAddress } from '../listening.js';
 import { dataConverter, readEncryptionKeys } from './encryption.js';
-import { isListening, isLoopback, parseAddress } from './listening.js';
 
 /** How long Temporal may take to answer before it counts as not reachable. */
 const reachableWithinMs = 5_000;

@@ -1,6 +1,7 @@
 import { type Client, type WorkflowExecutionInfo, WorkflowFailedError } from '@temporalio/client';
-import { type OperationKind, parseOperationId } from '../domain/names.js';
+import { type OperationKind, operationKinds, parseOperationId } from '../domain/names.js';
 import { type OperationResult, resultOfFailure } from '../domain/operation.js';
+import { readRetention } from './namespace.js';
 import type { EnvironmentName } from './operations.js';
 
 /** An operation as Temporal keeps it. */
@@ -40,16 +41,16 @@ export async function listOperations(
   client: Client,
   { project, environment }: EnvironmentName,
 ): Promise<PastOperations> {
-  const kinds = ['deploy', 'rollback', 'switch', 'cleanup', 'failover-test'].map((kind) => `"${kind}"`).join(', ');
+  const kinds = operationKinds.map((kind) => `"${kind}"`).join(', ');
   const query = `BasculeEnvironment = "${environment}" AND BasculeKind IN (${kinds})`;
-  const found: WorkflowExecutionInfo[] = [];
-  for await (const one of client.workflow.list({ query })) {
-    const id = parseOperationId(one.workflowId);
-    if (id?.project === project && id.environment === environment) found.push(one);
+  const all: { readonly found: WorkflowExecutionInfo; readonly kind: OperationKind }[] = [];
+  for await (const found of client.workflow.list({ query })) {
+    const id = parseOperationId(found.workflowId);
+    if (id?.project === project && id.environment === environment) all.push({ found, kind: id.kind });
   }
   const operations: PastOperation[] = [];
-  for (let begin = 0; begin < found.length; begin += atOnce) {
-    operations.push(...(await Promise.all(found.slice(begin, begin + atOnce).map((one) => describe(client, one)))));
+  for (let begin = 0; begin < all.length; begin += atOnce) {
+    operations.push(...(await Promise.all(all.slice(begin, begin + atOnce).map((one) => describe(client, one)))));
   }
   return {
     operations: operations.toSorted((a, b) => b.startedAt.localeCompare(a.startedAt) || numberOf(b) - numberOf(a)),
@@ -57,13 +58,16 @@ export async function listOperations(
   };
 }
 
-async function describe(client: Client, found: WorkflowExecutionInfo): Promise<PastOperation> {
+async function describe(
+  client: Client,
+  { found, kind }: { readonly found: WorkflowExecutionInfo; readonly kind: OperationKind },
+): Promise<PastOperation> {
   const { workflowId: operation, runId, startTime, closeTime, status, memo } = found;
   const result = status.name === 'RUNNING' ? null : await resultOf(client, operation, runId);
   const { by = null, why = null, sha = null } = (memo ?? {}) as Partial<Record<'by' | 'why' | 'sha', string | null>>;
   return {
     operation,
-    kind: parseOperationId(operation)?.kind as OperationKind,
+    kind,
     sha: result?.to.sha ?? result?.sha ?? sha,
     startedAt: startTime.toISOString(),
     endedAt: closeTime?.toISOString() ?? null,
@@ -85,9 +89,8 @@ async function resultOf(client: Client, operation: string, runId: string): Promi
 }
 
 async function keptDays(client: Client): Promise<number | null> {
-  const { config } = await client.workflowService.describeNamespace({ namespace: client.options.namespace });
-  const seconds = Number(config?.workflowExecutionRetentionTtl?.seconds ?? 0);
-  return seconds > 0 ? Math.round(seconds / 86_400) : null;
+  const ms = await readRetention(client);
+  return ms > 0 ? Math.round(ms / 86_400_000) : null;
 }
 
 const numberOf = ({ operation }: PastOperation): number => parseOperationId(operation)?.number ?? 0;

@@ -70,7 +70,8 @@ export const workflowTypes = [
   ...['switch', 'switchEdge'],
 ];
 
-export type OperationKind = 'deploy' | 'rollback' | 'switch' | 'cleanup' | 'failover-test';
+export const operationKinds = ['deploy', 'rollback', 'switch', 'cleanup', 'failover-test'] as const;
+export type OperationKind = (typeof operationKinds)[number];
 
 /** The type of an operation's workflow. */
 export const workflowTypeOf = (kind: OperationKind): string => (kind === 'failover-test' ? 'failoverTest' : kind);
@@ -95,10 +96,10 @@ export function parseEdgeWorkflowId(id: string): { project: string; edge: string
 /** Parts of an operation's id, or null for another id. */
 export function parseOperationId(
   id: string,
-): { project: string; environment: string; kind: string; number: number } | null {
-  const match = /^([^/]+)\/([^/]+)\/(deploy|rollback|switch|cleanup|failover-test)\/(\d+)$/.exec(id);
-  if (!match?.[1] || !match[2] || !match[3]) return null;
-  return { project: match[1], environment: match[2], kind: match[3], number: Number(match[4]) };
+): { project: string; environment: string; kind: OperationKind; number: number } | null {
+  const [, project, environment, named, number] = /^([^/]+)\/([^/]+)\/([a-z-]+)\/(\d+)$/.exec(id) ?? [];
+  const kind = operationKinds.find((one) => one === named);
+  return project && environment && kind ? { project, environment, kind, number: Number(number) } : null;
 }
 
 /** Names that workflow ids use themselves and that no environment may have. */

@@ -1,6 +1,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { BasculeError } from '../errors.js';
+import { certificateFile } from './certificates.js';
 import { type Edge, runAct } from './edge.js';
 import { sha256 } from './installed.js';
 
@@ -130,7 +131,7 @@ export async function assertCertificateFiles(edge: Edge): Promise<void> {
  */
 export async function setRefusedAside(edge: Edge, name: string): Promise<void> {
   const { certificates } = edge.configuration.files;
-  const file = join(certificates, `${name}.pem`);
+  const file = certificateFile(edge, name);
   const [pem, reason] = [await edge.host.readState(file), await whyFileRefused(edge, file)];
   if (pem === null || reason === null) return;
   await runAct(edge, { name: 'set-certificate-aside', args: [certificates, name, sha256(pem)], owner: '' });

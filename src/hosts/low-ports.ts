@@ -1,9 +1,7 @@
-import { connect } from 'node:net';
 import { execa } from 'execa';
 import { firstFreePort } from '../domain/addresses.js';
 import type { BindAddress } from '../domain/configuration.js';
-
-const answersWithinMs = 1_000;
+import { isListening } from '../listening.js';
 
 /**
  * Whether HAProxy could listen where this process may not, since its file has the capability for it; null where it
@@ -14,14 +12,5 @@ export async function isFreeForHaproxy({ address, port }: BindAddress, path: str
   const script = 'getcap "$(command -v haproxy)"';
   const { stdout } = await execa('sh', ['-c', script], { env: { PATH: path }, reject: false });
   if (!/\bcap_net_bind_service\b[^ ]*[=+]e?i?p/.test(stdout)) return null;
-  return await new Promise((resolve) => {
-    const socket = connect({ host: address === '*' ? '127.0.0.1' : address, port, timeout: answersWithinMs });
-    const answer = (isFree: boolean) => {
-      socket.destroy();
-      resolve(isFree);
-    };
-    socket.once('connect', () => answer(false));
-    socket.once('timeout', () => answer(false));
-    socket.once('error', () => answer(true));
-  });
+  return !(await isListening({ host: address === '*' ? '127.0.0.1' : address, port }));
 }

@@ -1,3 +1,6 @@
+import { firstFreePort } from '../domain/addresses.js';
+import { serviceSandbox } from '../domain/systemd.js';
+
 /** What systemd runs in an instance, for whom. */
 export interface Service {
   readonly project: string;
@@ -6,8 +9,6 @@ export interface Service {
   readonly port: number;
   readonly run: readonly string[];
 }
-
-const firstOpenPort = 1_024;
 
 /** Where a component's releases are, in its instance; templates/instance-incus.sh knows it for itself. */
 export const releasesFolder = ({ project, component }: Pick<Service, 'project' | 'component'>): string =>
@@ -68,7 +69,7 @@ ${sandbox(service)}`;
 
 /** What it may do: read its release, write its log and its own folder, and use the network. */
 function sandbox({ project, component, user, port, run }: Service): string {
-  const capabilities = port < firstOpenPort ? 'CAP_NET_BIND_SERVICE' : '';
+  const capabilities = port < firstFreePort ? 'CAP_NET_BIND_SERVICE' : '';
   return `User=${user}
 Group=${user}
 WorkingDirectory=${releasesFolder({ project, component })}/current
@@ -79,30 +80,14 @@ LogsDirectoryMode=0750
 StateDirectory=${project}/${component}
 StateDirectoryMode=0750
 UMask=0027
-NoNewPrivileges=yes
 CapabilityBoundingSet=${capabilities}
 AmbientCapabilities=${capabilities}
 ProtectSystem=strict
 ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
 ProtectProc=invisible
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
+PrivateTmp=yes
 RemoveIPC=yes
-LockPersonality=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
+${serviceSandbox}SystemCallFilter=~@privileged @resources
 `;
 }
 

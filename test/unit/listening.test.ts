@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import { isListening } from '../../src/client/listening.js';
+import { isListening } from '../../src/listening.js';
 
 test('a Temporal that listens is not taken for gone by a command too busy to look for a second, one that is gone is', async () => {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
