@@ -80,13 +80,14 @@ export function watchActivities(context: WorkerContext) {
       for (;;) {
         const seen = await readServers(runtimeSocket(edge));
         const mine = servers.map((one) => stateOf(seen.servers, one));
-        for (const server of mine) {
-          if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak, server);
-        }
         const isLast = performance.now() >= until;
         // One that ended a moment ago is started again: only at the end there is no time left to see that.
         const [ended] = (await endedByThemselves(project, soak)).filter(({ restarts }) => restarts > 0 || isLast);
         if (ended) throw new BasculeError('unhealthy-in-soak', { ...ended, status: describeEnd(ended) });
+        // After that: to the edge one that was started again is down as well, which does not say why.
+        for (const server of mine) {
+          if (server.status.startsWith('DOWN')) throw unhealthyInSoak(soak, server);
+        }
         counters.set(seen.pid, countersOf(mine));
         refuseErrors(soak, addCounters([...counters.values()]), baseline);
         if (isLast) return;
